@@ -1,0 +1,26 @@
+"""Tuning of Keras MLPs on tabular data. What is exported here is loaded when it is first used."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hpo.api import Best, Study, open_study, tune
+
+    __version__: str
+
+__all__ = ["Best", "Study", "__version__", "open_study", "tune"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("hpo")
+    if name in __all__:
+        from hpo import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'hpo' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

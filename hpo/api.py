@@ -1,0 +1,236 @@
+"""The Python API: tune a table, open a stored study, look at either."""
+
+import hashlib
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import DataError, InputError, StudyError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from hpo.worker.progress import ProgressView
+    from storage.records import StudyRecord
+
+    Data = pd.DataFrame | str | PathLike[str]
+
+NAME_DIGITS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Best:
+    """The winner of a study.
+
+    `value` is its mean log loss over `replicates` (one loss each), in nats; `standard_error` is over them,
+    None for a single one. `network` holds facts: {"parameters": 1234, "widths": [..], "batch_size": 32}.
+    """
+
+    number: int
+    params: dict[str, Any]
+    value: float
+    standard_error: float | None
+    replicates: tuple[float, ...]
+    network: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study as it was when it was read; `open_study` reads it again."""
+
+    _record: "StudyRecord" = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"<hpo.Study {self.name!r}: {self.finished} of {self.budget} trials>"
+
+    @property
+    def name(self) -> str:
+        """Its name in the database."""
+        return self._record.name
+
+    @property
+    def budget(self) -> int:
+        """How many trials it is to have."""
+        return self._record.budget
+
+    @property
+    def finished(self) -> int:
+        """How many of them are finished, failed ones included."""
+        return self._record.finished
+
+    @property
+    def best(self) -> Best:
+        """The best trial with all its replicates; StudyError where there is none."""
+        trial = self._record.best
+        if trial is None or trial.value is None:
+            reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
+            raise StudyError(
+                f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})"
+            )
+        return Best(
+            number=trial.number,
+            params=dict(trial.params),
+            value=trial.value,
+            standard_error=trial.standard_error,
+            replicates=tuple(r.score_loss for r in trial.replicates if r.score_loss is not None),
+            network=dict(trial.info),
+        )
+
+    def trials_frame(self) -> "pd.DataFrame":
+        """One row per trial: how it ended, its value, its network, and a column per parameter."""
+        import pandas as pd
+
+        rows = [
+            {
+                "trial": trial.number,
+                "state": trial.state,
+                "raced_out": trial.raced_out,
+                "value": trial.value,
+                "standard_error": trial.standard_error,
+                "replicates": len(trial.replicates),
+                "reason": trial.reason,
+                "started": trial.started,
+                "finished": trial.finished,
+                "weights": trial.info.get("parameters"),
+                "widths": trial.info.get("widths"),
+                **trial.params,
+            }
+            for trial in self._record.trials
+        ]
+        return pd.DataFrame(rows)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Write the report, one HTML file that needs no network, and return its path."""
+        from hpo.report.page import write_report
+
+        return write_report(self._record, Path(path))
+
+    def plot(self, name: str) -> "go.Figure":
+        """One of the report's figures: history, curves, importances, slice, parallel or timeline."""
+        from hpo.report.figures import FIGURES
+
+        if name not in FIGURES:
+            raise InputError(f"a plot must be one of {', '.join(FIGURES)}, got {name!r}; choose one of them")
+        return FIGURES[name](self._record)
+
+
+def tune(
+    data: "Data",
+    target: str,
+    *,
+    study: str | None = None,
+    trials: int = 50,
+    space: str = "mlp",
+    seed: int = 0,
+    replicates: int = 5,
+    storage: str | None = None,
+    trainers: int | None = None,
+    progress: bool = True,
+) -> Study:
+    """Tune an MLP that predicts column `target`, and return the study.
+
+    `data` is a data frame (its index is not used), the path of a CSV or Parquet file, or the name of a
+    built-in set. The study is stored in `storage` (default: `sqlite:///hpo.db`). Its name derives from data
+    and settings unless given, so that the same call again resumes it, and more `trials` extend it. Progress goes
+    to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the
+    trials that ran are finished and stored.
+    """
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        frame_path = (
+            None if isinstance(data, str | PathLike) else write_frame(data, Path(folder) / "frame.parquet")
+        )
+        settings = {"target": target, "space": space, "seed": seed, "replicates": replicates}
+        source = str(data) if isinstance(data, str | PathLike) else None
+        name = study if study is not None else _derived_name(source, frame_path, settings)
+        return _run(name, source, frame_path, settings, storage, trials, trainers, progress)
+
+
+def open_study(name: str, storage: str | None = None) -> Study:
+    """A stored study; StudyNotFoundError names those there are."""
+    from hpo.study.spec import check_study_name
+    from storage.database import DEFAULT_URL, connect
+    from storage.studies import read_study
+
+    database = connect(storage or DEFAULT_URL, create=False)
+    try:
+        return Study(read_study(database, check_study_name(name)))
+    finally:
+        database.close()
+
+
+def write_frame(frame: object, path: Path) -> Path:
+    """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
+
+    The index and what else pandas notes are left out. Raises DataError for what is no frame, has repeated
+    column names or cannot be stored.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not isinstance(frame, pd.DataFrame):
+        kind = type(frame).__name__
+        raise DataError(f"data must be a pandas DataFrame, a path or a built-in name, got {kind}; convert it")
+    names = [str(name) for name in frame.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f"column names must differ, got {', '.join(map(repr, repeated))} twice; rename one")
+    try:
+        table = pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
+        pq.write_table(table.replace_schema_metadata(None), path)
+    except (pa.ArrowException, OverflowError) as error:
+        text = " ".join(str(part) for part in error.args)
+        raise DataError(f"every column must hold values of one kind: {text}; convert the column") from None
+    return path
+
+
+def _derived_name(source: str | None, frame_path: Path | None, settings: dict[str, Any]) -> str:
+    """`tune-` and 8 hexadecimal digits of a hash of the data and the settings that make a study."""
+    from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+    from search_spaces import load_space
+
+    path = frame_path or Path(str(source))
+    builtin = frame_path is None and source in BUILTIN_NAMES and not path.exists()
+    content = source if builtin else file_sha256(path)
+    parts = [content, settings, load_space(settings["space"]).describe()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"tune-{digest[:NAME_DIGITS]}"
+
+
+def _run(
+    name: str,
+    source: str | None,
+    frame_path: Path | None,
+    settings: dict[str, Any],
+    storage: str | None,
+    trials: int,
+    trainers: int | None,
+    progress: bool,
+) -> Study:
+    from hpo.study.study import StudyOptions
+    from hpo.worker import supervisor
+    from storage.database import DEFAULT_URL
+
+    result = supervisor.run(
+        StudyOptions(name=name, data=source, **settings),
+        url=storage or DEFAULT_URL,
+        trials=trials,
+        trainers=trainers,
+        view=_view(progress),
+        frame_path=frame_path,
+    )
+    if result.interrupted and result.record.finished < result.record.budget:
+        raise KeyboardInterrupt
+    return Study(result.record)
+
+
+def _view(progress: bool) -> "ProgressView":
+    from hpo.worker.progress import SilentView
+    from hpo.worker.views import make_view
+
+    return make_view(sys.stderr) if progress else SilentView()

@@ -1,0 +1,33 @@
+"""The command delete."""
+
+from typing import Annotated
+
+import typer
+
+from hpo.cli.errors import NO_RESULT
+from hpo.cli.options import Storage, StudyName, opened
+from hpo.cli.output import write_text
+
+
+def delete(
+    study: StudyName,
+    storage: Storage = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Delete a study with all its trials. Asks first; refuses while the study is running."""
+    from hpo.errors import StudyRunningError
+    from storage.studies import delete_study, read_study
+
+    with opened(storage) as database:
+        record = read_study(database, study)
+        if record.running:
+            raise StudyRunningError(
+                f"a study can be deleted when nothing works on it, and {study!r} is running; stop it"
+            )
+        question = f"Delete {study} with its {len(record.trials)} trials?"
+        if not yes and not typer.confirm(question, err=True):
+            write_text("nothing was deleted")
+            return NO_RESULT
+        delete_study(database, record.id)
+    write_text(f"{study} is deleted")
+    return 0

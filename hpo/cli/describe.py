@@ -1,0 +1,225 @@
+"""A stored study in words for people and in plain values for JSON."""
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from hpo.report.texts import count_text, duration_text, loss_text, value_text
+
+if TYPE_CHECKING:
+    from storage.records import StudyRecord, StudySummary, TrialRecord
+
+INTERRUPTED = "interrupted"
+"""The reason of attempts that were stopped from outside."""
+
+
+def state_of(study: "StudyRecord | StudySummary") -> str:
+    """`running`, `finished` or `unfinished`."""
+    if study.running:
+        return "running"
+    return "finished" if study.finished >= study.budget else "unfinished"
+
+
+def counts(study: "StudyRecord") -> dict[str, int]:
+    """Finished slots by how they ended; their sum is `study.finished`."""
+    ended = Counter(trial_state(study, trial) for trial in study.trials)
+    names = ("complete", "raced out", "pruned")
+    failed = study.finished - sum(ended[name] for name in names)
+    return {**{name: ended[name] for name in names}, "failed": failed}
+
+
+def trial_state(study: "StudyRecord", trial: "TrialRecord") -> str:
+    """The state of a trial, with `raced out`, and `interrupted` where it was stopped and is to be repeated."""
+    if trial.raced_out:
+        return "raced out"
+    abandoned = trial.state == "running" and not study.running
+    if abandoned or (trial.state == "failed" and trial.reason == INTERRUPTED):
+        return "interrupted"
+    return trial.state
+
+
+def failure_reasons(study: "StudyRecord") -> list[tuple[str, int]]:
+    """Why slots failed and how many, the most frequent first."""
+    last = {trial.slot: trial for trial in study.trials}
+    reasons = Counter(
+        trial.reason or "no reason was stored"
+        for trial in last.values()
+        if trial.state == "failed" and trial.reason != INTERRUPTED
+    )
+    return reasons.most_common()
+
+
+def parameters(trial: "TrialRecord") -> dict[str, str]:
+    """Parameters with readable names and values: {"learning rate": "0.0034", "batch size": "32"}."""
+    texts = {}
+    for name, value in trial.params.items():
+        if name == "batch_exponent":
+            texts["batch size"] = str(2**value)
+        else:
+            texts[name.replace("_", " ")] = value_text(value)
+    return texts
+
+
+def parameters_text(trial: "TrialRecord") -> str:
+    """`dropout 0.12, learning rate 0.0034, ...`."""
+    return ", ".join(f"{name} {value}" for name, value in parameters(trial).items())
+
+
+def widths_text(trial: "TrialRecord") -> str:
+    """Units of the hidden layers: `250-150-90`."""
+    return "-".join(str(width) for width in trial.info.get("widths", []))
+
+
+def network_text(trial: "TrialRecord") -> str:
+    """`250-150-90 units, 70,000 weights`."""
+    size = trial.info.get("parameters")
+    parts = [f"{widths_text(trial)} units"] if trial.info.get("widths") else []
+    return ", ".join([*parts, *([f"{size:,} weights"] if size is not None else [])]) or "-"
+
+
+def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
+    """`0.0823 ± 0.0051 over 5 replicates (trial 17)`."""
+    replicates = count_text(len(trial.replicates), "replicate")
+    return f"{loss_text(trial.value, trial.standard_error)} over {replicates} (trial {trial.number})"
+
+
+def prior_text(study: "StudyRecord") -> str:
+    """The loss of a guess that knows only the class frequencies, beside the winner's."""
+    prior, best = study.facts.get("prior_loss"), study.best
+    text = f"{loss_text(prior)} when only class frequencies are predicted"
+    if best is None or best.value is None or not prior:
+        return text
+    if best.value >= prior:
+        return f"{text}: the winner is no better"
+    return f"{text}: the winner's is {1 - best.value / prior:.0%} lower"
+
+
+def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
+    """The winner for people."""
+    return {
+        "log loss": best_text(study, trial),
+        "compare": prior_text(study),
+        "network": network_text(trial),
+        "parameters": parameters_text(trial),
+    }
+
+
+def counts_text(study: "StudyRecord") -> str:
+    """`12 complete, 3 raced out, 1 pruned, 0 failed`."""
+    return ", ".join(f"{count} {name}" for name, count in counts(study).items())
+
+
+def time_text(moment: datetime) -> str:
+    """Local time to the minute."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M}"
+
+
+def seconds_of(trial: "TrialRecord") -> float | None:
+    """From start to end."""
+    return (trial.finished - trial.started).total_seconds() if trial.finished else None
+
+
+def status_fields(study: "StudyRecord") -> dict[str, str]:
+    """A study's state for people."""
+    spec, facts, best = study.spec, study.facts, study.best
+    evaluation, search = spec["evaluation"], spec["search"]
+    running = (
+        [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
+    )
+    work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
+    fields = {
+        "study": study.name,
+        "state": state_of(study),
+        "trials": f"{study.finished} of {study.budget}: {counts_text(study)}",
+        "now running": ", ".join(f"trial {number}" for number in running),
+        "log loss": best_text(study, best) if best else "no trial has all its replicates yet",
+        "compare": prior_text(study),
+        "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
+        "data": f"{spec['data']['source']}, target {spec['data']['target']}: "
+        f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
+        f"{len(facts.get('classes', []))} classes",
+        "notes": "; ".join(facts.get("notes", [])),
+        "space": spec["space"]["reference"],
+        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}",
+        "search": f"{search['sampler']}, seed {search['seed']}",
+        "training": f"{duration_text(work)} in all trainers",
+        "created": time_text(study.created),
+    }
+    return {name: text for name, text in fields.items() if text}
+
+
+def summary_json(study: "StudyRecord") -> dict[str, Any]:
+    """A study without its trials."""
+    return {
+        "study": study.name,
+        "state": state_of(study),
+        "budget": study.budget,
+        "finished": study.finished,
+        **{name.replace(" ", "_"): count for name, count in counts(study).items()},
+        "prior_loss": study.facts.get("prior_loss"),
+        "best": best_json(study),
+        "failures": dict(failure_reasons(study)),
+        "created": study.created,
+    }
+
+
+def status_json(study: "StudyRecord") -> dict[str, Any]:
+    """A study with its spec and what is known of its data, without its trials."""
+    return {**summary_json(study), "spec": study.spec, "facts": study.facts, "environment": study.environment}
+
+
+def best_json(study: "StudyRecord") -> dict[str, Any] | None:
+    """The winner; None where no trial has all its replicates."""
+    trial = study.best
+    if trial is None:
+        return None
+    return {
+        "trial": trial.number,
+        "value": trial.value,
+        "standard_error": trial.standard_error,
+        "params": trial.params,
+        "network": trial.info,
+        "replicates": [
+            {
+                "replicate": replicate.index,
+                "score_loss": replicate.score_loss,
+                "stop_loss": replicate.stop_loss,
+                "best_epoch": replicate.best_epoch,
+                "epochs": len(replicate.curve),
+                "seconds": replicate.seconds,
+            }
+            for replicate in trial.replicates
+        ],
+    }
+
+
+def trial_json(trial: "TrialRecord") -> dict[str, Any]:
+    """One trial, without its curves."""
+    return {
+        "trial": trial.number,
+        "slot": trial.slot,
+        "attempt": trial.attempt,
+        "state": trial.state,
+        "raced_out": trial.raced_out,
+        "value": trial.value,
+        "standard_error": trial.standard_error,
+        "replicates": len(trial.replicates),
+        "seconds": seconds_of(trial),
+        "started": trial.started,
+        "finished": trial.finished,
+        "reason": trial.reason,
+        "network": trial.info,
+        "params": trial.params,
+    }
+
+
+def list_json(study: "StudySummary") -> dict[str, Any]:
+    """One line of the list of studies."""
+    return {
+        "study": study.name,
+        "state": state_of(study),
+        "budget": study.budget,
+        "finished": study.finished,
+        "best_value": study.best_value,
+        "created": study.created,
+    }

@@ -1,0 +1,60 @@
+"""From exceptions to what a shell sees: an error line and an exit code; no traceback for bad input."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from hpo.errors import InputError
+from hpo.worker.text import printable
+
+NO_RESULT = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run `command` and return the exit code for how it ended; unexpected exceptions pass through."""
+    try:
+        code = command() or 0
+        sys.stdout.flush()
+    except InputError as error:
+        complain(str(error))
+        return BAD_INPUT
+    except typer.TyperException as error:
+        complain(f"{_usage(error)}; see {_help_of(error)}")
+        return error.exit_code
+    except typer.Abort:
+        complain("nothing was answered, so nothing was done")
+        return NO_RESULT
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return NO_RESULT
+    return code
+
+
+def complain(message: str) -> None:
+    """Write `error: message` to standard error, with control characters escaped."""
+    lines = [printable(line) for line in message.split("\n")]
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo("error: " + "\n".join(lines), err=True)
+
+
+def _usage(error: typer.TyperException) -> str:
+    return " ".join(error.format_message().split()).replace("Value error, ", "").rstrip(".")
+
+
+def _help_of(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'hpo'} --help"
+
+
+def _forget_output() -> None:
+    """Whoever read our output has gone: let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

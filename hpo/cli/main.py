@@ -1,0 +1,61 @@
+"""The command `hpo`."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from hpo.cli.delete import delete
+from hpo.cli.errors import exit_code
+from hpo.cli.read import best, list_, status, trials
+from hpo.cli.run import run
+from hpo.cli.show import plot, report
+
+app = typer.Typer(
+    name="hpo",
+    help="Tune Keras MLPs on tables: Bayesian search, judged on bootstrap replicates.",
+    epilog="Begin with: hpo run --study mlp",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run)
+app.command("status")(status)
+app.command("list")(list_)
+app.command("best")(best)
+app.command("trials")(trials)
+app.command("report")(report)
+app.command("plot")(plot)
+app.command("delete")(delete)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import hpo
+
+        typer.echo(hpo.__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; `arguments` default to those of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

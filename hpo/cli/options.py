@@ -1,0 +1,135 @@
+"""Options that several commands share, and opening what they name."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hpo.errors import InputError
+
+if TYPE_CHECKING:
+    from storage.database import Database
+    from storage.records import StudyRecord
+
+DEFAULT_STORAGE = "sqlite:///hpo.db"
+STORAGE_VARIABLE = "HPO_STORAGE"
+_FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
+
+Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
+Method = Literal["bootstrap", "shuffle", "kfold", "holdout"]
+StopOn = Literal["stop", "score"]
+Sampler = Literal["tpe", "random"]
+
+
+def _checked_name(context: typer.Context, name: str) -> str:
+    if context.resilient_parsing:
+        return name
+    from hpo.study.spec import check_study_name
+
+    return check_study_name(name)
+
+
+def stored_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the stored studies that begin with `incomplete`, for completion; none where that fails."""
+    from storage.studies import list_studies
+
+    try:
+        with opened(context.params.get("storage") or os.environ.get(STORAGE_VARIABLE)) as database:
+            return [study.name for study in list_studies(database) if study.name.startswith(incomplete)]
+    except Exception:  # a shell that completes must not be disturbed
+        return []
+
+
+def runnable_names(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the stored and the built-in studies, for shell completion."""
+    from hpo.study.study import definition_names
+
+    stored = stored_names(context, incomplete)
+    return stored + [n for n in definition_names() if n.startswith(incomplete) and n not in stored]
+
+
+NAME_HELP = "1 to 100 letters, digits, '.', '_' or '-'."
+StudyName = Annotated[
+    str,
+    typer.Option(
+        "--study", metavar="NAME", help="The study.", callback=_checked_name, autocompletion=stored_names
+    ),
+]
+NewStudyName = Annotated[
+    str,
+    typer.Option(
+        "--study",
+        metavar="NAME",
+        help=f"The study to create or resume: {NAME_HELP} 'mlp' is built in.",
+        callback=_checked_name,
+        autocompletion=runnable_names,
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help=f"Database: a URL or an SQLite file. Default: {DEFAULT_STORAGE}.",
+        envvar=STORAGE_VARIABLE,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+
+
+def storage_url(given: str | None) -> str:
+    """The database's URL; a plain file name that ends like a database stands for SQLite."""
+    if not given:
+        return DEFAULT_STORAGE
+    if "://" not in given and given.endswith(_FILE_ENDINGS):
+        return f"sqlite:///{given}"
+    return given
+
+
+def shown_storage(url: str) -> str:
+    """How to write the database in a command: a file's name, or the URL with `***` for its password."""
+    if url.startswith("sqlite:///"):
+        path = url.removeprefix("sqlite:///")
+        return path if path.endswith(_FILE_ENDINGS) else url
+    from sqlalchemy import make_url
+
+    return make_url(url).set(query={}).render_as_string(hide_password=True)
+
+
+@contextmanager
+def opened(storage: str | None) -> Iterator["Database"]:
+    """A database to read, closed at the end; StorageError where there is none."""
+    from storage.database import connect
+
+    database = connect(storage_url(storage), create=False)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def read(storage: str | None, study: str) -> "StudyRecord":
+    """The study with its trials; StudyNotFoundError names those there are."""
+    from storage.studies import read_study
+
+    with opened(storage) as database:
+        return read_study(database, study)
+
+
+def writable(path: Path, option: str) -> Path:
+    """Return the path of an HTML file that can be written; InputError where it cannot."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"{option} must name an HTML file, got {str(path)!r}; end it with .html")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(
+            f"{option} must name a file in a folder that exists, got {str(path)!r}; create the folder first"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(
+            f"{option} must name a file that can be written, got {str(path)!r}; choose another folder"
+        )
+    return path

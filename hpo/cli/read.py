@@ -1,0 +1,139 @@
+"""Commands that read: status, list, best and trials."""
+
+from typing import TYPE_CHECKING
+
+from hpo.cli.describe import (
+    best_json,
+    list_json,
+    parameters,
+    seconds_of,
+    state_of,
+    status_fields,
+    status_json,
+    time_text,
+    trial_json,
+    trial_state,
+    widths_text,
+    winner_fields,
+)
+from hpo.cli.errors import NO_RESULT, complain
+from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage, storage_url
+from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
+from hpo.report.texts import duration_text, loss_text
+
+if TYPE_CHECKING:
+    from storage.records import StudyRecord, TrialRecord
+
+
+_LIST_HEADER = ("study", "state", "budget", "finished", "best_value", "created")
+
+
+def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
+    """Show how far a study is and what it is made of."""
+    record = read(storage, study)
+    if as_json:
+        write_json(status_json(record))
+    else:
+        write_fields(status_fields(record))
+    return 0
+
+
+def list_(storage: Storage = None, as_json: AsJson = False) -> int:
+    """List the studies of a database."""
+    from storage.studies import list_studies
+
+    with opened(storage) as database:
+        studies = list_studies(database)
+    if as_json:
+        write_json([list_json(study) for study in studies])
+    elif not to_terminal():
+        rows = [list_json(study) for study in studies]
+        write_lines([_LIST_HEADER, *([row[name] for name in _LIST_HEADER] for row in rows)])
+    elif not studies:
+        write_text(f"no studies in {shown_storage(storage_url(storage))}; make one with: hpo run --study mlp")
+    else:
+        write_table(
+            [
+                Column(title="study", cells=[study.name for study in studies]),
+                Column(title="state", cells=[state_of(study) for study in studies]),
+                Column(title="trials", cells=[f"{s.finished}/{s.budget}" for s in studies], right=True),
+                Column(title="log loss", cells=[loss_text(s.best_value) for s in studies], right=True),
+                Column(title="created", cells=[time_text(study.created) for study in studies], spare=1),
+            ]
+        )
+    return 0
+
+
+def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
+    """Show the winner: the best trial with all its replicates."""
+    record = read(storage, study)
+    if as_json:
+        write_json(best_json(record))
+    elif record.best is not None:
+        write_fields(winner_fields(record, record.best))
+    if record.best is None:
+        complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
+        return NO_RESULT
+    return 0
+
+
+def trials(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
+    """Show all trials: a table, or in a pipe tab-separated lines with every number in full."""
+    record = read(storage, study)
+    if as_json:
+        write_json([trial_json(trial) for trial in record.trials])
+    elif not to_terminal():
+        write_lines(_trial_lines(record))
+    elif not record.trials:
+        write_text(f"{study} has no trials yet")
+    else:
+        winner = record.trials.index(record.best) if record.best else None
+        write_table(_trial_columns(record), marked=winner)
+    return 0
+
+
+def _trial_columns(study: "StudyRecord") -> list[Column]:
+    trials = study.trials
+    values = [parameters(trial) for trial in trials]
+    names = list(dict.fromkeys(name for texts in values for name in texts))
+    times = [seconds_of(trial) for trial in trials]
+    return [
+        Column(title="#", cells=[str(trial.number) for trial in trials], right=True),
+        Column(title="state", cells=[trial_state(study, trial) for trial in trials]),
+        Column(title="log loss", cells=[loss_text(trial.value) for trial in trials], right=True),
+        Column(title="±", cells=[_error_text(trial) for trial in trials], right=True, spare=2),
+        *(_parameter_column(name, [texts.get(name, "") for texts in values]) for name in names),
+        Column(title="network", cells=[widths_text(trial) for trial in trials], spare=4),
+        Column(
+            title="time", cells=["" if t is None else duration_text(t) for t in times], right=True, spare=3
+        ),
+        Column(title="note", cells=[trial.reason or "" for trial in trials], spare=5),
+    ]
+
+
+def _parameter_column(name: str, cells: list[str]) -> Column:
+    return Column(title=name.replace(" ", "\n", 1), cells=cells, right=True, spare=1)
+
+
+def _error_text(trial: "TrialRecord") -> str:
+    return "" if trial.standard_error is None else loss_text(trial.standard_error)
+
+
+def _trial_lines(study: "StudyRecord") -> list[list[object]]:
+    trials = study.trials
+    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
+    header: list[object] = ["trial", "state", "value", "standard_error", "replicates", "seconds", "started"]
+    rows: list[list[object]] = [[*header, "widths", "parameters", "reason", *names]]
+    for trial in trials:
+        count = len(trial.replicates)
+        row = [
+            trial.number,
+            trial_state(study, trial),
+            trial.value,
+            trial.standard_error,
+            count,
+            seconds_of(trial),
+        ]
+        about = [trial.started, widths_text(trial), trial.info.get("parameters"), trial.reason]
+        rows.append([*row, *about, *(trial.params.get(name) for name in names)])
+    return rows

@@ -1,0 +1,71 @@
+"""Commands that draw: report and plot."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.cli.errors import NO_RESULT, complain
+from hpo.cli.options import Figure, Open, Storage, StudyName, read, writable
+from hpo.cli.output import write_text
+
+if TYPE_CHECKING:
+    from storage.records import StudyRecord
+
+Output = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="HTML file to write.")]
+FigureName = Annotated[Figure, typer.Argument(help="What to plot.", metavar="NAME", show_default=False)]
+
+
+def report_path(study: str) -> Path:
+    """Where the report goes unless told otherwise."""
+    return Path(f"report-{study}.html")
+
+
+def report(study: StudyName, storage: Storage = None, output: Output = None, open_: Open = False) -> int:
+    """Write a study's report: one HTML file that needs no network. Default: report-STUDY.html."""
+    path = writable(output or report_path(study), "--output")
+    return _finish(write_report(read(storage, study), path), open_)
+
+
+def plot(
+    name: FigureName, study: StudyName, storage: Storage = None, output: Output = None, open_: Open = False
+) -> int:
+    """Write one plot as an HTML file: history, curves, importances, slice, parallel or timeline.
+
+    Default: plot-NAME-STUDY.html.
+    """
+    path = writable(output or Path(f"plot-{name}-{study}.html"), "--output")
+    return _finish(_write_plot(read(storage, study), name, path), open_)
+
+
+def write_report(study: "StudyRecord", path: Path) -> Path | None:
+    """Write the report and return its path; where that fails say why and return None."""
+    from hpo.report.page import write_report as write
+
+    try:
+        return write(study, path).absolute()
+    except OSError as error:
+        complain(f"the report could not be written to {str(path)!r}: {error.strerror}; choose another place")
+        return None
+
+
+def _write_plot(study: "StudyRecord", name: Figure, path: Path) -> Path | None:
+    from hpo.report.figures import FIGURES
+
+    try:
+        FIGURES[name](study).write_html(path, include_plotlyjs=True)
+    except OSError as error:
+        complain(f"the plot could not be written to {str(path)!r}: {error.strerror}; choose another place")
+        return None
+    return path.absolute()
+
+
+def _finish(path: Path | None, open_: bool) -> int:
+    if path is None:
+        return NO_RESULT
+    write_text(str(path))
+    if open_:
+        import webbrowser
+
+        webbrowser.open(path.as_uri())
+    return 0

@@ -1,0 +1,285 @@
+"""Rows of each replicate's parts: `train`, `stop` and `score`, disjoint and stratified.
+
+A unit is what is never split: a row, or all rows of one group. Every draw is kept as the number of copies of
+each unit in `train` (0: not there) and a mask of those in `stop`; the others are `score`. So parts are disjoint
+and together hold all rows by construction. A unit's stratum is its most frequent class.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hpo.errors import DataError
+from hpo.seeds import generator
+from hpo.study.spec import EvaluationSpec
+
+IntArray = npt.NDArray[np.intp]
+BoolArray = npt.NDArray[np.bool_]
+TRAIN, STOP, SCORE = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """Sorted row numbers of one replicate's parts; `train` holds a row as often as it was drawn."""
+
+    train: IntArray
+    stop: IntArray
+    score: IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """`of_row` (rows,): the unit of each row; `presence` (units, classes); `stratum` (units,)."""
+
+    of_row: IntArray
+    presence: BoolArray | None
+    stratum: IntArray
+
+    @property
+    def counts(self) -> IntArray:
+        """Units per stratum."""
+        return np.bincount(self.stratum)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """`copies` (units,) of each unit in train; `stop` (units,) mask."""
+
+    copies: IntArray
+    stop: BoolArray
+
+
+def resamples(
+    labels: npt.NDArray[np.integer],
+    evaluation: EvaluationSpec,
+    seed: int,
+    groups: npt.NDArray[np.integer] | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> tuple[Resample, ...]:
+    """The resamples of a study, one per replicate.
+
+    Args:
+        labels: class number of each row, (rows,), 0 … classes − 1.
+        evaluation: its method, replicates, fractions and `stop_on` are used.
+        seed: the study's.
+        groups: group number of each row, (rows,); rows of one group stay together.
+        names: of the classes, for messages.
+
+    Raises DataError where a class has one row (or one group), or where the rows cannot be divided.
+    """
+    units = _units(labels, groups)
+    _check_classes(labels, units, names)
+    rngs = [generator(seed, "resample", replicate=r) for r in range(evaluation.replicates)]
+    draws = _METHODS[evaluation.method](units, evaluation, rngs)
+    if units.presence is not None:
+        keep_score = evaluation.method == "kfold"
+        draws = [_repaired(draw, units.presence, evaluation.stop_on == "stop", keep_score) for draw in draws]
+    parts = [_rows(draw, units) for draw in draws]
+    if evaluation.stop_on == "score":
+        parts = [Resample(part.train, part.score, part.score) for part in parts]
+    if units.presence is not None and evaluation.method == "bootstrap":
+        parts = _of_equal_length(parts, len(labels), evaluation, rngs)
+    _check_parts(parts, len(labels))
+    return tuple(parts)
+
+
+def _units(labels: npt.NDArray[np.integer], groups: npt.NDArray[np.integer] | None) -> _Units:
+    if groups is None:
+        return _Units(np.arange(len(labels)), None, labels.astype(np.intp))
+    _, of_row = np.unique(groups, return_inverse=True)
+    table = np.zeros((of_row.max(initial=-1) + 1, labels.max(initial=-1) + 1), np.intp)
+    np.add.at(table, (of_row, labels), 1)
+    return _Units(of_row.astype(np.intp), table > 0, table.argmax(axis=1))
+
+
+def _check_classes(labels: npt.NDArray[np.integer], units: _Units, names: Sequence[str] | None) -> None:
+    counts = np.bincount(labels) if units.presence is None else units.presence.sum(axis=0)
+    for number in np.flatnonzero(counts == 1):
+        name = repr(names[int(number)]) if names else int(number)
+        unit = "row" if units.presence is None else "group"
+        raise DataError(
+            f"every class needs at least 2 {unit}s, one to train on and one to score; class {name} has 1; "
+            f"add {unit}s of it, join it with another class, or remove it from the data"
+        )
+
+
+def _check_parts(parts: Sequence[Resample], rows: int) -> None:
+    for part, name in ((p, n) for p in parts for n in ("train", "stop", "score")):
+        if len(getattr(part, name)) == 0:
+            raise DataError(
+                f"the rows must suffice for training, early stopping and scoring, got {rows} rows, "
+                f"which leaves none for {name!r}; add rows, at least 3 of one class (or 3 groups)"
+            )
+
+
+def _bootstrap(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+    """Set `stop` aside, then draw as many units as are left from those left, with replacement."""
+    counts = units.counts
+    aside = _quotas(counts, _stop_fraction(evaluation), (counts >= 3).astype(int), np.maximum(counts - 2, 0))
+    return [_bootstrap_draw(units, aside, rng) for rng in rngs]
+
+
+def _bootstrap_draw(units: _Units, aside: IntArray, rng: np.random.Generator) -> _Draw:
+    copies = np.zeros(len(units.stratum), np.intp)
+    stop = np.zeros(len(units.stratum), np.bool_)
+    for members, quota in zip(_shuffled_strata(units, rng), aside, strict=True):
+        stop[members[:quota]] = True
+        rest = members[quota:]
+        times = (
+            np.bincount(rng.integers(len(rest), size=len(rest)), minlength=len(rest)) if len(rest) else rest
+        )
+        if len(rest) > 1 and times.min() == 1:  # each drawn exactly once: none is left to score
+            times[0], times[-1] = 2, 0
+        copies[rest] = times
+    return _Draw(copies, stop)
+
+
+def _shuffle(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+    """Divide the units at random, without replacement."""
+    counts, fraction = units.counts, _stop_fraction(evaluation)
+    most = np.maximum(counts - np.where((counts >= 3) & (fraction > 0), 2, 1), 0)
+    score = _quotas(counts, evaluation.score_fraction, (counts >= 2).astype(int), most)
+    stop = _quotas(counts, fraction, (counts >= 3).astype(int), np.maximum(counts - score - 1, 0))
+    return [_shuffle_draw(units, score, stop, rng) for rng in rngs]
+
+
+def _shuffle_draw(units: _Units, score: IntArray, stop: IntArray, rng: np.random.Generator) -> _Draw:
+    copies = np.ones(len(units.stratum), np.intp)
+    stops = np.zeros(len(units.stratum), np.bool_)
+    for members, to_score, to_stop in zip(_shuffled_strata(units, rng), score, stop, strict=True):
+        copies[members[: to_score + to_stop]] = 0
+        stops[members[to_score : to_score + to_stop]] = True
+    return _Draw(copies, stops)
+
+
+def _holdout(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+    """One division for all replicates, which then differ in their networks' seeds only."""
+    return _shuffle(units, evaluation, rngs[:1]) * len(rngs)
+
+
+def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+    """As many folds as replicates, each scored once; a class with fewer units than folds misses in some."""
+    folds, size = len(rngs), len(units.stratum)
+    if not 2 <= folds <= size:
+        raise DataError(
+            f"kfold needs at least 2 replicates and no more than rows or groups ({size}), got {folds}; "
+            f"use --replicates {max(2, min(5, size))}, or --method bootstrap"
+        )
+    fold = np.empty(size, np.intp)
+    fold[np.concatenate(_shuffled_strata(units, rngs[0]))] = np.arange(size) % folds
+    return [_fold_draw(units, fold == number, evaluation, rng) for number, rng in enumerate(rngs)]
+
+
+def _fold_draw(
+    units: _Units, scored: BoolArray, evaluation: EvaluationSpec, rng: np.random.Generator
+) -> _Draw:
+    rest = np.bincount(units.stratum[~scored], minlength=len(units.counts))
+    quotas = _quotas(
+        rest, _stop_fraction(evaluation), (rest >= 2).astype(int), np.maximum(rest - 1, 0), of=units.counts
+    )
+    stop = np.zeros(len(scored), np.bool_)
+    for members, quota in zip(_shuffled_strata(units, rng), quotas, strict=True):
+        stop[members[~scored[members]][:quota]] = True
+    return _Draw((~scored & ~stop).astype(np.intp), stop)
+
+
+_METHODS = {"bootstrap": _bootstrap, "shuffle": _shuffle, "kfold": _kfold, "holdout": _holdout}
+
+
+def _stop_fraction(evaluation: EvaluationSpec) -> float:
+    """The part of all rows set aside for early stopping: none where it stops on `score`."""
+    return evaluation.stop_fraction if evaluation.stop_on == "stop" else 0.0
+
+
+def _shuffled_strata(units: _Units, rng: np.random.Generator) -> list[IntArray]:
+    """Unit numbers of each stratum in random order."""
+    shuffled = rng.permutation(len(units.stratum))
+    by_stratum = shuffled[np.argsort(units.stratum[shuffled], kind="stable")]
+    return np.split(by_stratum, np.cumsum(units.counts)[:-1])
+
+
+def _quotas(
+    counts: IntArray, fraction: float, least: IntArray, most: IntArray, *, of: IntArray | None = None
+) -> IntArray:
+    """Units to take from each stratum: `fraction` of all units, by largest remainders within the bounds.
+
+    counts, least, most: (strata,). `fraction` is of `of` where that is given. Nothing where it is 0.
+    """
+    if fraction == 0:
+        return np.zeros_like(counts)
+    wanted = (counts if of is None else of) * fraction
+    total = int(wanted.sum() + 0.5)
+    quotas = np.clip(np.floor(wanted).astype(np.intp), least, most)
+    while quotas.sum() != total:
+        step = 1 if quotas.sum() < total else -1
+        free = quotas < most if step > 0 else quotas > least
+        if not free.any():
+            break
+        quotas[np.where(free, (wanted - quotas) * step, -np.inf).argmax()] += step
+    return quotas
+
+
+def _repaired(draw: _Draw, presence: BoolArray, wants_stop: bool, keep_score: bool) -> _Draw:
+    """Move the fewest groups so that each class is in every part, as far as its groups allow it.
+
+    A class in 2 groups belongs in train and score, one in 3 or more in all parts. A group is moved only where
+    no class loses its last group in the part it leaves; the first such group is taken.
+    """
+    copies, stop = draw.copies.copy(), draw.stop.copy()
+    part = np.where(stop, STOP, np.where(copies > 0, TRAIN, SCORE))
+    needed = np.array([TRAIN, SCORE, STOP] if wants_stop else [TRAIN, SCORE])
+    if keep_score:
+        needed = needed[needed != SCORE]
+    for number in range(presence.shape[1]):
+        members = np.flatnonzero(presence[:, number])
+        for place in needed.tolist():
+            if (place == STOP and len(members) < 3) or (part[members] == place).any():
+                continue
+            for unit in members.tolist():
+                if part[unit] in needed and _is_spare(unit, part, presence):
+                    part[unit], copies[unit], stop[unit] = place, int(place == TRAIN), place == STOP
+                    break
+    return _Draw(copies, stop)
+
+
+def _is_spare(unit: int, part: IntArray, presence: BoolArray) -> bool:
+    """Whether every class of the unit has another unit in the same part, where it must have one."""
+    classes = presence[unit]
+    others = presence[part == part[unit]][:, classes].sum(axis=0) - 1
+    if part[unit] == STOP:
+        return bool((others[presence[:, classes].sum(axis=0) >= 3] > 0).all())
+    return bool((others > 0).all())
+
+
+def _rows(draw: _Draw, units: _Units) -> Resample:
+    copies, stop = draw.copies[units.of_row], draw.stop[units.of_row]
+    return Resample(
+        train=np.repeat(np.arange(len(copies)), copies),
+        stop=np.flatnonzero(stop),
+        score=np.flatnonzero((copies == 0) & ~stop),
+    )
+
+
+def _of_equal_length(
+    parts: Sequence[Resample], rows: int, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]
+) -> list[Resample]:
+    """Bring all `train` to the same length: groups differ in size, stacked networks need equally many rows.
+
+    The length is that without groups, or more where a replicate has more different rows. Surplus copies are
+    removed, missing ones drawn from the train rows; no row is lost and none is new.
+    """
+    distinct = [np.unique(part.train) for part in parts]
+    length = max(rows - int(rows * _stop_fraction(evaluation) + 0.5), *(len(d) for d in distinct), 1)
+    result = []
+    for part, once, rng in zip(parts, distinct, rngs, strict=True):
+        again = part.train[np.flatnonzero(np.diff(part.train, prepend=-1) == 0)]
+        spare = length - len(once)
+        if spare <= len(again):
+            more = rng.permutation(again)[:spare]
+        else:
+            more = np.concatenate([again, rng.choice(part.train, spare - len(again))])
+        result.append(Resample(np.sort(np.concatenate([once, more])), part.stop, part.score))
+    return result

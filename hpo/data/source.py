@@ -1,0 +1,193 @@
+"""Reading a table: a CSV or Parquet file, a built-in set, or a frame handed over as Parquet.
+
+CSV is checked row by row with the csv module before pandas reads it: pandas would accept rows of other
+lengths, rename columns of the same name and read on after an open quote.
+"""
+
+import codecs
+import csv
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hpo.data.fingerprint import check_readable, unreadable
+from hpo.errors import DataError
+from hpo.study.spec import DataSpec
+
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"\x1f\x8b": "compressed",
+    b"\x89HDF": "HDF5",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table as read. `sha256` is of the file's bytes, "" for a built-in set."""
+
+    name: str
+    frame: pd.DataFrame
+    sha256: str
+
+
+def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
+    """Read what `spec` names; `frame_path` is the Parquet file of a frame.
+
+    Raises DataError where it cannot be read, or where its content is not what the spec was made for.
+    """
+    if spec.kind == "builtin":
+        from hpo.data.builtin import load_builtin
+
+        return Source(spec.source, load_builtin(spec.source), "")
+    if spec.kind == "frame" and frame_path is None:
+        raise DataError(
+            "the data is a frame handed over in Python, got none; call hpo.tune(frame, ...) again"
+        )
+    path = frame_path if spec.kind == "frame" and frame_path else Path(spec.source)
+    name = "the data frame" if spec.kind == "frame" else str(path)
+    data = _content(path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if spec.sha256 and sha256 != spec.sha256:
+        raise DataError(
+            f"the data must stay the same during a study, {name} was changed; "
+            f"put it back, or start a new study"
+        )
+    frame = _read_parquet(name, data) if data[:4] == b"PAR1" else _read_csv(name, data)
+    return Source(name, frame, sha256)
+
+
+def _content(path: Path) -> bytes:
+    check_readable(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(io.BytesIO(data))
+        _refuse_duplicates(f"{name}", [str(column) for column in table.column_names])
+        frame: pd.DataFrame = table.to_pandas().reset_index(drop=True)
+    except (pyarrow.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{name} is no readable Parquet file: {reason}; write the file again") from None
+    frame.columns = pd.Index([str(column) for column in frame.columns])
+    if frame.empty:
+        raise DataError(f"{name} must hold rows, it has none; check how it was written")
+    return frame
+
+
+def _read_csv(name: str, data: bytes) -> pd.DataFrame:
+    text = _decoded(name, data)
+    header, rows = _check_rows(name, text)
+    try:
+        frame = pd.read_csv(
+            io.StringIO(text),
+            header=0,
+            names=header,
+            index_col=False,
+            skipinitialspace=True,
+            low_memory=False,
+        )
+    except (pd.errors.ParserError, ValueError) as error:
+        raise DataError(f"{name} is no readable CSV file: {error}; check how it was written") from None
+    if len(frame) != rows:
+        raise DataError(
+            f"{name} is ambiguous: it has {rows} or {len(frame)} rows, depending on how blank lines and quotes "
+            f"are read; write the file again without them"
+        )
+    return frame
+
+
+def _decoded(name: str, data: bytes) -> str:
+    """The text of a CSV file; DataError names the line of what cannot be text."""
+    if not data.strip():
+        raise DataError(f"{name} must hold a header and rows, it is empty; check how it was written")
+    for start, what in _OTHER_FORMATS.items():
+        if data.startswith(start):
+            raise DataError(
+                f"data must be a CSV or Parquet file, {name} is {what}; unpack or convert it first"
+            )
+    if data.startswith(_UTF16):
+        raise DataError(f"a CSV file must be UTF-8, {name} is UTF-16; save it as UTF-8")
+    if (place := data.find(b"\0")) >= 0:
+        raise _at_line(name, _line(data, place), "a NUL byte; the file is damaged or is not text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        reason = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+        raise _at_line(name, _line(data, error.start), reason) from None
+
+
+def _check_rows(name: str, text: str) -> tuple[list[str], int]:
+    """The column names and the number of rows; DataError names the line of the first bad row."""
+    records = _records(name, text)
+    line, first = next(records, (1, [""]))
+    header = [column.strip() for column in first]
+    if len(header) == 1:
+        for mark, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "'|'")):
+            if mark in header[0]:
+                raise _at_line(name, line, f"columns are separated by {what}; write them with commas")
+    _refuse_duplicates(f"{name}, line {line}", [column for column in header if column])
+    rows = 0
+    for line, row in records:
+        if len(row) != len(header):
+            what = "is the file cut off?" if len(row) < len(header) else "is a comma not in quotes?"
+            raise _at_line(name, line, f"{len(row)} fields where the header has {len(header)}; {what}")
+        rows += 1
+    if rows == 0:
+        raise DataError(f"{name} must hold rows, it has only a header; check how it was written")
+    return _named(header), rows
+
+
+def _records(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each record that is not blank; DataError where a quote is wrong."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    line = 1
+    try:
+        for row in reader:
+            if row and row != [""]:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        reason = str(error)
+        if "unexpected end" in reason or "field limit" in reason:
+            reason = "a quote is opened and never closed"
+        elif "expected after" in reason:
+            reason = "a quoted field goes on after its closing quote; write a quote inside of quotes twice"
+        raise _at_line(name, line, reason) from None
+
+
+def _refuse_duplicates(place: str, columns: list[str]) -> None:
+    twice = [column for column, times in Counter(columns).items() if times > 1]
+    if twice:
+        names = ", ".join(repr(column) for column in twice[:5])
+        raise DataError(
+            f"{place}: column names must differ, {names} occurs more than once; rename or remove columns"
+        )
+
+
+def _named(header: list[str]) -> list[str]:
+    """The header with a name for each column that has none; `UNNAMED` begins it."""
+    return [column or f"{UNNAMED}{number}" for number, column in enumerate(header, start=1)]
+
+
+UNNAMED = "(unnamed column) "
+
+
+def _line(data: bytes, place: int) -> int:
+    return data.count(b"\n", 0, place) + 1
+
+
+def _at_line(name: str, line: int, reason: str) -> DataError:
+    return DataError(f"{name}, line {line}: {reason}")

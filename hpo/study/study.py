@@ -1,0 +1,135 @@
+"""From what a user asked for to a study's spec: new, built-in or stored."""
+
+import tomllib
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+from hpo.errors import StudyError
+from hpo.study.spec import DataSpec, EvaluationSpec, SearchSpec, SpaceSpec, StudySpec, check_study_name, differences
+from search_spaces import SearchSpace, changed_dimensions, load_space
+
+DEFAULT_TRIALS = 50
+SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
+_EVALUATION = ("method", "replicates", "group", "stop_on", "max_epochs", "patience")
+_SEARCH = ("sampler", "seed", "racing", "pruning")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyOptions:
+    """What a user asked for; None means not given: the stored study's value, or else the default."""
+
+    name: str
+    data: str | None = None
+    target: str | None = None
+    space: str | None = None
+    method: str | None = None
+    replicates: int | None = None
+    group: str | None = None
+    stop_on: str | None = None
+    max_epochs: int | None = None
+    patience: int | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    racing: bool | None = None
+    pruning: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedStudy:
+    """A spec with its search space loaded."""
+
+    spec: StudySpec
+    space: SearchSpace
+
+
+def resolve(options: StudyOptions, stored: StudySpec | None = None, *, frame_sha256: str | None = None) -> ResolvedStudy:
+    """The spec that the options ask for.
+
+    Raises StudyError where it differs from the stored one (naming the differences) or is incomplete;
+    DataError and SpaceError where the file or the space cannot be used.
+    """
+    check_study_name(options.name)
+    given = {key: value for key, value in asdict(options).items() if value is not None}
+    if stored is None:
+        given = {**_definition(options), **given}
+    reference = given.get("space") or (stored.space.reference if stored else "mlp")
+    space = load_space(reference)
+    try:
+        spec = StudySpec(
+            name=options.name,
+            data=_data_spec(given, stored, frame_sha256),
+            space=SpaceSpec(reference=reference, description=space.describe()),
+            evaluation=_changed(stored.evaluation if stored else EvaluationSpec(), given, _EVALUATION),
+            search=_changed(stored.search if stored else SearchSpec(), given, _SEARCH),
+        )
+    except ValidationError as error:
+        raise StudyError(_first_problem(error)) from None
+    if stored is not None:
+        _refuse_differences(stored, spec)
+    return ResolvedStudy(spec=spec, space=space)
+
+
+def definition_names() -> list[str]:
+    """Names of the built-in studies."""
+    folder = files("hpo.study") / "definitions"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _definition(options: StudyOptions) -> dict[str, Any]:
+    """Settings of the built-in study of that name, where the user named no data of his own."""
+    if options.data is not None or options.name not in definition_names():
+        return {}
+    text = (files("hpo.study") / "definitions" / f"{options.name}.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def _data_spec(given: dict[str, Any], stored: StudySpec | None, frame_sha256: str | None) -> DataSpec:
+    old = stored.data if stored else None
+    target = given.get("target") or (old.target if old else None)
+    if frame_sha256 is not None:
+        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=frame_sha256)
+    source = given.get("data") or (old.source if old else None)
+    if source is None:
+        raise StudyError(
+            f"a new study needs data: no study or built-in study is named {given['name']!r} "
+            f"(built-in: {', '.join(definition_names())}); give --data FILE --target COLUMN"
+        )
+    if old is not None and old.kind == "frame" and "data" not in given:
+        raise StudyError(f"study {given['name']!r} was made from a data frame; resume it with hpo.tune(frame, ...)")
+    if source in BUILTIN_NAMES and not Path(source).exists():
+        return DataSpec(kind="builtin", source=source, target=target or "target")
+    if target is None:
+        raise StudyError(f"a target column is needed for {source}; give --target COLUMN")
+    return DataSpec(kind="file", source=source, target=target, sha256=file_sha256(Path(source)))
+
+
+def _changed(base: SpecT, given: dict[str, Any], names: tuple[str, ...]) -> SpecT:
+    changes = {name: given[name] for name in names if name in given}
+    return type(base).model_validate({**base.model_dump(), **changes})
+
+
+def _refuse_differences(stored: StudySpec, spec: StudySpec) -> None:
+    dimensions = changed_dimensions(stored.space.description, spec.space.description)
+    same_content = stored.data.sha256 == spec.data.sha256 and stored.data.kind == spec.data.kind == "file"
+    lines = [
+        line
+        for line in differences(stored, spec)
+        if not line.startswith("space.description") and not (same_content and line.startswith("data.source"))
+    ]
+    if lines or dimensions:
+        changes = "; ".join([*lines, *(f"search space: {line}" for line in dimensions)])
+        raise StudyError(
+            f"study {spec.name!r} is stored with other settings, and they cannot change: {changes}; "
+            f"resume it without these options, or choose another name with --study"
+        )
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    setting = ".".join(str(part) for part in problem["loc"])
+    return f"{setting.replace('_', '-')}: {problem['msg'].lower()}, got {problem['input']!r}; change the option"

@@ -1,0 +1,99 @@
+"""The supervisor's end of its child processes: trainers and the one that prepares data."""
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+TAIL_BYTES = 4000
+
+
+class Child:
+    """A Python module run as a child that speaks JSON lines; its standard error is kept in a temporary file."""
+
+    def __init__(self, module: str) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env={**os.environ, **_ONE_THREAD, **_QUIET, "KERAS_BACKEND": "tensorflow"},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._buffer = b""
+        self.closed = False
+
+    @property
+    def output(self) -> int:
+        """File descriptor to wait on."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one message; a child that is gone shows when it is read."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def finish_input(self) -> None:
+        """Tell the child that nothing more will come."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What has arrived; sets `closed` at the end of the child's output."""
+        while True:
+            try:
+                data = os.read(self.output, 1 << 20)
+            except BlockingIOError:
+                break
+            if not data:
+                self.closed = True
+                break
+            self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def ending(self) -> str:
+        """Wait for a child that has closed its output and say how it ended."""
+        code = self._process.wait()
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def errors(self) -> str:
+        """The end of the child's standard error."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - TAIL_BYTES))
+        return self._errors.read().decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """Stop the child at once."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+
+def wait_for_output(children: Iterable[Child], seconds: float) -> None:
+    """Return when a child has written something or has ended, at the latest after `seconds`."""
+    with selectors.DefaultSelector() as selector:
+        for child in children:
+            selector.register(child.output, selectors.EVENT_READ)
+        selector.select(seconds)
+

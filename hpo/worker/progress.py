@@ -1,0 +1,86 @@
+"""What a run shows while it works."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """What one trainer is doing; losses in nats."""
+
+    trainer: int
+    trial: int
+    replicate: int
+    epoch: int
+    stop_loss: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The state of a run at one moment. `best_value` is of trials with all replicates; `seconds` since the start."""
+
+    study: str
+    phase: str
+    budget: int
+    complete: int = 0
+    raced_out: int = 0
+    pruned: int = 0
+    failed: int = 0
+    best_value: float | None = None
+    best_error: float | None = None
+    best_trial: int | None = None
+    prior_loss: float | None = None
+    finished_here: int = 0
+    seconds: float = 0.0
+    running: tuple[Running, ...] = field(default=())
+
+    @property
+    def finished(self) -> int:
+        """Slots of the budget that are used up."""
+        return self.complete + self.raced_out + self.pruned + self.failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialLine:
+    """A trial that just ended, for one line of output. `value` in nats; `state` may be "raced out"."""
+
+    trial: int
+    state: str
+    value: float | None
+    standard_error: float | None
+    is_best: bool
+    seconds: float
+    description: str
+    reason: str | None = None
+
+
+class ProgressView(Protocol):
+    """Shows a run; called from the supervisor's loop a few times a second."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the state of the run."""
+
+    def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
+        """A trial has ended."""
+
+    def message(self, text: str) -> None:
+        """Tell the user something once."""
+
+    def close(self) -> None:
+        """The run is over; give the terminal back."""
+
+
+class SilentView:
+    """Shows nothing."""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show nothing."""
+
+    def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
+        """Show nothing."""
+
+    def message(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Show nothing."""

@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM: asked once, finish cleanly; asked twice, stop at once."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class StopRequest:
+    """How often the user has asked to stop, and when first."""
+
+    count: int = 0
+    told: bool = False
+    first: float = 0.0
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the first request."""
+        return time.monotonic() - self.first
+
+    def ask(self, *_: Any) -> None:
+        """Count a request; usable as a signal handler."""
+        if self.count == 0:
+            self.first = time.monotonic()
+        self.count += 1
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Count SIGINT and SIGTERM while the block runs (in the main thread; elsewhere nothing is caught)."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    previous = {number: signal.signal(number, request.ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

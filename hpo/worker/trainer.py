@@ -1,0 +1,79 @@
+"""The trainer: a child process that imports Keras once and trains what its supervisor sends.
+
+`python -m hpo.worker.trainer` reads one JSON message per line on standard input and answers on standard output:
+
+    -> {"open": folder}                    prepared data of the study
+    -> {"train": Job as JSON}
+    <- {"ready": true}                     the framework is loaded
+    <- {"replicate", "epoch", "loss"}      progress, a few times a second
+    <- {"outcome": Outcome as JSON}
+    <- {"error": "...", "traceback": "..."}  something unexpected; the trainer goes on
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+PROGRESS_SECONDS = 0.2
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
+
+    def answer(message: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    _serve(sys.stdin, answer)
+
+
+def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> None:
+    from hpo.data.prepared import open_prepared, open_replicate
+    from hpo.evaluation.job import Job
+    from hpo.evaluation.objective import evaluate
+    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+
+    use_one_thread()
+    backend = TensorFlowBackend()
+    answer({"ready": True})
+    data, classes = [], 0
+    for line in requests:
+        message = json.loads(line)
+        try:
+            if "open" in message:
+                folder = Path(message["open"])
+                facts = open_prepared(folder)
+                data = [open_replicate(folder, r) for r in range(facts["replicates"])]
+                classes = len(facts["classes"])
+            else:
+                job = Job.from_json(message["train"])
+                outcome = evaluate(job, data, classes, backend, _throttled(answer))
+                answer({"outcome": asdict(outcome)})
+        except Exception as error:
+            answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+
+
+def _throttled(answer: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, float], None]:
+    last = 0.0
+
+    def report(replicate: int, epoch: int, loss: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            answer({"replicate": replicate, "epoch": epoch, "loss": loss})
+
+    return report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Views of a run: live in a terminal, plain lines anywhere else."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from hpo.report.texts import duration_text, loss_text
+from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
+from hpo.worker.text import printable
+
+SHOWN_TRAINERS = 8
+REDRAW_SECONDS = 0.1
+ETA_TRIALS = 20
+"""The time left is judged by at most this many trials, the latest."""
+ETA_FIRST_TRIALS = 3
+
+
+def make_view(stream: TextIO) -> ProgressView:
+    """A live view where `stream` is a terminal that can move its cursor, otherwise plain lines."""
+    if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        return LiveView(Console(file=stream))
+    return LineView(stream)
+
+
+class LineView:
+    """One line for each trial that ends, for each phase and for each message; no control characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._phase = ""
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Write a line when the phase changes."""
+        if snapshot.phase != self._phase:
+            self._phase = snapshot.phase
+            self._write(f"{snapshot.study}: {snapshot.phase}")
+
+    def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
+        """Write a line for the trial."""
+        self._write(f"{snapshot.finished}/{snapshot.budget} {trial_text(line)}")
+
+    def message(self, text: str) -> None:
+        """Write a line."""
+        self._write(printable(text))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _write(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+
+
+class LiveView:
+    """A block at the bottom of a terminal, drawn anew in place; above it scroll new bests and messages."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._drawn = 0.0
+        self._clock = TrialClock()
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Draw the state of the run, at most ten times a second."""
+        self._clock.tell(snapshot)
+        now = time.monotonic()
+        if self._live is None:
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+        elif now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        self._live.update(draw(snapshot, self._clock.seconds_left(snapshot)), refresh=True)
+
+    def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
+        """Leave a line for a new best and for a failure."""
+        self._clock.tell(snapshot)
+        if line.is_best or line.state == "failed":
+            style = "green" if line.is_best else "red"
+            self._console.print(Text(trial_text(line), style=style))
+
+    def message(self, text: str) -> None:
+        """Leave a line."""
+        self._console.print(Text(printable(text), style="yellow"))
+
+    def close(self) -> None:
+        """Take the block away."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+class TrialClock:
+    """When the latest trials ended, in seconds since the start of the run, to tell the time left."""
+
+    def __init__(self) -> None:
+        self._finished = 0
+        self._ends: deque[float] = deque(maxlen=ETA_TRIALS + 1)
+
+    def tell(self, snapshot: Snapshot) -> None:
+        """Take in how far the run is."""
+        if not self._ends and snapshot.phase == "training":
+            self._ends.append(snapshot.seconds)
+        self._ends.extend([snapshot.seconds] * (snapshot.finished_here - self._finished))
+        self._finished = snapshot.finished_here
+
+    def seconds_left(self, snapshot: Snapshot) -> float | None:
+        """Estimated seconds to the end of the budget; None where it is too early to tell."""
+        trials = len(self._ends) - 1
+        if trials < ETA_FIRST_TRIALS:
+            return None
+        return (snapshot.seconds - self._ends[0]) / trials * (snapshot.budget - snapshot.finished)
+
+
+def trial_text(line: TrialLine) -> str:
+    """One line on a trial that has ended: `trial 7 complete: 0.1234 ± 0.0051, 2.3 s, 250-150 elu`."""
+    parts = [f"trial {line.trial} {line.state}: {loss_text(line.value, line.standard_error)}"]
+    if line.value is None:
+        parts = [f"trial {line.trial} {line.state}"]
+    if line.reason and line.state == "failed":
+        parts[0] += f": {printable(line.reason)}"
+    parts += [duration_text(line.seconds), printable(line.description)]
+    return ", ".join([*(part for part in parts if part), *(["new best"] if line.is_best else [])])
+
+
+def draw(snapshot: Snapshot, seconds_left: float | None) -> RenderableType:
+    """The block that a live view shows; lines are cut at the edge of the terminal."""
+    return Group(
+        _header(snapshot, seconds_left),
+        _bar(snapshot),
+        Text(best_text(snapshot), style="bold", no_wrap=True, overflow="ellipsis"),
+        Text(counts_text(snapshot), no_wrap=True, overflow="ellipsis"),
+        _trainers(snapshot.running),
+    )
+
+
+def best_text(snapshot: Snapshot) -> str:
+    """The best value so far beside the prior loss."""
+    if snapshot.best_value is None:
+        return "no result yet"
+    prior = f", class frequencies alone: {loss_text(snapshot.prior_loss)}" if snapshot.prior_loss else ""
+    best = loss_text(snapshot.best_value, snapshot.best_error)
+    return f"best log loss {best} (trial {snapshot.best_trial}){prior}"
+
+
+def counts_text(snapshot: Snapshot) -> str:
+    """How the trials ended so far."""
+    counts = {
+        "complete": snapshot.complete,
+        "raced out": snapshot.raced_out,
+        "pruned": snapshot.pruned,
+        "failed": snapshot.failed,
+    }
+    return ", ".join(f"{count} {name}" for name, count in counts.items())
+
+
+def _header(snapshot: Snapshot, seconds_left: float | None) -> RenderableType:
+    table = Table.grid(expand=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, justify="right")
+    left = f", {duration_text(seconds_left)} left" if seconds_left is not None else ""
+    table.add_row(
+        Text.assemble((snapshot.study, "bold"), f": {snapshot.phase}"),
+        f"{snapshot.finished}/{snapshot.budget} trials, {duration_text(snapshot.seconds)}{left}",
+    )
+    return table
+
+
+def _bar(snapshot: Snapshot) -> RenderableType:
+    table = Table.grid(expand=True)  # ends the line, which a bar by itself does not
+    table.add_row(
+        ProgressBar(total=max(1, snapshot.budget), completed=snapshot.finished, complete_style="cyan")
+    )
+    return table
+
+
+def _trainers(running: Sequence[Running]) -> RenderableType:
+    lines = [
+        f"trainer {one.trainer:<2} trial {one.trial:<4} replicate {one.replicate:<2} epoch {one.epoch:<4} "
+        f"stop loss {loss_text(one.stop_loss)}"
+        for one in running[:SHOWN_TRAINERS]
+    ]
+    if len(running) > SHOWN_TRAINERS:
+        lines.append(f"and {len(running) - SHOWN_TRAINERS} more trainers")
+    return Group(*(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines))

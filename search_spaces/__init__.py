@@ -1,0 +1,22 @@
+"""Search spaces: dimensions, the spaces that come with hpo, and loading a user's own."""
+
+from search_spaces.dimensions import Categorical, Dimension, Float, Integer, LogFloat, Ordered, Value
+from search_spaces.space import Params, SearchSpace, changed_dimensions, load_space
+
+SPACES = {"mlp": "search_spaces.mlp:MLP"}
+"""Name given as `--space` -> where the space is defined; imported when it is asked for."""
+
+__all__ = [
+    "SPACES",
+    "Categorical",
+    "Dimension",
+    "Float",
+    "Integer",
+    "LogFloat",
+    "Ordered",
+    "Params",
+    "SearchSpace",
+    "Value",
+    "changed_dimensions",
+    "load_space",
+]

@@ -1,0 +1,247 @@
+"""A search space: an ordered list of dimensions and a function from their values to an architecture."""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpo.errors import SpaceError
+from hpo.network.architecture import Architecture
+from search_spaces.dimensions import NAME, Dimension, Ordered, Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Params = Mapping[str, Any]
+"""Values by name, each as its dimension has it."""
+REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """What a study searches.
+
+    Attributes:
+        name: shown in reports.
+        dimensions: at least one, with different names; their order is the order of the vector.
+        architecture: builds the network for values by name; must do so for every point of the space.
+        settings: JSON values the space was made with, stored with a study: {"units": 500}.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    architecture: Callable[[Params], Architecture]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise SpaceError(
+                f"a space's name must be 1 to 100 letters, digits, '_' or '-' and start with a letter, "
+                f"got {self.name!r}; rename it"
+            )
+        object.__setattr__(self, "dimensions", _checked_dimensions(self.name, self.dimensions))
+        object.__setattr__(self, "settings", _checked_settings(self.name, self.settings))
+        if not callable(self.architecture):
+            raise SpaceError(
+                f"space {self.name!r}: architecture must be a function of the values by name, "
+                f"got {self.architecture!r}; give the function itself"
+            )
+
+    @property
+    def size(self) -> int:
+        """Length d of the vector."""
+        return sum(dimension.size for dimension in self.dimensions)
+
+    def encode(self, params: Params) -> NDArray[np.float64]:
+        """Return the vector in [0, 1]^d, shape (d,); SpaceError names the dimension that is missing, unknown
+        or outside its range."""
+        self._check_names(params)
+        return np.array([number for d in self.dimensions for number in d.encode(params[d.name])])
+
+    def decode(self, vector: ArrayLike) -> dict[str, Value]:
+        """Return the values by name for d numbers, shape (d,), clipped to [0, 1]; SpaceError where there are
+        more or fewer or one of them is not finite."""
+        numbers = np.asarray(vector, dtype=np.float64)
+        infinite = np.count_nonzero(~np.isfinite(numbers))
+        if numbers.shape != (self.size,) or infinite:
+            raise SpaceError(
+                f"space {self.name!r}: a vector must hold {self.size} finite numbers, got "
+                f"shape {numbers.shape} with {infinite} not finite; make it with encode"
+            )
+        params: dict[str, Value] = {}
+        start = 0
+        for dimension in self.dimensions:
+            params[dimension.name] = dimension.decode(numbers[start : start + dimension.size].tolist())
+            start += dimension.size
+        return params
+
+    def distributions(self) -> dict[str, "BaseDistribution"]:
+        """Return Optuna's distributions by name; Optuna's parameters are the values themselves."""
+        return {dimension.name: dimension.distribution() for dimension in self.dimensions}
+
+    def sampling_distributions(self) -> dict[str, "BaseDistribution"]:
+        """Return `distributions` with ordered dimensions as the index of the choice, for samplers."""
+        return {
+            d.name: d.index_distribution() if isinstance(d, Ordered) else d.distribution()
+            for d in self.dimensions
+        }
+
+    def to_sampling(self, params: Params) -> dict[str, Value]:
+        """Return `params` with ordered choices as their index, to go with `sampling_distributions`."""
+        self._check_names(params)
+        return {
+            d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name]
+            for d in self.dimensions
+        }
+
+    def from_sampling(self, params: Params) -> dict[str, Value]:
+        """Return the values for what was sampled from `sampling_distributions`."""
+        self._check_names(params)
+        return {
+            d.name: d.choices[int(params[d.name])] if isinstance(d, Ordered) else params[d.name]
+            for d in self.dimensions
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, settings and dimensions as plain JSON values."""
+        return {
+            "name": self.name,
+            "settings": dict(self.settings),
+            "dimensions": [dimension.describe() for dimension in self.dimensions],
+        }
+
+    def _check_names(self, params: Params) -> None:
+        names = {dimension.name for dimension in self.dimensions}
+        for name in sorted(names - params.keys()):
+            raise SpaceError(f"dimension {name!r}: a value is required, got none; add it to the parameters")
+        for name in sorted(params.keys() - names):
+            raise SpaceError(
+                f"parameters must name dimensions of space {self.name!r}, got {name!r}; remove it "
+                f"(there are {', '.join(sorted(names))})"
+            )
+
+
+def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two `describe()` results; empty only where they are equal.
+
+    Dimensions that were added, removed, changed or moved come by their names; other differences as
+    "setting units" and "name of the space".
+    """
+    before = {fields["name"]: fields for fields in stored["dimensions"]}
+    after = {fields["name"]: fields for fields in now["dimensions"]}
+    kept = zip((n for n in before if n in after), (n for n in after if n in before), strict=True)
+    moved = {name for name, other in kept if name != other}
+    changed = [n for n in {**before, **after} if n in moved or before.get(n) != after.get(n)]
+    old, new = stored["settings"], now["settings"]
+    changed += [f"setting {key}" for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    return changed + ["name of the space"] * (stored["name"] != now["name"])
+
+
+def load_space(reference: str) -> SearchSpace:
+    """Return the space called `reference` in the registry, or found at `package.module:NAME`.
+
+    The current folder is importable, as with `python -m`. The space's function is tried at a few points.
+    Raises SpaceError; what a module raised while it was imported stays as the cause.
+    """
+    from search_spaces import SPACES
+
+    match = REFERENCE.fullmatch(SPACES.get(reference, reference))
+    if match is None:
+        raise SpaceError(
+            f"a space must be one of {', '.join(sorted(SPACES))}, or package.module:NAME, "
+            f"got {reference!r}; correct --space"
+        )
+    module = _import(match["module"])
+    space = getattr(module, match["name"], None)
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(_no_space(module, match["name"]))
+    _try(space)
+    return space
+
+
+def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:
+    if not isinstance(dimensions, Sequence) or not dimensions:
+        raise SpaceError(
+            f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one"
+        )
+    seen: set[str] = set()
+    for dimension in dimensions:
+        if isinstance(dimension, type) or not isinstance(dimension, Dimension):
+            raise SpaceError(
+                f"space {space!r}: dimensions must be Float, LogFloat, Integer, Ordered or Categorical, "
+                f"got {dimension!r}; make it one of these"
+            )
+        if dimension.name in seen:
+            raise SpaceError(f"dimension {dimension.name!r}: names must differ, got it twice; rename one")
+        seen.add(dimension.name)
+    return tuple(dimensions)
+
+
+def _checked_settings(space: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON makes of the settings, so that a stored description compares equal."""
+    try:
+        values = json.loads(json.dumps(dict(settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise SpaceError(
+            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}; {error}"
+        ) from error
+    return dict(values)
+
+
+def _import(name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except SpaceError:
+        raise  # it names the dimension already
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            raise SpaceError(
+                f"the module of a space must be importable, got {name!r}, of which {missing!r} was "
+                f"not found in {folder} or among the installed packages; correct --space, or change folder"
+            ) from error
+        raise SpaceError(
+            f"the module of a space must be importable, got {type(error).__name__} from {name!r}: {error}; "
+            f"correct the module"
+        ) from error
+
+
+def _no_space(module: ModuleType, name: str) -> str:
+    """Return why `module.name` is not a space."""
+    spaces = sorted(key for key, value in vars(module).items() if isinstance(value, SearchSpace))
+    file = getattr(module, "__file__", None) or module.__name__
+    if not hasattr(module, name):
+        remedy = f"use one of {', '.join(spaces)}" if spaces else "define it there"
+        return f"a space must be defined in its module, got {name!r}, which is not in {file}; {remedy}"
+    found = type(getattr(module, name)).__name__
+    return f"{name!r} in {file} must be a SearchSpace, got {found}; write {name} = SearchSpace(...)"
+
+
+def _try(space: SearchSpace) -> None:
+    """Build the networks at the corners and the centre; SpaceError where the space's function cannot."""
+    for coordinate in (0.0, 0.5, 1.0):
+        params = space.decode([coordinate] * space.size)
+        try:
+            made = space.architecture(params)
+        except Exception as error:
+            raise SpaceError(
+                f"space {space.name!r}: architecture must accept every point, got {type(error).__name__} "
+                f"for {params}: {error}; correct the function"
+            ) from error
+        if not isinstance(made, Architecture):
+            raise SpaceError(
+                f"space {space.name!r}: architecture must return an Architecture, got {made!r} "
+                f"for {params}; correct the function"
+            )

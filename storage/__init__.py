@@ -1,0 +1,1 @@
+"""Study storage on SQL."""

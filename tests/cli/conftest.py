@@ -1,0 +1,161 @@
+"""Real SQLite files with studies made through `storage`, without training."""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpo.cli.main import main
+from search_spaces import load_space
+from storage.database import connect, upgrade
+from storage.records import Outcome, ReplicateRecord
+from storage.slots import claim, finish, release
+from storage.studies import create_study
+from storage.workers import start_worker, stop_worker
+
+FACTS = {
+    "rows": 178,
+    "features": 13,
+    "classes": ["a", "b", "c"],
+    "class_counts": [59, 71, 48],
+    "columns": [{"name": f"x{index}", "kind": "numeric"} for index in range(13)],
+    "prior_loss": 1.0861,
+    "notes": ["column 'id' is left out: every value is different"],
+    "replicates": 3,
+    "train_rows": 160,
+}
+
+
+def make_spec(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "data": {"kind": "builtin", "source": "wine", "target": "target", "sha256": ""},
+        "space": {"reference": "mlp", "description": load_space("mlp").describe()},
+        "evaluation": {
+            "method": "bootstrap",
+            "replicates": 3,
+            "group": None,
+            "stop_fraction": 0.1,
+            "score_fraction": 0.2,
+            "stop_on": "stop",
+            "max_epochs": 200,
+            "patience": 10,
+            "min_delta": 1e-3,
+        },
+        "search": {"sampler": "tpe", "seed": 0, "racing": True, "pruning": True},
+    }
+
+
+def make_outcome(state: str, value: float, widths: Sequence[int], batch_size: int) -> Outcome:
+    """`state` may be "raced out"; a complete trial has three replicates, a failed one none, others one."""
+    info = {"parameters": 1000 * len(widths), "widths": list(widths), "batch_size": batch_size}
+    count = {"complete": 3, "failed": 0}.get(state, 1)
+    replicates = tuple(
+        ReplicateRecord(
+            index=index,
+            stop_loss=value + 0.1,
+            score_loss=None if state == "pruned" else value + (index - 1) / 100,
+            best_epoch=2,
+            seconds=0.5,
+            curve=(1.5, value + 0.3, value + 0.1, value + 0.2),
+        )
+        for index in range(count)
+    )
+    reasons = {
+        "raced out": "raced out after 1 of 3 replicates",
+        "pruned": "learning curve cannot reach the incumbent's",
+        "failed": "loss was not finite at epoch 3 of replicate 0\x1b[31m",
+    }
+    scored = state in ("complete", "raced out")
+    return Outcome(
+        state="complete" if state == "raced out" else state,
+        value=value if scored else None,
+        standard_error=0.0058 if state == "complete" else None,
+        raced_out=state == "raced out",
+        reason=reasons.get(state),
+        info=info,
+        replicates=replicates,
+    )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A folder with `hpo.db`, which commands run in."""
+
+    folder: Path
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder / 'hpo.db'}"
+
+    def add(
+        self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False
+    ) -> None:
+        """A study whose first trials ended as `states` say; "interrupted" ones are open again."""
+        space, random_ = load_space("mlp"), random.Random(name)
+        database = connect(self.url)
+        upgrade(database)
+        study_id = create_study(
+            database, name, make_spec(name), FACTS, {"python": "3.11"}, budget or len(states)
+        )
+        worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
+        for index, state in enumerate(states):
+            claimed = claim(
+                database,
+                study_id,
+                worker,
+                lambda offer: space.decode([random_.random() for _ in range(space.size)]),
+                space.distributions(),
+            )
+            assert claimed is not None
+            if state == "interrupted":
+                release(database, claimed, "interrupted", counts=False)
+                continue
+            if state == "running":
+                continue
+            architecture = space.architecture(claimed.params)
+            value = 0.9 - 0.8 * index / len(states) if state != "raced out" else 1.2
+            finish(
+                database, claimed, make_outcome(state, value, architecture.widths, architecture.batch_size)
+            )
+        if not running:
+            stop_worker(database, worker)
+        database.close()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Hpo = Callable[..., Ended]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """An empty folder, made the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HPO_STORAGE", raising=False)
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def hpo(capfd: pytest.CaptureFixture[str]) -> Hpo:
+    """Run a command in this process, as the installed script does."""
+
+    def run(*arguments: str) -> Ended:
+        capfd.readouterr()
+        code = main(arguments)
+        captured = capfd.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run

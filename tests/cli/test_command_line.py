@@ -1,0 +1,285 @@
+"""What holds for every command: start-up, exit codes, names, URLs, pipes, completion, documentation."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer.main
+
+import hpo as hpo_package
+from hpo.cli import options
+from hpo.cli.main import app
+from hpo.study.spec import EvaluationSpec, SearchSpec
+
+HEAVY = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "optuna",
+    "sqlalchemy",
+    "plotly",
+    "numpy",
+)
+COMMANDS = typer.main.get_command(app).commands
+WITH_STUDY = [name for name in COMMANDS if name != "list"]
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+def arguments(command: str, study: str) -> list[str]:
+    return [command, *(["history"] if command == "plot" else []), "--study", study]
+
+
+def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_nothing_heavy(command):
+    code = (
+        "import sys; from hpo.cli.main import main; code = main(sys.argv[1:]); "
+        f"heavy = [name for name in {HEAVY} if name in sys.modules]; "
+        "sys.exit(f'{heavy} {code}' if heavy or code else 0)"
+    )
+    done = python(code, *([command] if command else []), "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_all_commands_are_there():
+    assert list(COMMANDS) == ["run", "status", "list", "best", "trials", "report", "plot", "delete"]
+
+
+def test_the_installed_script(tmp_path):
+    script = Path(sys.executable).with_name("hpo")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.strip() == hpo_package.__version__
+    done = subprocess.run(
+        [script, "best", "--study", "x"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_command_there_is_help(hpo):
+    ended = hpo()
+    assert ended.code == 0
+    assert "run" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["run"], "--study"),
+        (["run", "--study", "x", "--trials", "many"], "--trials"),
+        (["run", "--study", "x", "--colour", "red"], "--colour"),
+        (["run", "--study", "x", "--method", "\x1b[31mred"], "bootstrap"),
+        (["run", "\x1b[31m\x07\u202e", "--study", "x"], "\\u202e"),
+        (["plot", "pie", "--study", "x"], "timeline"),
+        (["plot", "--study", "x"], "NAME"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(hpo, words, named):
+    ended = hpo(*words)
+    assert ended.code == 2
+    assert re.fullmatch(r"error: .*; see hpo.* --help\n", ended.err)
+    assert named in ended.err
+    assert "\x1b" not in ended.err
+
+
+NAMES = {
+    "empty": "",
+    "blanks": "   ",
+    "nul": "a\x00b",
+    "newline": "a\nb",
+    "trailing newline": "a\n",
+    "escape": "\x1b[31mred",
+    "513 characters": "a" * 513,
+    "surrogate": "a\udcffb",
+    "parent": "..",
+    "script": "</script>",
+    "option": "-x",
+    "slash": "a/b",
+    "right to left": "a\u202eb",
+}
+
+
+@pytest.mark.parametrize("command", WITH_STUDY)
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_fault_31_study_names(bench, hpo, command, name):
+    ended = hpo(*arguments(command, name))
+    assert ended.code == 2
+    assert "1 to 100 letters" in ended.err
+    assert "--study" in ended.err
+    assert (ended.err.removesuffix("\n") + ended.out).isprintable()
+    assert list(bench.folder.iterdir()) == []
+
+
+def test_fault_31_bytes_that_are_no_text(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "hpo.cli.main", "status", "--study", b"a\xff"],
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 2
+    assert b"\\udcff" in done.stderr
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:s3cret@127.0.0.1:1/db",
+        "oracle://u:s3cret@h/db",
+        "postgresql:/u:s3cret@h",
+        "u:s3cret@h",
+    ],
+)
+def test_fault_33_no_message_shows_a_password(bench, hpo, command, url):
+    words = [command] if command == "list" else arguments(command, "x")
+    data = ["--data", "wine", "--no-report"] if command == "run" else []
+    ended = hpo(*words, *data, "--storage", url)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert "s3cret" not in ended.err + ended.out
+
+
+def test_fault_33_a_shown_url_hides_the_password():
+    shown = options.shown_storage("postgresql+psycopg://u:s3cret@h/db?sslpassword=s3cret")
+    assert shown == "postgresql+psycopg://u:***@h/db"
+    assert options.shown_storage("sqlite:///folder/my.db") == "folder/my.db"
+    assert options.storage_url("folder/my.db") == "sqlite:///folder/my.db"
+
+
+def test_unexpected_exceptions_keep_their_traceback(tmp_path):
+    code = (
+        "import sys, hpo.cli.read; hpo.cli.read.status_fields = None\n"
+        "from hpo.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    (tmp_path / "hpo.db").mkdir()
+    assert python(code, "status", "--study", "x", cwd=tmp_path).returncode == 2
+    boom = "from hpo.cli.errors import exit_code; exit_code(lambda: 1 / 0)"
+    done = python(boom)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" in done.stderr
+
+
+def test_interrupts_end_quietly():
+    code = (
+        "import sys; from hpo.cli.errors import exit_code\n"
+        "def command(): raise KeyboardInterrupt\n"
+        "sys.exit(exit_code(command))"
+    )
+    done = python(code)
+    assert done.returncode == 130
+    assert done.stderr == "\ninterrupted\n"
+
+
+def test_a_reader_that_has_gone_is_no_error(bench):
+    bench.add("wine", ["complete"] * 3)
+    for words in (
+        ["trials", "--study", "wine"],
+        ["trials", "--study", "wine", "--json"],
+        ["list"],
+        ["--help"],
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "hpo.cli.main", *words],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(writing)
+        assert done.stderr == b"", words
+
+
+def complete(folder: Path, line: str, **environment: str) -> subprocess.CompletedProcess:
+    words = line.split(" ")
+    env = {
+        **os.environ,
+        "_HPO_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(words) - 1),
+        **environment,
+    }
+    return subprocess.run(
+        [Path(sys.executable).with_name("hpo")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        cwd=folder,
+    )
+
+
+def test_study_names_complete(bench):
+    bench.add("wine", ["complete"])
+    bench.add("winter", ["complete"])
+    assert complete(bench.folder, "hpo status --study win").stdout.split() == ["wine", "winter"]
+    assert complete(bench.folder, "hpo run --study m").stdout.split() == ["mlp"]
+    assert complete(bench.folder, "hpo plot hi").stdout.split() == ["history"]
+    Path("hpo.db").rename("other.db")
+    assert complete(bench.folder, "hpo best --storage other.db --study wine").stdout.split() == ["wine"]
+    done = complete(bench.folder, "hpo best --study wine", HPO_STORAGE="other.db")
+    assert done.stdout.split() == ["wine"]
+
+
+def test_completion_is_quiet_and_makes_nothing(bench):
+    done = complete(bench.folder, "hpo status --study w")
+    assert done.stdout.strip() == ""
+    assert done.stderr == ""
+    assert list(bench.folder.iterdir()) == []
+
+
+def choices(model: type, field: str) -> tuple[str, ...]:
+    return get_args(model.model_fields[field].annotation)
+
+
+def test_choices_are_those_of_the_spec():
+    assert get_args(options.Method) == choices(EvaluationSpec, "method")
+    assert get_args(options.StopOn) == choices(EvaluationSpec, "stop_on")
+    assert get_args(options.Sampler) == choices(SearchSpec, "sampler")
+
+
+def test_figures_are_those_of_the_report():
+    from hpo.report.figures import FIGURES
+
+    assert get_args(options.Figure) == tuple(FIGURES)
+
+
+def options_of(command: str) -> set[str]:
+    parameters = COMMANDS[command].params
+    return {name for p in parameters for name in (*p.opts, *p.secondary_opts) if name.startswith("--")} - {
+        "--help"
+    }
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_every_command_and_option_is_documented(command):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## `hpo (\w+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert command in sections
+    assert f"hpo {command} " in sections[command] or f"hpo {command}\n" in sections[command]
+    common = {"--study", "--storage", "--json"}
+    mentioned = set(re.findall(r"--[a-z][a-z-]+", sections[command]))
+    assert options_of(command) - common <= mentioned
+    assert mentioned <= options_of(command)

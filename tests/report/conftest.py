@@ -1,0 +1,132 @@
+"""Studies made up for the report's tests: what storage would read back, without a database."""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from search_spaces.mlp import MLP
+from storage.records import ReplicateRecord, StudyRecord, TrialRecord
+
+START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+PRIOR = 2.302
+MakeStudy = Callable[..., StudyRecord]
+
+
+def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
+    return ReplicateRecord(
+        index=index,
+        stop_loss=min(curve),
+        score_loss=score_loss,
+        best_epoch=curve.index(min(curve)),
+        seconds=0.03 * len(curve),
+        curve=curve,
+    )
+
+
+def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes) -> TrialRecord:
+    """A trial of the space `mlp`; `state` is one of the report's states."""
+    random = np.random.default_rng([seed, number])
+    params = MLP.decode(random.random(MLP.size))
+    architecture = MLP.architecture(params)
+    distance = abs(math.log10(params["learning_rate"]) + 2.5) + 2 * params["dropout"]
+    level = 0.08 + 0.25 * distance**2 + 0.05 * random.random()
+    count = {"complete": 5, "raced out": 2, "pruned": 5, "failed": 1, "interrupted": 0, "running": 0}[state]
+    epochs = random.integers(4, 15) if state == "pruned" else random.integers(25, 90)
+    replicates = []
+    for index in range(count):
+        length = int(epochs) if state == "pruned" else int(epochs + random.integers(-6, 7))
+        noise = 1 + 0.03 * random.standard_normal(length)
+        curve = tuple(float(x) for x in (level + PRIOR * np.exp(-np.arange(1, length + 1) / 8)) * noise)
+        score = (
+            None if state in ("pruned", "failed") else float(level * (1 + 0.06 * random.standard_normal()))
+        )
+        replicates.append(make_replicate(index, curve, score))
+    losses = [r.score_loss for r in replicates if r.score_loss is not None]
+    seconds = 0.5 + sum(r.seconds for r in replicates)
+    started = START + timedelta(seconds=float(number // 2 * 9 + random.random()))
+    fields = {
+        "number": number,
+        "slot": number,
+        "attempt": 1,
+        "state": {"raced out": "complete", "interrupted": "failed"}.get(state, state),
+        "params": params,
+        "value": float(np.mean(losses)) if losses else None,
+        "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
+        "raced_out": state == "raced out",
+        "reason": {
+            "failed": "the loss is not finite in epoch 3",
+            "interrupted": "interrupted",
+            "pruned": "learning curve cannot reach the incumbent's",
+            "raced out": "raced out after 2 of 5 replicates",
+        }.get(state),
+        "started": started,
+        "finished": None if state == "running" else started + timedelta(seconds=min(seconds, 8.5)),
+        "worker": "w-1",
+        "trainer": number % 2,
+        "info": {
+            "parameters": architecture.parameter_count(64, 10),
+            "widths": list(architecture.widths),
+            "batch_size": architecture.batch_size,
+        },
+        "replicates": tuple(replicates),
+    }
+    return TrialRecord(**(fields | changes))
+
+
+def make_spec(name: str = "mlp", space=MLP, **changes) -> dict:
+    spec = StudySpec(
+        name=name,
+        data=DataSpec(kind="builtin", source="digits", target="target"),
+        space=SpaceSpec(reference="mlp", description=space.describe()),
+    )
+    return spec.model_copy(update=changes).model_dump(mode="json")
+
+
+def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
+    """A study of these trials."""
+    ended = {t.slot for t in trials if t.state != "running" and t.reason != "interrupted"}
+    fields = {
+        "id": 1,
+        "name": "mlp",
+        "spec": make_spec(),
+        "facts": {
+            "rows": 1797,
+            "features": 64,
+            "columns": [{"name": f"pixel {i}", "kind": "numeric"} for i in range(64)],
+            "classes": [str(i) for i in range(10)],
+            "class_counts": [178, 182, 177, 183, 181, 182, 181, 179, 174, 180],
+            "prior_loss": PRIOR,
+            "notes": ["3 constant columns were dropped: pixel 0, pixel 32, pixel 39"],
+            "replicates": 5,
+            "train_rows": 1617,
+        },
+        "environment": {
+            "python": "3.11.9",
+            "platform": "Linux-6.1-x86_64",
+            "cores": 2,
+            "backend": "tensorflow",
+            "versions": {"hpo": "0.1.0", "keras": "3.15.1", "optuna": "5.0.0"},
+        },
+        "created": START,
+        "budget": len(trials) if budget is None else budget,
+        "finished": len(ended),
+        "running": running,
+        "trials": tuple(trials),
+    }
+    return StudyRecord(**(fields | changes))
+
+
+def mixed_states(count: int) -> list[str]:
+    """A usual mixture: a first complete trial, then mostly raced out and pruned, a few failed."""
+    pattern = ["complete", "raced out", "pruned", "raced out", "complete", "raced out", "pruned", "raced out"]
+    return ["failed" if i % 37 == 36 else pattern[i % len(pattern)] for i in range(count)]
+
+
+@pytest.fixture
+def mixed() -> StudyRecord:
+    """40 trials of all kinds, finished."""
+    return study_of([make_trial(i, state) for i, state in enumerate(mixed_states(40))])

@@ -1,0 +1,106 @@
+"""Racing and curve pruning as pure functions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo.search.incumbent import MIN_FINISHED, Leaderboard
+from hpo.search.pruners import (
+    CURVE_WINDOW,
+    Incumbent,
+    curve_is_hopeless,
+    mean_difference,
+    race_is_lost,
+    raced_value,
+)
+from storage.records import Outcome, ReplicateRecord
+
+losses = st.floats(0.01, 5.0)
+
+
+def incumbent(scores=(0.5, 0.6, 0.4), deviation=0.05):
+    return Incumbent(
+        score_losses=scores, stop_losses=scores, score_deviation=deviation, stop_deviation=deviation
+    )
+
+
+def outcome(scores, raced_out=False, stops=None):
+    replicates = tuple(
+        ReplicateRecord(index=i, stop_loss=stop, score_loss=score, best_epoch=0, seconds=1.0, curve=(stop,))
+        for i, (score, stop) in enumerate(zip(scores, stops or scores, strict=True))
+    )
+    return Outcome(
+        state="complete", value=sum(scores) / len(scores), raced_out=raced_out, replicates=replicates
+    )
+
+
+def test_race_needs_more_than_z_standard_errors():
+    rival = incumbent(deviation=0.1)
+    assert not race_is_lost(rival, {0: 0.59}, z=1.0)
+    assert race_is_lost(rival, {0: 0.61}, z=1.0)
+    # The same mean difference counts more with more replicates.
+    assert not race_is_lost(rival, {0: 0.58, 1: 0.67}, z=1.1)
+    assert race_is_lost(rival, {0: 0.58, 1: 0.68, 2: 0.48}, z=1.1)
+
+
+def test_nothing_is_raced_out_before_the_deviation_is_known():
+    assert not race_is_lost(incumbent(deviation=None), {0: 99.0})
+    assert not curve_is_hopeless(incumbent(deviation=None), 0, [9.0] * 50, 200)
+
+
+@given(st.lists(losses, min_size=3, max_size=3), st.lists(losses, min_size=1, max_size=3))
+def test_raced_value_is_the_mean_for_a_full_trial(scores, own):
+    rival = incumbent(tuple(scores))
+    by_replicate = dict(enumerate(own))
+    expected = sum(scores) / 3 + sum(own[i] - scores[i] for i in by_replicate) / len(own)
+    assert raced_value(rival, by_replicate) == pytest.approx(expected)
+    if len(own) == 3:
+        assert raced_value(rival, by_replicate) == pytest.approx(sum(own) / 3)
+    assert race_is_lost(rival, by_replicate) <= (mean_difference(rival, by_replicate) > 0)
+
+
+@given(st.lists(losses, min_size=1, max_size=CURVE_WINDOW))
+def test_short_curves_are_never_hopeless(curve):
+    assert not curve_is_hopeless(incumbent(), 0, curve, 200)
+
+
+@given(st.floats(0.1, 3.0), st.floats(0.0001, 0.5), st.integers(11, 60))
+def test_straight_descent_is_hopeless_only_if_it_cannot_arrive(start, slope, length):
+    curve = [start - slope * epoch for epoch in range(length)]
+    last = start - slope * 199
+    hopeless = curve_is_hopeless(incumbent(deviation=0.01), 0, curve, 200, z=1.0)
+    if abs(last - slope - 0.51) > 0.01:
+        assert hopeless == (last - slope > 0.51)
+
+
+def test_flat_curve_above_the_incumbent_is_hopeless():
+    assert curve_is_hopeless(incumbent(), 0, [1.0] * 30, 200)
+    assert not curve_is_hopeless(incumbent(), 0, [0.5] * 30, 200)
+
+
+def test_leaderboard_compares_by_replicate():
+    board = Leaderboard()
+    assert board.incumbent() is None
+    board.add(0, outcome([0.5, 0.7]))
+    board.add(1, outcome([0.4, 0.6]))
+    board.add(2, Outcome(state="failed", reason="x"))
+    board.add(3, Outcome(state="pruned"))
+    assert board.best is not None
+    assert board.best.number == 1
+    rival = board.incumbent()
+    assert rival is not None
+    assert rival.score_losses == (0.4, 0.6)
+    assert rival.score_deviation is None
+    board.add(4, outcome([0.6, 0.9]))
+    rival = board.incumbent()
+    assert MIN_FINISHED == 3
+    # Differences (0.1, 0.1) and (0.2, 0.3): variances 0 and 0.005, one degree of freedom each.
+    assert rival.score_deviation == pytest.approx((0.0025 / (7 / 9) ** 3) ** 0.5)
+
+
+def test_raced_out_trials_never_win():
+    board = Leaderboard()
+    board.add(0, outcome([0.5, 0.5]))
+    board.add(1, outcome([0.1], raced_out=True))
+    assert board.best is not None
+    assert board.best.number == 0

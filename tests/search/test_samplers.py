@@ -1,0 +1,72 @@
+"""The proposer: reproducible by slot, aware of pending points."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hpo.search.samplers import SHOWN_TRIALS, Proposer
+from search_spaces import Categorical, LogFloat, Ordered, SearchSpace
+from search_spaces.mlp import MLP
+from storage.records import Outcome, ReplicateRecord
+
+
+def filled(sampler="tpe", seed=0, trials=20, order=None):
+    proposer = Proposer(sampler, seed, MLP)
+    for number in order or range(trials):
+        params = MLP.decode([(number * step % 17) / 17 for step in range(1, MLP.size + 1)])
+        proposer.observe(number, params, Outcome(state="complete", value=1.0 + params["dropout"]))
+    return proposer
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 10_000), st.sampled_from(["tpe", "random"]))
+@settings(max_examples=20, deadline=None)
+def test_same_seed_and_slot_give_the_same_point(seed, slot, sampler):
+    first, again = (filled(sampler, seed).propose(slot) for _ in range(2))
+    assert first == again
+    MLP.architecture(first)
+    assert first != filled(sampler, seed).propose(slot + 1)
+
+
+def test_order_of_observation_does_not_matter():
+    assert filled().propose(30) == filled(order=list(range(19, -1, -1))).propose(30)
+
+
+def test_results_teach_the_sampler():
+    proposer = filled(trials=60)
+    dropouts = [proposer.propose(slot)["dropout"] for slot in range(60, 75)]
+    assert sum(dropouts) / len(dropouts) < 0.2  # the loss grows with dropout; random points average 0.25
+
+
+def test_pending_points_are_avoided():
+    proposer = filled(trials=30)
+    free = proposer.propose(40)
+    taken = proposer.propose(40, pending=[free])
+    assert taken != free
+
+
+def test_pruned_and_failed_trials_are_accepted():
+    proposer = filled(trials=12)
+    stop = ReplicateRecord(index=0, stop_loss=2.0, score_loss=None, best_epoch=0, seconds=1.0, curve=(2.0,))
+    proposer.observe(12, MLP.decode([0.5] * MLP.size), Outcome(state="pruned", replicates=(stop,)))
+    before = filled(trials=12).propose(20)
+    proposer.observe(13, MLP.decode([0.2] * MLP.size), Outcome(state="failed", reason="diverged"))
+    assert proposer.propose(20).keys() == before.keys()
+
+
+def test_many_trials_are_thinned():
+    proposer = filled(trials=SHOWN_TRIALS + 50)
+    shown = proposer._shown()
+    assert len(shown) == SHOWN_TRIALS
+    assert min(trial.value for trial in shown) == 1.0
+
+
+def test_ordered_dimensions_come_back_as_choices():
+    space = SearchSpace(
+        name="small",
+        dimensions=(LogFloat("rate", 1e-3, 1.0), Ordered("size", (8, 64, 512)), Categorical("kind", ("a", "b"))),
+        architecture=lambda params: MLP.architecture(MLP.decode([0.5] * MLP.size)),
+    )
+    proposer = Proposer("tpe", 3, space)
+    for number in range(15):
+        point = proposer.propose(number)
+        assert point["size"] in (8, 64, 512)
+        proposer.observe(number, point, Outcome(state="complete", value=point["rate"]))

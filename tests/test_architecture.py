@@ -1,0 +1,223 @@
+"""Who may import whom, read from the source: the tables below are the rules."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("hpo", "search_spaces", "storage")
+FRAMEWORKS = ("keras", "tensorflow", "jax")
+SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "storage")
+SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", "sqlalchemy", "plotly")
+
+LEAVES = (
+    "hpo.data.prepared",
+    "hpo.errors",
+    "hpo.evaluation.metrics",
+    "hpo.evaluation.statistics",
+    "hpo.network.architecture",
+    "hpo.seeds",
+    "hpo.study.spec",
+)
+
+# A module may import from its own line and the lines above; the longest name that fits decides its line.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    (*LEAVES, "search_spaces", "storage"),
+    ("hpo.data", "hpo.network", "hpo.training", "hpo.search"),
+    ("hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
+    ("hpo.worker",),
+    ("hpo",),  # the public API, hpo.cli, hpo.service
+)
+
+# These may import nothing else of the project, besides themselves.
+ONLY: dict[str, tuple[str, ...]] = {
+    "hpo.errors": (),
+    "hpo.seeds": (),
+    "hpo.network.architecture": (),
+    "hpo.data.prepared": ("hpo.errors",),
+    "hpo.study.spec": ("hpo.errors",),
+    "search_spaces": ("hpo.errors", "hpo.network.architecture"),
+    "storage": ("hpo.errors",),
+    "hpo.training": (*LEAVES, "hpo.network"),
+}
+
+FRAMEWORK_HOMES = ("hpo.network", "hpo.training", "hpo.export")
+
+# What these must not reach through any chain of imports, those inside functions included.
+OUT_OF_REACH: dict[str, tuple[str, ...]] = {
+    "hpo.report*": FRAMEWORKS,
+    "hpo.worker.supervisor": FRAMEWORKS,
+    "hpo.training*": SQL,
+    "hpo.data.prepared": SLOW,
+}
+
+# What must not be loaded when these are imported.
+NOT_AT_IMPORT: dict[str, tuple[str, ...]] = {
+    "hpo": SLOW,
+    "hpo.cli*": SLOW,
+    "search_spaces*": SLOW,
+}
+
+
+class Import(NamedTuple):
+    module: str
+    lazy: bool
+    """Inside a function, or for type checkers only."""
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {_module(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def _statements(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, lazy
+        else:
+            postponed = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) or (
+                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            )
+            yield from _statements(child, lazy or postponed)
+
+
+def imports(source: str) -> list[Import]:
+    """The modules that `source` imports by absolute names."""
+    found = []
+    for statement, lazy in _statements(ast.parse(source)):
+        if isinstance(statement, ast.Import):
+            found += [Import(alias.name, lazy) for alias in statement.names]
+        elif statement.level == 0:
+            names = [f"{statement.module}.{alias.name}" for alias in statement.names]
+            found += [Import(n if n in FILES else str(statement.module), lazy) for n in names]
+        else:
+            found.append(Import("." * statement.level + (statement.module or ""), lazy))
+    return found
+
+
+def _below(module: str, *prefixes: str) -> bool:
+    return any(module == prefix or module.startswith(prefix + ".") for prefix in prefixes)
+
+
+def _layer(module: str) -> int:
+    fitting = [(len(p), layer) for layer, line in enumerate(LAYERS) for p in line if _below(module, p)]
+    return max(fitting)[1]
+
+
+def complaints(module: str, source: str) -> list[str]:
+    """The rules on direct imports that `source`, the text of `module`, breaks."""
+    found = []
+    for other in {entry.module for entry in imports(source)}:
+        if other.startswith("."):
+            found.append(f"{module} imports {other}: write absolute imports")
+        if _below(other, *PACKAGES):
+            if _layer(other) > _layer(module):
+                found.append(f"{module} imports {other}: upwards")
+            for limited, allowed in ONLY.items():
+                if _below(module, limited) and not _below(other, limited, *allowed):
+                    found.append(
+                        f"{module} imports {other}: it may import only {', '.join(allowed) or 'nothing'}"
+                    )
+        if _below(other, *FRAMEWORKS) and not _below(module, *FRAMEWORK_HOMES):
+            found.append(f"{module} imports {other}: only {', '.join(FRAMEWORK_HOMES)} may")
+    return found
+
+
+def reached(start: str, graph: Mapping[str, list[Import]], *, lazily: bool) -> set[str]:
+    """All modules that importing `start` leads to; with `lazily`, also what its functions import."""
+    seen, waiting = set[str](), [start]
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += [entry.module for entry in graph.get(module, []) if lazily or not entry.lazy]
+    return seen
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, list[Import]]:
+    return {module: imports(path.read_text(encoding="utf-8")) for module, path in FILES.items()}
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_direct_imports(module):
+    assert complaints(module, FILES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "libraries", "lazily"),
+    [(pattern, libraries, True) for pattern, libraries in OUT_OF_REACH.items()]
+    + [(pattern, libraries, False) for pattern, libraries in NOT_AT_IMPORT.items()],
+)
+def test_reached_imports(pattern, libraries, lazily, graph):
+    for module in (name for name in graph if fnmatch(name, pattern)):
+        bad = sorted(m for m in reached(module, graph, lazily=lazily) if _below(m, *libraries))
+        assert not bad, f"{module} reaches {', '.join(bad)}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "hpo").glob("*/**/__init__.py")), ids=_module)
+def test_package_files_below_hpo_are_empty(path):
+    assert path.read_text(encoding="utf-8").strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "rule"),
+    [
+        ("hpo.data.table", "from hpo.worker.lease import Lease", "upwards"),
+        ("hpo.report.page", "def f():\n    import hpo.cli.main", "upwards"),
+        ("hpo.evaluation.metrics", "from hpo.evaluation.objective import evaluate", "upwards"),
+        ("hpo.study.spec", "import hpo.evaluation.metrics", "may import only"),
+        ("hpo.worker.supervisor", "from hpo import tune", "upwards"),
+        ("search_spaces.mlp", "from hpo import seeds", "may import only"),
+        ("storage.slots", "from search_spaces import SPACES", "may import only"),
+        ("hpo.training.fit", "from hpo.data.table import Table", "may import only"),
+        ("hpo.training.fit", "from storage.records import TrialRecord", "may import only"),
+        ("hpo.worker.trainer", "import tensorflow as tf", "only hpo.network"),
+        ("hpo.cli.main", "from jax import numpy", "only hpo.network"),
+        ("hpo.report.data", "from .figures import draw", "absolute"),
+    ],
+)
+def test_the_rules_catch(module, source, rule):
+    found = complaints(module, source)
+    assert len(found) == 1
+    assert rule in found[0]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("hpo.training.fit", "from hpo.data.prepared import ReplicateData\nimport tensorflow"),
+        (
+            "hpo.evaluation.objective",
+            "from hpo.training.fit import fit_stack\nfrom hpo.seeds import generator",
+        ),
+        (
+            "search_spaces.mlp",
+            "from hpo.network.architecture import Architecture\nimport search_spaces.space",
+        ),
+        ("hpo.cli.run", "from hpo.worker import supervisor\nimport keras_like, sqlalchemy_like"),
+    ],
+)
+def test_the_rules_allow(module, source):
+    assert complaints(module, source) == []
+
+
+def test_chains_of_imports_are_followed():
+    chain = {
+        "a": [Import("b", lazy=False)],
+        "b": [Import("keras", lazy=True), Import("a", lazy=False), Import("numpy", lazy=False)],
+    }
+    assert reached("a", chain, lazily=True) == {"a", "b", "keras", "numpy"}
+    assert reached("a", chain, lazily=False) == {"a", "b", "numpy"}
+
+
+def test_imports_in_functions_and_for_types_are_lazy():
+    source = "import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    with x:\n        from c.d import e\n"
+    assert imports(source) == [Import("a", False), Import("b", True), Import("c.d", True)]
