@@ -1,0 +1,97 @@
+"""Where the time of a trial goes: training, tracing, host work, transfer, sampling, storage.
+
+    python benchmarks/profile_trials.py --table vehicle.csv --trials 40
+
+One process plays supervisor and trainer on a real SQLite file, without racing and pruning, with random points of `mlp`.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1", KERAS_BACKEND="tensorflow")
+
+SECONDS: dict[str, float] = defaultdict(float)
+
+
+def timed(owner: Any, name: str, label: str | Callable[..., str]) -> None:  # noqa: ANN401
+    """Add the time of the owner's function to the label."""
+    function = getattr(owner, name)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        key = label if isinstance(label, str) else label(*args)
+        start = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            SECONDS[key] += time.perf_counter() - start
+
+    setattr(owner, name, wrapper)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--target", default="target")
+    parser.add_argument("--trials", type=int, default=40)
+    options = parser.parse_args()
+    from points import prepare
+
+    from hpo.evaluation import objective
+    from hpo.evaluation.job import Job
+    from hpo.search.samplers import Proposer
+    from hpo.study.spec import EvaluationSpec
+    from hpo.training.backend.tensorflow import TensorFlowBackend, TensorFlowProgram, use_one_thread
+    from search_spaces.mlp import MLP
+    from storage import slots, studies, workers
+    from storage.database import connect, upgrade
+    from storage.records import Outcome
+
+    use_one_thread()
+    backend = TensorFlowBackend()
+    timed(
+        TensorFlowProgram, "run", lambda program, *_: "training" if program.traces else "tracing (with the first epoch)"
+    )
+    for name in ("start", "weights", "keep"):
+        timed(TensorFlowProgram, name, "transfer (weights, rows)")
+    timed(Proposer, "propose", "sampling")
+    timed(slots, "claim", "storage, with sampling")
+    timed(slots, "finish", "storage, with sampling")
+    with tempfile.TemporaryDirectory() as folder:
+        table = prepare(options.table, options.target, 0, Path(folder))
+        db = connect(f"sqlite:///{folder}/hpo.db")
+        upgrade(db)
+        study = studies.create_study(db, "profile", {}, {"replicates": 5}, {}, options.trials)
+        worker = workers.start_worker(db, study, host="here", pid=os.getpid())
+        proposer = Proposer("random", 0, MLP)
+        started = time.perf_counter()
+        for _ in range(options.trials):
+            claim = slots.claim(
+                db, study, worker, lambda offer: proposer.propose(offer.slot, offer.pending), MLP.distributions()
+            )
+            assert claim is not None
+            job = Job(slot=claim.slot, seed=0, architecture=MLP.architecture(claim.params), evaluation=EvaluationSpec())
+            start = time.perf_counter()
+            job = Job.from_json(json.loads(json.dumps(job.to_json())))
+            outcome: Outcome = objective.evaluate(job, table.replicates, table.classes, backend)
+            SECONDS["trial"] += time.perf_counter() - start
+            proposer.observe(claim.number, claim.params, outcome)
+            slots.finish(db, claim, outcome)
+        whole = time.perf_counter() - started
+        db.close()
+    SECONDS["storage"] = SECONDS.pop("storage, with sampling") - SECONDS["sampling"]
+    parts = ("training", "tracing (with the first epoch)", "transfer (weights, rows)")
+    SECONDS["host (order, random bits, losses, weights)"] = SECONDS.pop("trial") - sum(SECONDS[part] for part in parts)
+    print(f"{options.table.stem}: {options.trials} random trials, {whole:.1f} s, {backend.traces} traces")
+    for label, seconds in sorted(SECONDS.items(), key=lambda item: -item[1]):
+        print(f"  {label:45}{seconds / whole:7.1%}{seconds / options.trials * 1e3:9.1f} ms a trial")
+
+
+if __name__ == "__main__":
+    main()
