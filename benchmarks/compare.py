@@ -103,9 +103,15 @@ def compare_quality(options: argparse.Namespace) -> None:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         result = call("until", options, "--loss", str(target), "--first-seed", str(seed))
         seconds.append(result["seconds"] if result["reached"] else np.inf)
-        print(f"  seed {seed}: {result['seconds']:6.1f} s, {result['trials']} trials, best {result['best']:.4f}", flush=True)
+        print(
+            f"  seed {seed}: {result['seconds']:6.1f} s, {result['trials']} trials, best {result['best']:.4f}",
+            flush=True,
+        )
     median = float(np.median(seconds))
-    print(f"  hpo: median {median:.1f} s; 20 trials / median = {whole / median:.1f}, until found / median = {peer_seconds / median:.1f}")
+    print(
+        f"  hpo: median {median:.1f} s; its 20 trials / median = {whole / median:.1f}, "
+        f"until found / median = {peer_seconds / median:.1f}"
+    )
 
 
 def peer_time(line: Mapping[str, Any]) -> float:
@@ -134,7 +140,16 @@ def run_peer(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def call(command: str, options: argparse.Namespace, *more: str, stdin: str | None = None) -> dict[str, Any]:
     """Run one of our sides in a process of its own, so that its start counts, and return what it prints."""
-    arguments = [sys.executable, __file__, command, "--table", str(options.table), "--target", options.target, *more]
+    arguments = [
+        sys.executable,
+        __file__,
+        command,
+        "--table",
+        str(options.table),
+        "--target",
+        options.target,
+        *more,
+    ]
     done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, input=stdin)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

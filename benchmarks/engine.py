@@ -39,15 +39,15 @@ def main() -> None:
     for name, widths in NETWORKS.items():
         for stack in (1, 5):
             for batch in (32, 128, 512):
-                seconds = min(epoch_seconds(backend, widths, stack, batch, options.activation) for _ in range(options.rounds))
+                seconds = min(
+                    epoch_seconds(backend, widths, stack, batch, options.activation) for _ in range(options.rounds)
+                )
                 sizes = (FEATURES, *widths, CLASSES)
                 weights = sum(a * b for a, b in pairwise(sizes))
                 rate = 6 * weights * ROWS * stack / seconds / 1e9
                 needed = rate * (1 - 2 * FEATURES * widths[0] / (6 * weights))
-                print(
-                    f"{name:8}{stack:6}{batch:6}{seconds * 1e3:10.1f}{rate:9.1f}{rate / peak:10.0%}{needed / peak:9.0%}",
-                    flush=True,
-                )
+                shares = f"{rate / peak:10.0%}{needed / peak:9.0%}"
+                print(f"{name:8}{stack:6}{batch:6}{seconds * 1e3:10.1f}{rate:9.1f}{shares}", flush=True)
     print(f"sgemm after: {sgemm_gflops():.0f} GFLOP/s")
 
 
@@ -61,7 +61,12 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
     from hpo.training.fit import Lane, fit_stack
 
     architecture = Architecture(
-        widths=widths, activation=activation, initializer="he_normal", dropout=0.25, learning_rate=1e-4, batch_size=batch
+        widths=widths,
+        activation=activation,
+        initializer="he_normal",
+        dropout=0.25,
+        learning_rate=1e-4,
+        batch_size=batch,
     )
     rng = np.random.default_rng(0)
 

@@ -79,9 +79,7 @@ def evaluate(params: Mapping[str, Any], table: Table, seed: int, slot: int) -> l
     """The score losses of all replicates of one trial; its networks' seeds derive from (seed, slot)."""
     architecture = MLP.architecture(params)
     return [
-        train_replicate(
-            architecture, data, table.classes, integer_seed(seed, "weights", slot=slot, replicate=index)
-        )
+        train_replicate(architecture, data, table.classes, integer_seed(seed, "weights", slot=slot, replicate=index))
         for index, data in enumerate(table.replicates)
     ]
 
@@ -109,9 +107,7 @@ def tune(table: Table, trials: int, seed: int, database: Path, log: TrialLog) ->
         return sum(losses) / len(losses)
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=f"sqlite:///{database}", sampler=optuna.samplers.TPESampler(seed=seed)
-    )
+    study = optuna.create_study(storage=f"sqlite:///{database}", sampler=optuna.samplers.TPESampler(seed=seed))
     study.optimize(objective, n_trials=trials)
     return study
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hpo.data.fingerprint import file_sha256
 
+from hpo.data.fingerprint import file_sha256
 from hpo.data.prepared import ReplicateData, open_replicate
 from hpo.study.spec import DataSpec, EvaluationSpec
 from search_spaces import SearchSpace, load_space
@@ -44,9 +44,7 @@ class Table:
     replicates: list[ReplicateData]
 
 
-def prepare(
-    csv: Path, target: str, seed: int, folder: Path, evaluation: EvaluationSpec | None = None
-) -> Table:
+def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: EvaluationSpec | None = None) -> Table:
     """Prepare the same replicates as a study of that seed on that file does; `folder` takes the arrays."""
     data = DataSpec(kind="file", source=str(csv), target=target, sha256=file_sha256(csv))
     request = {
@@ -62,9 +60,7 @@ def prepare(
         stdout=subprocess.PIPE,
         text=True,
     )
-    answer = (
-        json.loads(child.stdout.splitlines()[-1]) if child.stdout else {"ok": False, "message": "no answer"}
-    )
+    answer = json.loads(child.stdout.splitlines()[-1]) if child.stdout else {"ok": False, "message": "no answer"}
     if not answer["ok"]:
         raise SystemExit(f"{csv} cannot be used: {answer['message']}")
     facts = answer["facts"]
@@ -84,8 +80,7 @@ def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
 def read_points(path: Path) -> list[Point]:
     """The points of a file as `main` writes it."""
     return [
-        Point(seed=int(entry.get("seed", 0)), params=entry["params"])
-        for entry in json.loads(path.read_text("utf-8"))
+        Point(seed=int(entry.get("seed", 0)), params=entry["params"]) for entry in json.loads(path.read_text("utf-8"))
     ]
 
 

@@ -56,7 +56,9 @@ def main() -> None:
     use_one_thread()
     backend = TensorFlowBackend()
     timed(
-        TensorFlowProgram, "run", lambda program, *_: "training" if program.traces else "tracing (with the first epoch)"
+        TensorFlowProgram,
+        "run",
+        lambda program, *_: "training" if program.traces else "tracing (with the first epoch)",
     )
     for name in ("start", "weights", "keep"):
         timed(TensorFlowProgram, name, "transfer (weights, rows)")
@@ -73,10 +75,19 @@ def main() -> None:
         started = time.perf_counter()
         for _ in range(options.trials):
             claim = slots.claim(
-                db, study, worker, lambda offer: proposer.propose(offer.slot, offer.pending), MLP.distributions()
+                db,
+                study,
+                worker,
+                lambda offer: proposer.propose(offer.slot, offer.pending),
+                MLP.distributions(),
             )
             assert claim is not None
-            job = Job(slot=claim.slot, seed=0, architecture=MLP.architecture(claim.params), evaluation=EvaluationSpec())
+            job = Job(
+                slot=claim.slot,
+                seed=0,
+                architecture=MLP.architecture(claim.params),
+                evaluation=EvaluationSpec(),
+            )
             start = time.perf_counter()
             job = Job.from_json(json.loads(json.dumps(job.to_json())))
             outcome: Outcome = objective.evaluate(job, table.replicates, table.classes, backend)

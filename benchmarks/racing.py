@@ -192,9 +192,7 @@ def replay(trials: list[FullTrial], order: np.ndarray, race_z: float, curve_z: f
     return spent, by_number[best.number]
 
 
-def replay_trial(
-    trial: FullTrial, board: Leaderboard, race_z: float, curve_z: float
-) -> tuple[float, Outcome]:
+def replay_trial(trial: FullTrial, board: Leaderboard, race_z: float, curve_z: float) -> tuple[float, Outcome]:
     incumbent = board.incumbent()
     spent, losses, done = 0.0, {}, []
     for replicate in trial.replicates:
@@ -215,7 +213,8 @@ def replay_trial(
 def replay_all(studies: int, race_z: float, curve_z: float) -> None:
     rules = {"race": (race_z, np.inf), "curves": (np.inf, curve_z), "both": (race_z, curve_z)}
     print(f"{studies} studies of {TRIALS} trials x {REPLICATES} replicates; race z {race_z}, curve z {curve_z}")
-    print(f"{'table':10}{'rule':8}{'time saved':>22}{'winner lost':>22}{'median regret':>15}{'mean regret':>13}{'in SE':>8}")
+    regrets = f"{'median regret':>15}{'mean regret':>13}{'in SE':>8}"
+    print(f"{'table':10}{'rule':8}{'time saved':>22}{'winner lost':>22}{regrets}")
     for name in TABLES:
         trials = load(name)
         total = sum(trial.seconds for trial in trials)

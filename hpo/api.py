@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME_DIGITS = 8
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Best:
     """The winner of a study.
 
@@ -39,7 +39,7 @@ class Best:
     network: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Study:
     """A study as it was when it was read; `open_study` reads it again."""
 
@@ -69,9 +69,7 @@ class Study:
         trial = self._record.best
         if trial is None or trial.value is None:
             reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
-            raise StudyError(
-                f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})"
-            )
+            raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
         return Best(
             number=trial.number,
             params=dict(trial.params),
@@ -136,14 +134,12 @@ def tune(
 
     `data` is a data frame (its index is not used), the path of a CSV or Parquet file, or the name of a
     built-in set. The study is stored in `storage` (default: `sqlite:///hpo.db`). Its name derives from data
-    and settings unless given, so that the same call again resumes it, and more `trials` extend it. Progress goes
-    to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the
-    trials that ran are finished and stored.
+    and settings unless given, so that the same call again resumes it, and more `trials` extend it. Progress
+    goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when
+    the trials that ran are finished and stored.
     """
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        frame_path = (
-            None if isinstance(data, str | PathLike) else write_frame(data, Path(folder) / "frame.parquet")
-        )
+        frame_path = None if isinstance(data, str | PathLike) else write_frame(data, Path(folder) / "frame.parquet")
         settings = {"target": target, "space": space, "seed": seed, "replicates": replicates}
         source = str(data) if isinstance(data, str | PathLike) else None
         name = study if study is not None else _derived_name(source, frame_path, settings)
@@ -180,12 +176,13 @@ def write_frame(frame: object, path: Path) -> Path:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"column names must differ, got {', '.join(map(repr, repeated))} twice; rename one")
-    try:
-        table = pa.Table.from_pandas(frame.set_axis(names, axis=1), preserve_index=False)
-        pq.write_table(table.replace_schema_metadata(None), path)
-    except (pa.ArrowException, OverflowError) as error:
-        text = " ".join(str(part) for part in error.args)
-        raise DataError(f"every column must hold values of one kind: {text}; convert the column") from None
+    columns = {}
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        try:
+            columns[name] = pa.array(column, from_pandas=True)
+        except (pa.ArrowException, OverflowError) as error:
+            raise DataError(f"a column must hold values of one kind, got {name!r}: {error}; convert it") from None
+    pq.write_table(pa.table(columns), path)
     return path
 
 

@@ -1,16 +1,16 @@
 """Every error that hpo raises on purpose.
 
-    HpoError
-    ├── InputError             what the user gave cannot be used: rule, value, remedy (exit code 2)
-    │   ├── DataError          a table, its target or its columns
-    │   ├── SpaceError         a search space; names the dimension
-    │   ├── StudyError         a study's name, or settings that differ from the stored ones
-    │   │   ├── StudyNotFoundError
-    │   │   └── StudyRunningError
-    │   └── StorageError       a database URL, or a database that cannot be opened or is too old
-    ├── TrialError             one attempt of a trial failed; the study goes on
-    │   └── DivergedError      a loss or a prediction was not finite
-    └── LeaseLostError         a result came after its slot was given to another attempt
+HpoError
+├── InputError             what the user gave cannot be used: rule, value, remedy (exit code 2)
+│   ├── DataError          a table, its target or its columns
+│   ├── SpaceError         a search space; names the dimension
+│   ├── StudyError         a study's name, or settings that differ from the stored ones
+│   │   ├── StudyNotFoundError
+│   │   └── StudyRunningError
+│   └── StorageError       a database URL, or a database that cannot be opened or is too old
+├── TrialError             one attempt of a trial failed; the study goes on
+│   └── DivergedError      a loss or a prediction was not finite
+└── LeaseLostError         a result came after its slot was given to another attempt
 """
 
 

@@ -327,9 +327,7 @@ def _check_name(name: object) -> None:
 
 def _check_order(name: str, low: float, high: float) -> None:
     if low > high:
-        raise SpaceError(
-            f"dimension {name!r}: low must not be above high, got low {low} and high {high}; swap them"
-        )
+        raise SpaceError(f"dimension {name!r}: low must not be above high, got low {low} and high {high}; swap them")
 
 
 def _set_float_bounds(dimension: Float | LogFloat) -> None:

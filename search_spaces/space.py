@@ -34,12 +34,14 @@ class SearchSpace:
         dimensions: at least one, with different names; their order is the order of the vector.
         architecture: builds the network for values by name; must do so for every point of the space.
         settings: JSON values the space was made with, stored with a study: {"units": 500}.
+        starts: points that a study tries first, before the sampler knows anything; good guesses, if there are any.
     """
 
     name: str
     dimensions: tuple[Dimension, ...]
     architecture: Callable[[Params], Architecture]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[Params, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -54,6 +56,8 @@ class SearchSpace:
                 f"space {self.name!r}: architecture must be a function of the values by name, "
                 f"got {self.architecture!r}; give the function itself"
             )
+        for start in self.starts:
+            self.encode(start)
 
     @property
     def size(self) -> int:
@@ -89,18 +93,12 @@ class SearchSpace:
 
     def sampling_distributions(self) -> dict[str, "BaseDistribution"]:
         """Return `distributions` with ordered dimensions as the index of the choice, for samplers."""
-        return {
-            d.name: d.index_distribution() if isinstance(d, Ordered) else d.distribution()
-            for d in self.dimensions
-        }
+        return {d.name: d.index_distribution() if isinstance(d, Ordered) else d.distribution() for d in self.dimensions}
 
     def to_sampling(self, params: Params) -> dict[str, Value]:
         """Return `params` with ordered choices as their index, to go with `sampling_distributions`."""
         self._check_names(params)
-        return {
-            d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name]
-            for d in self.dimensions
-        }
+        return {d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name] for d in self.dimensions}
 
     def from_sampling(self, params: Params) -> dict[str, Value]:
         """Return the values for what was sampled from `sampling_distributions`."""
@@ -169,9 +167,7 @@ def load_space(reference: str) -> SearchSpace:
 
 def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:
     if not isinstance(dimensions, Sequence) or not dimensions:
-        raise SpaceError(
-            f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one"
-        )
+        raise SpaceError(f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one")
     seen: set[str] = set()
     for dimension in dimensions:
         if isinstance(dimension, type) or not isinstance(dimension, Dimension):

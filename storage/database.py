@@ -134,9 +134,7 @@ def _parse(url: str) -> sa.URL:
             f"write sqlite:///FILE, and escape special characters of a password as %XX"
         ) from None
     if backend not in DIALECTS:
-        raise StorageError(
-            f"a database must be one of {', '.join(DIALECTS)}, got {_shown(parsed)}; use {DEFAULT_URL}"
-        )
+        raise StorageError(f"a database must be one of {', '.join(DIALECTS)}, got {_shown(parsed)}; use {DEFAULT_URL}")
     return parsed
 
 
@@ -216,9 +214,7 @@ def _check_is_current(db: Database) -> None:
     if revision == HEAD:
         return
     if revision is None:
-        raise StorageError(
-            f"a database must hold hpo's tables to be read, got {db.url}; `hpo run` creates them"
-        )
+        raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; `hpo run` creates them")
     _check_known(revision, db.url)
     raise StorageError(f"{db.url} must have schema {HEAD}, got the older {revision}; `hpo run` upgrades it")
 
@@ -258,7 +254,8 @@ def _config() -> "Config":
 
 
 def _shown(url: sa.URL) -> str:
-    return url.render_as_string(hide_password=True)
+    """Without the password, which may also stand among the options behind the question mark."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 @contextmanager

@@ -112,9 +112,7 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
         _end(db, connection, claim.trial_id, outcome, now(connection))
 
 
-def release(
-    db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True
-) -> bool:
+def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True) -> bool:
     """Give the attempt up; return whether the slot is open again, or else has failed for good.
 
     `counts=False` (a user's Ctrl-C) does not use up one of `max_attempts`. Raises LeaseLostError where the
@@ -124,9 +122,7 @@ def release(
         slot = _held(connection, claim)
         if slot.state in FINISHED:
             raise LeaseLostError(_lost(claim, f"is finished as {slot.state}"))
-        return abandon(
-            db, connection, slot, reason, now(connection), counts=counts, max_attempts=max_attempts
-        )
+        return abandon(db, connection, slot, reason, now(connection), counts=counts, max_attempts=max_attempts)
 
 
 def abandon(
@@ -234,9 +230,7 @@ def _start(
 def _held(connection: sa.Connection, claim: Claim) -> Slot:
     """The slot that was last claimed with the token, locked; LeaseLostError where there is none."""
     slot = connection.execute(
-        sa.select(SLOTS)
-        .where(SLOTS.c.token == claim.token, SLOTS.c.trial_id == claim.trial_id)
-        .with_for_update()
+        sa.select(SLOTS).where(SLOTS.c.token == claim.token, SLOTS.c.trial_id == claim.trial_id).with_for_update()
     ).first()
     if slot is None:
         raise LeaseLostError(_lost(claim, "has been given to another attempt, or is gone"))
@@ -281,9 +275,7 @@ def _end(db: Database, connection: sa.Connection, trial_id: int, outcome: Outcom
         outcome.state,
         value=outcome.value,
         attributes={key: value for key, value in attributes.items() if value is not None},
-        intermediate={
-            r.index: r.stop_loss if r.score_loss is None else r.score_loss for r in outcome.replicates
-        },
+        intermediate={r.index: r.stop_loss if r.score_loss is None else r.score_loss for r in outcome.replicates},
     )
 
 
@@ -302,9 +294,7 @@ def _replicate_row(trial_id: int, replicate: ReplicateRecord) -> dict[str, Any]:
 def _check_outcome(outcome: Outcome) -> None:
     """Raise ValueError for what must never reach the database."""
     if (outcome.state == "complete") != (outcome.value is not None):
-        raise ValueError(
-            f"complete trials have a value, and no others do, got {outcome.state}: {outcome.value}"
-        )
+        raise ValueError(f"complete trials have a value, and no others do, got {outcome.state}: {outcome.value}")
     numbers: list[tuple[str, float | None]] = [
         ("value", outcome.value),
         ("standard_error", outcome.standard_error),
@@ -315,7 +305,5 @@ def _check_outcome(outcome: Outcome) -> None:
         numbers += [(f"curve of replicate {replicate.index}", loss) for loss in replicate.curve]
     for name, number in numbers:
         if number is not None and not math.isfinite(number):
-            raise ValueError(
-                f"{name} must be finite, got {number}; finish the trial as failed, with a reason"
-            )
+            raise ValueError(f"{name} must be finite, got {number}; finish the trial as failed, with a reason")
     json.dumps(outcome.info, allow_nan=False)

@@ -131,8 +131,7 @@ def _check_budget(budget: int, least: int) -> None:
 
 def _add_slots(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> None:
     rows = [
-        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0}
-        for number in numbers
+        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0} for number in numbers
     ]
     if rows:
         connection.execute(SLOTS.insert(), rows)

@@ -93,9 +93,7 @@ WORKERS = sa.Table(
     sa.Column("study_id", sa.Integer, sa.ForeignKey(STUDIES.c.id), nullable=False, index=True),
     sa.Column("host", sa.String(HOST_LENGTH), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column(
-        "process_start", sa.String(PROCESS_LENGTH), comment="tells a process from a later one of its pid"
-    ),
+    sa.Column("process_start", sa.String(PROCESS_LENGTH), comment="tells a process from a later one of its pid"),
     sa.Column("started", UtcTime, nullable=False),
     sa.Column("last_seen", UtcTime, nullable=False),
     sa.Column("stopped", UtcTime),
@@ -111,9 +109,7 @@ SLOTS = sa.Table(
     sa.Column("params", _JSON, comment="of the first attempt; every later one has the same"),
     sa.Column("attempts", sa.Integer, nullable=False, comment="begun so far"),
     sa.Column("failures", sa.Integer, nullable=False, comment="attempts whose failure counts"),
-    sa.Column(
-        "token", sa.String(TOKEN_LENGTH), unique=True, comment="of the attempt that may finish the slot"
-    ),
+    sa.Column("token", sa.String(TOKEN_LENGTH), unique=True, comment="of the attempt that may finish the slot"),
     sa.Column("trial_id", sa.Integer, comment="the latest attempt's Optuna trial"),
     sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id)),
     sa.Column("lease_until", UtcTime),
@@ -150,7 +146,5 @@ REPLICATES = sa.Table(
     sa.Column("score_loss", sa.Double, comment="nats; null where training was cut short"),
     sa.Column("best_epoch", sa.Integer, nullable=False, comment="from 0"),
     sa.Column("seconds", sa.Double, nullable=False),
-    sa.Column(
-        "curve", sa.LargeBinary(CURVE_BYTES), nullable=False, comment="stop losses, little-endian float32"
-    ),
+    sa.Column("curve", sa.LargeBinary(CURVE_BYTES), nullable=False, comment="stop losses, little-endian float32"),
 )

@@ -48,18 +48,14 @@ def start_worker(db: Database, study_id: int, *, host: str, pid: int, exclusive:
 def beat(db: Database, worker_id: str) -> None:
     """Say that the worker lives."""
     with db.begin_write() as connection:
-        connection.execute(
-            WORKERS.update().where(WORKERS.c.id == worker_id).values(last_seen=now(connection))
-        )
+        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(last_seen=now(connection)))
 
 
 def stop_worker(db: Database, worker_id: str) -> None:
     """Say that the worker has ended; slots that it still holds become orphans."""
     with db.begin_write() as connection:
         time = now(connection)
-        connection.execute(
-            WORKERS.update().where(WORKERS.c.id == worker_id).values(last_seen=time, stopped=time)
-        )
+        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(last_seen=time, stopped=time))
 
 
 def requeue_orphans(db: Database, study_id: int) -> int:
@@ -132,9 +128,7 @@ def _posix_start(pid: int) -> str | None:
     command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
     environment = {**os.environ, "LC_ALL": "C", "TZ": "UTC"}
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, timeout=10, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     state, _, started = done.stdout.strip().partition(" ")

@@ -122,9 +122,7 @@ def complaints(module: str, source: str) -> list[str]:
                 found.append(f"{module} imports {other}: upwards")
             for limited, allowed in ONLY.items():
                 if _below(module, limited) and not _below(other, limited, *allowed):
-                    found.append(
-                        f"{module} imports {other}: it may import only {', '.join(allowed) or 'nothing'}"
-                    )
+                    found.append(f"{module} imports {other}: it may import only {', '.join(allowed) or 'nothing'}")
         if _below(other, *FRAMEWORKS) and not _below(module, *FRAMEWORK_HOMES):
             found.append(f"{module} imports {other}: only {', '.join(FRAMEWORK_HOMES)} may")
     return found

@@ -29,7 +29,7 @@ def counts(study: "StudyRecord") -> dict[str, int]:
 
 
 def trial_state(study: "StudyRecord", trial: "TrialRecord") -> str:
-    """The state of a trial, with `raced out`, and `interrupted` where it was stopped and is to be repeated."""
+    """The state of a trial, with `raced out`, and `interrupted` where it is to be repeated."""
     if trial.raced_out:
         return "raced out"
     abandoned = trial.state == "running" and not study.running
@@ -86,7 +86,7 @@ def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
 def prior_text(study: "StudyRecord") -> str:
     """The loss of a guess that knows only the class frequencies, beside the winner's."""
     prior, best = study.facts.get("prior_loss"), study.best
-    text = f"{loss_text(prior)} when only class frequencies are predicted"
+    text = f"{loss_text(prior)} from class frequencies alone"
     if best is None or best.value is None or not prior:
         return text
     if best.value >= prior:
@@ -104,9 +104,10 @@ def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     }
 
 
-def counts_text(study: "StudyRecord") -> str:
-    """`12 complete, 3 raced out, 1 pruned, 0 failed`."""
-    return ", ".join(f"{count} {name}" for name, count in counts(study).items())
+def trials_text(study: "StudyRecord") -> str:
+    """`16 of 50: 12 complete, 3 raced out, 1 pruned, 0 failed`."""
+    ended = ", ".join(f"{count} {name}" for name, count in counts(study).items())
+    return f"{study.finished} of {study.budget}: {ended}"
 
 
 def time_text(moment: datetime) -> str:
@@ -123,14 +124,12 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
     spec, facts, best = study.spec, study.facts, study.best
     evaluation, search = spec["evaluation"], spec["search"]
-    running = (
-        [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
-    )
+    running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": state_of(study),
-        "trials": f"{study.finished} of {study.budget}: {counts_text(study)}",
+        "trials": trials_text(study),
         "now running": ", ".join(f"trial {number}" for number in running),
         "log loss": best_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),

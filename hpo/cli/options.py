@@ -1,6 +1,7 @@
 """Options that several commands share, and opening what they name."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,9 @@ def _checked_name(context: typer.Context, name: str) -> str:
 
 def stored_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the stored studies that begin with `incomplete`, for completion; none where that fails."""
-    from storage.studies import list_studies
-
     try:
+        from storage.studies import list_studies
+
         with opened(context.params.get("storage") or os.environ.get(STORAGE_VARIABLE)) as database:
             return [study.name for study in list_studies(database) if study.name.startswith(incomplete)]
     except Exception:  # a shell that completes must not be disturbed
@@ -54,9 +55,7 @@ def runnable_names(context: typer.Context, incomplete: str) -> list[str]:
 NAME_HELP = "1 to 100 letters, digits, '.', '_' or '-'."
 StudyName = Annotated[
     str,
-    typer.Option(
-        "--study", metavar="NAME", help="The study.", callback=_checked_name, autocompletion=stored_names
-    ),
+    typer.Option("--study", metavar="NAME", help="The study.", callback=_checked_name, autocompletion=stored_names),
 ]
 NewStudyName = Annotated[
     str,
@@ -100,6 +99,11 @@ def shown_storage(url: str) -> str:
     return make_url(url).set(query={}).render_as_string(hide_password=True)
 
 
+def with_storage(command: str, url: str) -> str:
+    """The command with the database named, where it is not the default one."""
+    return command if url == DEFAULT_STORAGE else f"{command} {shlex.join(['--storage', shown_storage(url)])}"
+
+
 @contextmanager
 def opened(storage: str | None) -> Iterator["Database"]:
     """A database to read, closed at the end; StorageError where there is none."""
@@ -129,7 +133,5 @@ def writable(path: Path, option: str) -> Path:
             f"{option} must name a file in a folder that exists, got {str(path)!r}; create the folder first"
         )
     if not os.access(path.parent, os.W_OK):
-        raise InputError(
-            f"{option} must name a file that can be written, got {str(path)!r}; choose another folder"
-        )
+        raise InputError(f"{option} must name a file that can be written, got {str(path)!r}; choose another folder")
     return path

@@ -104,9 +104,7 @@ def _trial_columns(study: "StudyRecord") -> list[Column]:
         Column(title="±", cells=[_error_text(trial) for trial in trials], right=True, spare=2),
         *(_parameter_column(name, [texts.get(name, "") for texts in values]) for name in names),
         Column(title="network", cells=[widths_text(trial) for trial in trials], spare=4),
-        Column(
-            title="time", cells=["" if t is None else duration_text(t) for t in times], right=True, spare=3
-        ),
+        Column(title="time", cells=["" if t is None else duration_text(t) for t in times], right=True, spare=3),
         Column(title="note", cells=[trial.reason or "" for trial in trials], spare=5),
     ]
 

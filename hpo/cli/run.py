@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hpo.cli.describe import counts_text, failure_reasons, summary_json, winner_fields
+from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_fields
 from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
 from hpo.cli.options import (
-    DEFAULT_STORAGE,
     AsJson,
     Method,
     NewStudyName,
     Sampler,
     StopOn,
     Storage,
-    shown_storage,
     storage_url,
+    with_storage,
     writable,
 )
 from hpo.cli.output import write_fields, write_json, write_text
@@ -27,6 +26,7 @@ from hpo.cli.show import report_path, write_report
 from hpo.report.texts import duration_text
 
 if TYPE_CHECKING:
+    from hpo.study.study import StudyOptions
     from hpo.worker.supervisor import RunResult
     from storage.records import StudyRecord
 
@@ -51,21 +51,15 @@ def run(
     as_json: AsJson = False,
     data: Annotated[
         str | None,
-        typer.Option(
-            "--data", metavar="FILE", help="CSV or Parquet, or a built-in set.", rich_help_panel=_DATA
-        ),
+        typer.Option("--data", metavar="FILE", help="CSV or Parquet, or a built-in set.", rich_help_panel=_DATA),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
-            "--target", metavar="COLUMN", help="The column to predict: classes.", rich_help_panel=_DATA
-        ),
+        typer.Option("--target", metavar="COLUMN", help="The column to predict: classes.", rich_help_panel=_DATA),
     ] = None,
     group: Annotated[
         str | None,
-        typer.Option(
-            "--group", metavar="COLUMN", help="Rows that share a value stay together.", rich_help_panel=_DATA
-        ),
+        typer.Option("--group", metavar="COLUMN", help="Rows that share a value stay together.", rich_help_panel=_DATA),
     ] = None,
     method: Annotated[
         Method | None,
@@ -99,23 +93,17 @@ def run(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
-    sampler: Annotated[
-        Sampler | None, typer.Option("--sampler", help="Default: tpe.", rich_help_panel=_SEARCH)
-    ] = None,
+    sampler: Annotated[Sampler | None, typer.Option("--sampler", help="Default: tpe.", rich_help_panel=_SEARCH)] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", help="Of all randomness. Default: 0.", rich_help_panel=_SEARCH)
     ] = None,
     racing: Annotated[
         bool | None,
-        typer.Option(
-            "--racing/--no-racing", help="Drop trials that lose on few replicates.", rich_help_panel=_SEARCH
-        ),
+        typer.Option("--racing/--no-racing", help="Drop trials that lose on few replicates.", rich_help_panel=_SEARCH),
     ] = None,
     pruning: Annotated[
         bool | None,
-        typer.Option(
-            "--pruning/--no-pruning", help="Drop trials with hopeless curves.", rich_help_panel=_SEARCH
-        ),
+        typer.Option("--pruning/--no-pruning", help="Drop trials with hopeless curves.", rich_help_panel=_SEARCH),
     ] = None,
 ) -> int:
     """Tune: create a study or resume it, until its budget of trials is used up.
@@ -125,8 +113,6 @@ def run(
     if report is not None or not no_report:
         writable(report or report_path(study), "--report")
     from hpo.study.study import StudyOptions
-    from hpo.worker.supervisor import run as supervise
-    from hpo.worker.views import make_view
 
     options = StudyOptions(
         name=study,
@@ -144,7 +130,23 @@ def run(
         racing=racing,
         pruning=pruning,
     )
-    url = storage_url(storage)
+    wanted = None if no_report and report is None else (report or report_path(study))
+    return _work(options, storage_url(storage), trials, trainers, wanted, report is not None, as_json)
+
+
+def _work(
+    options: "StudyOptions",
+    url: str,
+    trials: int | None,
+    trainers: int | None,
+    report: Path | None,
+    report_always: bool,
+    as_json: bool,
+) -> int:
+    """Run the study; unless `report_always`, only a run that used up the budget writes a report."""
+    from hpo.worker.supervisor import run as supervise
+    from hpo.worker.views import make_view
+
     started = time.monotonic()
     view = make_view(sys.stderr if as_json else sys.stdout)
     try:
@@ -153,9 +155,8 @@ def run(
         typer.echo("interrupted before a trial began; the same command starts again", err=True)
         return INTERRUPTED
     seconds = time.monotonic() - started
-    path = None
-    if report is not None or not (no_report or result.already_finished or _broken_off(result)):
-        path = write_report(result.record, report or report_path(study))
+    news = not (result.already_finished or _broken_off(result))
+    path = write_report(result.record, report, url) if report and (news or report_always) else None
     if as_json:
         _conclude_json(result, seconds, path)
     else:
@@ -179,9 +180,7 @@ def _code(result: "RunResult") -> int:
 
 def _no_result(study: "StudyRecord") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
-    return "\n".join(
-        [f"{study.name} has no result, as none of its {study.finished} trials came through:", *reasons]
-    )
+    return "\n".join([f"{study.name} has no result, as none of its {study.finished} trials came through:", *reasons])
 
 
 def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> None:
@@ -199,8 +198,8 @@ def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> No
 def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) -> None:
     study = result.record
     write_text(_headline(result, seconds))
-    if study.best is not None:
-        write_fields(winner_fields(study, study.best))
+    winner = winner_fields(study, study.best) if study.best else {}
+    write_fields({"trials": trials_text(study), **winner})
     for note in study.facts.get("notes", []):
         write_text(f"note: {note}")
     if path is not None:
@@ -210,23 +209,17 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
 
 
 def _headline(result: "RunResult", seconds: float) -> str:
-    study = result.record
-    trials = f"{study.finished} of {study.budget} trials"
+    name = result.record.name
     if result.already_finished:
-        return f"{study.name} is already finished ({trials}): {counts_text(study)}"
-    state = "was interrupted" if _broken_off(result) else "is finished"
-    return f"{study.name} {state} after {duration_text(seconds)} ({trials}): {counts_text(study)}"
+        return f"{name} is already finished; nothing was done"
+    return f"{name} {'was interrupted' if _broken_off(result) else 'is finished'} after {duration_text(seconds)}"
 
 
 def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str]:
+    from hpo.report.answer import next_command
+
     study = result.record
-    where = [] if url == DEFAULT_STORAGE else ["--storage", shown_storage(url)]
-    again = ["run", "--study", study.name]
-    if _broken_off(result):
-        commands = [again]
-    elif study.best is None:
-        commands = [["trials", "--study", study.name]]
-    else:
-        show = ["plot", "history"] if path else ["report"]
-        commands = [[*again, "--trials", str(2 * study.budget)], [*show, "--study", study.name]]
-    return [shlex.join(["hpo", *command, *where]) for command in commands]
+    usual, _ = next_command(study)
+    look = ["plot", "history"] if path else ["report"]
+    show = [] if study.best is None else [shlex.join(["hpo", *look, "--study", study.name])]
+    return [with_storage(command, url) for command in (usual, *show)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import Figure, Open, Storage, StudyName, read, writable
+from hpo.cli.options import Figure, Open, Storage, StudyName, read, storage_url, with_storage, writable
 from hpo.cli.output import write_text
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def report_path(study: str) -> Path:
 def report(study: StudyName, storage: Storage = None, output: Output = None, open_: Open = False) -> int:
     """Write a study's report: one HTML file that needs no network. Default: report-STUDY.html."""
     path = writable(output or report_path(study), "--output")
-    return _finish(write_report(read(storage, study), path), open_)
+    return _finish(write_report(read(storage, study), path, storage_url(storage)), open_)
 
 
 def plot(
@@ -38,12 +38,15 @@ def plot(
     return _finish(_write_plot(read(storage, study), name, path), open_)
 
 
-def write_report(study: "StudyRecord", path: Path) -> Path | None:
+def write_report(study: "StudyRecord", path: Path, url: str) -> Path | None:
     """Write the report and return its path; where that fails say why and return None."""
+    from hpo.report.answer import next_command
     from hpo.report.page import write_report as write
 
+    usual, _ = next_command(study)
+    command = with_storage(usual, url) if usual.startswith("hpo ") else None
     try:
-        return write(study, path).absolute()
+        return write(study, path, next_command=command).absolute()
     except OSError as error:
         complain(f"the report could not be written to {str(path)!r}: {error.strerror}; choose another place")
         return None

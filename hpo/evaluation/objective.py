@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -147,7 +147,9 @@ def _losses(records: Sequence[ReplicateRecord]) -> dict[int, float]:
     return {record.index: record.score_loss for record in records if record.score_loss is not None}
 
 
-def _cut_short(state: Any, done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str) -> Outcome:
+def _cut_short(
+    state: Literal["pruned", "failed"], done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str
+) -> Outcome:
     return Outcome(state=state, reason=reason, info=info, replicates=tuple(done))
 
 

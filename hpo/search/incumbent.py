@@ -20,7 +20,8 @@ class Contender:
 
     def score_differences(self, other: "Contender") -> list[float]:
         """Score losses minus the other's on the same replicates."""
-        return [a.score_loss - b.score_loss for a, b in self._pairs(other) if None not in (a.score_loss, b.score_loss)]
+        pairs = [(mine.score_loss, theirs.score_loss) for mine, theirs in self._pairs(other)]
+        return [mine - theirs for mine, theirs in pairs if mine is not None and theirs is not None]
 
     def stop_differences(self, other: "Contender") -> list[float]:
         """Stop losses minus the other's on the same replicates."""

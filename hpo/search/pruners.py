@@ -3,6 +3,7 @@
 Both compare with the incumbent: the best trial with all its replicates when the slot was claimed.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,8 @@ def race_is_lost(incumbent: Incumbent, score_losses: Mapping[int, float], z: flo
     """Whether the replicates so far put the trial behind the incumbent by more than z standard errors."""
     if incumbent.score_deviation is None or not score_losses:
         return False
-    return mean_difference(incumbent, score_losses) > z * incumbent.score_deviation / len(score_losses) ** 0.5
+    standard_error = incumbent.score_deviation / math.sqrt(len(score_losses))
+    return mean_difference(incumbent, score_losses) > z * standard_error
 
 
 def raced_value(incumbent: Incumbent, score_losses: Mapping[int, float]) -> float:

@@ -31,7 +31,12 @@ class Proposer:
             self._finished[number] = self._trial(TrialState.PRUNED, params, intermediate_values=reports)
 
     def propose(self, slot: int, pending: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """The next point for this slot; `pending` are the points under evaluation now."""
+        """The next point for this slot; `pending` are the points under evaluation now.
+
+        The first slots take the space's own starting points, except with the random sampler.
+        """
+        if self._sampler != "random" and slot < len(self._space.starts):
+            return dict(self._space.starts[slot])
         study = self._empty_study(slot)
         study.add_trials(self._shown())
         study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
@@ -59,7 +64,7 @@ class Proposer:
         complete = [t for t in trials[: -SHOWN_TRIALS // 2] if t.state is TrialState.COMPLETE]
         return sorted(complete, key=lambda t: t.value or 0.0)[: SHOWN_TRIALS // 2] + latest
 
-    def _trial(self, state: TrialState, params: Mapping[str, Any], **values: Any) -> FrozenTrial:
+    def _trial(self, state: TrialState, params: Mapping[str, Any], **values: object) -> FrozenTrial:
         return optuna.trial.create_trial(
             state=state, params=self._space.to_sampling(params), distributions=self._distributions, **values
         )

@@ -10,7 +10,15 @@ from pydantic import ValidationError
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
 from hpo.errors import StudyError
-from hpo.study.spec import DataSpec, EvaluationSpec, SearchSpec, SpaceSpec, StudySpec, check_study_name, differences
+from hpo.study.spec import (
+    DataSpec,
+    EvaluationSpec,
+    SearchSpec,
+    SpaceSpec,
+    StudySpec,
+    check_study_name,
+    differences,
+)
 from search_spaces import SearchSpace, changed_dimensions, load_space
 
 DEFAULT_TRIALS = 50
@@ -47,7 +55,9 @@ class ResolvedStudy:
     space: SearchSpace
 
 
-def resolve(options: StudyOptions, stored: StudySpec | None = None, *, frame_sha256: str | None = None) -> ResolvedStudy:
+def resolve(
+    options: StudyOptions, stored: StudySpec | None = None, *, frame_sha256: str | None = None
+) -> ResolvedStudy:
     """The spec that the options ask for.
 
     Raises StudyError where it differs from the stored one (naming the differences) or is incomplete;
@@ -100,7 +110,7 @@ def _data_spec(given: dict[str, Any], stored: StudySpec | None, frame_sha256: st
             f"(built-in: {', '.join(definition_names())}); give --data FILE --target COLUMN"
         )
     if old is not None and old.kind == "frame" and "data" not in given:
-        raise StudyError(f"study {given['name']!r} was made from a data frame; resume it with hpo.tune(frame, ...)")
+        return old
     if source in BUILTIN_NAMES and not Path(source).exists():
         return DataSpec(kind="builtin", source=source, target=target or "target")
     if target is None:

@@ -20,7 +20,11 @@ class Layer(NamedTuple):
 
 
 def forward(
-    layers: Sequence[Layer], x: Tensor, activation: Activation, matmul: Matmul, masks: Sequence[Tensor] | None = None
+    layers: Sequence[Layer],
+    x: Tensor,
+    activation: Activation,
+    matmul: Matmul,
+    masks: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Logits (s, rows, classes) of inputs (s, rows, features).
 

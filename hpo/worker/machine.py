@@ -6,7 +6,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("hpo", "keras", "tensorflow", "tensorflow-cpu", "numpy", "optuna", "pandas", "scikit-learn", "sqlalchemy")
+_PACKAGES = (
+    "hpo",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "numpy",
+    "optuna",
+    "pandas",
+    "scikit-learn",
+    "sqlalchemy",
+)
 
 
 def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

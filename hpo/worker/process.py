@@ -96,4 +96,3 @@ def wait_for_output(children: Iterable[Child], seconds: float) -> None:
         for child in children:
             selector.register(child.output, selectors.EVENT_READ)
         selector.select(seconds)
-

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass
@@ -22,7 +21,7 @@ class StopRequest:
         """Seconds since the first request."""
         return time.monotonic() - self.first
 
-    def ask(self, *_: Any) -> None:
+    def ask(self, *_: object) -> None:
         """Count a request; usable as a signal handler."""
         if self.count == 0:
             self.first = time.monotonic()

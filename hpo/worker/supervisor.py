@@ -27,7 +27,7 @@ from hpo.worker.progress import ProgressView, Running, SilentView, Snapshot, Tri
 from hpo.worker.signals import StopRequest, stop_on_signals
 from storage import slots, studies, workers
 from storage.database import Database, connect, upgrade
-from storage.records import Outcome, StudyRecord, TrialRecord
+from storage.records import Outcome, StudyHeader, StudyRecord, TrialRecord
 
 TICK_SECONDS = 0.25
 BEAT_SECONDS = 10.0
@@ -74,6 +74,11 @@ def run(
             record = studies.read_study(database, options.name)
             if record.finished == budget:
                 return RunResult(record=record, already_finished=True, interrupted=False)
+            if study.spec.data.kind == "frame" and frame_path is None:
+                raise StudyError(
+                    f"study {options.name!r} was made from a data frame, which is not stored; "
+                    f"resume it with hpo.tune(frame, ...)"
+                )
         else:
             budget = trials or DEFAULT_TRIALS
         count = min(trainers or usable_cores(), budget)
@@ -97,9 +102,9 @@ def _check_counts(trials: int | None, trainers: int | None) -> None:
             raise StudyError(f"{name} must be at least 1, got {value}; use --{name} 1")
 
 
-def _extend(database: Database, header: Any, trials: int | None) -> int:
+def _extend(database: Database, header: StudyHeader, trials: int | None) -> int:
     if trials is None or trials == header.budget:
-        return int(header.budget)
+        return header.budget
     if trials < header.budget:
         raise StudyError(
             f"a study's budget can only grow: {header.name!r} has {header.budget} trials, got {trials}; "
@@ -164,9 +169,7 @@ class _Session:
         facts = self._prepare_data(frame_path)
         if study_id is None:
             spec = self.study.spec.model_dump(mode="json")
-            study_id = studies.create_study(
-                self.database, self.study.spec.name, spec, facts, environment(), budget
-            )
+            study_id = studies.create_study(self.database, self.study.spec.name, spec, facts, environment(), budget)
             self._register(study_id)
         self.facts, self.study_id = facts, study_id
         self.distributions = self.study.space.distributions()
@@ -179,7 +182,7 @@ class _Session:
 
     def work(self) -> None:
         """Keep every trainer busy until no slot is open or the user asks to stop."""
-        self.phase = "training"
+        self.phase = "starting trainers"
         last_beat = time.monotonic()
         while True:
             if self.stop.count == 0:
@@ -206,9 +209,7 @@ class _Session:
             workers.stop_worker(self.database, self.worker_id)
 
     def _register(self, study_id: int) -> None:
-        self.worker_id = workers.start_worker(
-            self.database, study_id, host=socket.gethostname(), pid=os.getpid()
-        )
+        self.worker_id = workers.start_worker(self.database, study_id, host=socket.gethostname(), pid=os.getpid())
         workers.requeue_orphans(self.database, study_id)
 
     def _prepare_data(self, frame_path: Path | None) -> dict[str, Any]:
@@ -298,6 +299,8 @@ class _Session:
     def _hear(self, trainer: _Trainer, message: dict[str, Any]) -> None:
         if "ready" in message:
             trainer.ready = True
+            if self.phase == "starting trainers":
+                self.phase = "training"
         elif "outcome" in message:
             self._finish(trainer, Outcome.from_json(message["outcome"]))
         elif "error" in message:

@@ -175,9 +175,7 @@ def _header(snapshot: Snapshot, seconds_left: float | None) -> RenderableType:
 
 def _bar(snapshot: Snapshot) -> RenderableType:
     table = Table.grid(expand=True)  # ends the line, which a bar by itself does not
-    table.add_row(
-        ProgressBar(total=max(1, snapshot.budget), completed=snapshot.finished, complete_style="cyan")
-    )
+    table.add_row(ProgressBar(total=max(1, snapshot.budget), completed=snapshot.finished, complete_style="cyan"))
     return table
 
 

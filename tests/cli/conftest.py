@@ -93,16 +93,12 @@ class Bench:
     def url(self) -> str:
         return f"sqlite:///{self.folder / 'hpo.db'}"
 
-    def add(
-        self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False
-    ) -> None:
+    def add(self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False) -> None:
         """A study whose first trials ended as `states` say; "interrupted" ones are open again."""
         space, random_ = load_space("mlp"), random.Random(name)
         database = connect(self.url)
         upgrade(database)
-        study_id = create_study(
-            database, name, make_spec(name), FACTS, {"python": "3.11"}, budget or len(states)
-        )
+        study_id = create_study(database, name, make_spec(name), FACTS, {"python": "3.11"}, budget or len(states))
         worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
         for index, state in enumerate(states):
             claimed = claim(
@@ -120,9 +116,7 @@ class Bench:
                 continue
             architecture = space.architecture(claimed.params)
             value = 0.9 - 0.8 * index / len(states) if state != "raced out" else 1.2
-            finish(
-                database, claimed, make_outcome(state, value, architecture.widths, architecture.batch_size)
-            )
+            finish(database, claimed, make_outcome(state, value, architecture.widths, architecture.batch_size))
         if not running:
             stop_worker(database, worker)
         database.close()

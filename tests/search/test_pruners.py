@@ -19,9 +19,7 @@ losses = st.floats(0.01, 5.0)
 
 
 def incumbent(scores=(0.5, 0.6, 0.4), deviation=0.05):
-    return Incumbent(
-        score_losses=scores, stop_losses=scores, score_deviation=deviation, stop_deviation=deviation
-    )
+    return Incumbent(score_losses=scores, stop_losses=scores, score_deviation=deviation, stop_deviation=deviation)
 
 
 def outcome(scores, raced_out=False, stops=None):
@@ -29,9 +27,7 @@ def outcome(scores, raced_out=False, stops=None):
         ReplicateRecord(index=i, stop_loss=stop, score_loss=score, best_epoch=0, seconds=1.0, curve=(stop,))
         for i, (score, stop) in enumerate(zip(scores, stops or scores, strict=True))
     )
-    return Outcome(
-        state="complete", value=sum(scores) / len(scores), raced_out=raced_out, replicates=replicates
-    )
+    return Outcome(state="complete", value=sum(scores) / len(scores), raced_out=raced_out, replicates=replicates)
 
 
 def test_race_needs_more_than_z_standard_errors():

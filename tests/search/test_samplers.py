@@ -20,6 +20,7 @@ def filled(sampler="tpe", seed=0, trials=20, order=None):
 @given(st.integers(0, 2**32 - 1), st.integers(0, 10_000), st.sampled_from(["tpe", "random"]))
 @settings(max_examples=20, deadline=None)
 def test_same_seed_and_slot_give_the_same_point(seed, slot, sampler):
+    slot += len(MLP.starts)
     first, again = (filled(sampler, seed).propose(slot) for _ in range(2))
     assert first == again
     MLP.architecture(first)
@@ -62,7 +63,11 @@ def test_many_trials_are_thinned():
 def test_ordered_dimensions_come_back_as_choices():
     space = SearchSpace(
         name="small",
-        dimensions=(LogFloat("rate", 1e-3, 1.0), Ordered("size", (8, 64, 512)), Categorical("kind", ("a", "b"))),
+        dimensions=(
+            LogFloat("rate", 1e-3, 1.0),
+            Ordered("size", (8, 64, 512)),
+            Categorical("kind", ("a", "b")),
+        ),
         architecture=lambda params: MLP.architecture(MLP.decode([0.5] * MLP.size)),
     )
     proposer = Proposer("tpe", 3, space)
@@ -70,3 +75,8 @@ def test_ordered_dimensions_come_back_as_choices():
         point = proposer.propose(number)
         assert point["size"] in (8, 64, 512)
         proposer.observe(number, point, Outcome(state="complete", value=point["rate"]))
+
+
+def test_starting_points_come_first_except_at_random():
+    assert [Proposer("tpe", 5, MLP).propose(slot) for slot in range(3)] == list(MLP.starts)
+    assert Proposer("random", 5, MLP).propose(0) not in MLP.starts

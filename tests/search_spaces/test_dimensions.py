@@ -20,9 +20,7 @@ from search_spaces.dimensions import (
 NUMBERS = st.floats(-1e100, 1e100, allow_subnormal=False)
 POSITIVE = st.floats(1e-200, 1e200)
 WHOLE = st.integers(-LARGEST_INTEGER, LARGEST_INTEGER)
-CHOICES = st.lists(
-    st.text(max_size=5) | st.booleans() | WHOLE | NUMBERS, min_size=1, max_size=9, unique_by=lambda x: x
-)
+CHOICES = st.lists(st.text(max_size=5) | st.booleans() | WHOLE | NUMBERS, min_size=1, max_size=9, unique_by=lambda x: x)
 
 
 def within(kind, values):
@@ -97,9 +95,7 @@ def test_description_is_json_and_tells_dimensions_apart(case):
 def test_optuna_stores_the_distribution_and_the_value_unchanged(case):
     dimension, value = case
     distribution = dimension.distribution()
-    stored = optuna.distributions.json_to_distribution(
-        optuna.distributions.distribution_to_json(distribution)
-    )
+    stored = optuna.distributions.json_to_distribution(optuna.distributions.distribution_to_json(distribution))
     assert stored == distribution
     assert stored.to_external_repr(stored.to_internal_repr(value)) == value
 
@@ -114,9 +110,7 @@ def test_optuna_draws_values_of_the_dimension(case):
     dimension.encode(params["x"])
 
 
-@pytest.mark.parametrize(
-    ("dimension", "end"), [(Float("x", 0.98, 5.89), 5.89), (LogFloat("x", 0.09, 1.0), 0.09)]
-)
+@pytest.mark.parametrize(("dimension", "end"), [(Float("x", 0.98, 5.89), 5.89), (LogFloat("x", 0.09, 1.0), 0.09)])
 def test_rounding_does_not_leave_the_range(dimension, end):
     """Without a clip these decode one unit in the last place too far."""
     assert dimension.decode(dimension.encode(end)) == end

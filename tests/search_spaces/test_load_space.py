@@ -57,13 +57,9 @@ def test_a_module_in_a_package_of_the_current_folder_loads(tmp_path, monkeypatch
     assert load_space("user_package.inner:SPACE") is MLP
 
 
-@pytest.mark.parametrize(
-    "reference", ["", "no-such", "mlp:", ":MLP", "a.b", "a..b:C", "a:b:c", "../a:B", "a:B.c"]
-)
+@pytest.mark.parametrize("reference", ["", "no-such", "mlp:", ":MLP", "a.b", "a..b:C", "a:b:c", "../a:B", "a:B.c"])
 def test_what_is_no_reference_is_refused(reference):
-    with pytest.raises(
-        SpaceError, match=f"one of mlp, or package.module:NAME, got {re.escape(repr(reference))}"
-    ):
+    with pytest.raises(SpaceError, match=f"one of mlp, or package.module:NAME, got {re.escape(repr(reference))}"):
         load_space(reference)
 
 

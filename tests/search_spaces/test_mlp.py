@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -98,3 +99,10 @@ def test_every_vector_is_a_network_within_the_documented_ranges(vector, units):
 def test_units_are_checked(units):
     with pytest.raises(SpaceError, match="units must be a whole number of at least 1"):
         mlp_space(units)
+
+
+def test_starting_points_are_points_of_the_space():
+    for start in MLP.starts:
+        assert MLP.decode(MLP.encode(start)) == pytest.approx(start)
+    with pytest.raises(SpaceError, match="dropout"):
+        replace(MLP, starts=({**MLP.starts[0], "dropout": 0.9},))

@@ -137,9 +137,7 @@ def test_wrong_parameters_are_refused_by_name(params, message):
         EVERY_KIND.encode(params)
 
 
-@pytest.mark.parametrize(
-    "vector", [[0.5] * 7, [0.5] * 9, [[0.5] * 8], [0.5] * 7 + [math.nan], [math.inf] * 8]
-)
+@pytest.mark.parametrize("vector", [[0.5] * 7, [0.5] * 9, [[0.5] * 8], [0.5] * 7 + [math.nan], [math.inf] * 8])
 def test_wrong_vectors_are_refused(vector):
     with pytest.raises(SpaceError, match="must hold 8 finite numbers"):
         EVERY_KIND.decode(vector)

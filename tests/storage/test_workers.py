@@ -33,9 +33,7 @@ def age(bench, worker_id: str, seconds: float) -> None:
 
 
 def test_a_second_worker_is_told_of_the_first(bench):
-    with pytest.raises(
-        StudyRunningError, match=rf"got 'churn', which process {os.getpid()} on {HERE} has run"
-    ):
+    with pytest.raises(StudyRunningError, match=rf"got 'churn', which process {os.getpid()} on {HERE} has run"):
         start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid())
     start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid(), exclusive=False)
     other = create_study(bench.db, "other", {}, {}, {}, 1)

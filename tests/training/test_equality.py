@@ -42,8 +42,6 @@ def keras_losses(arch, weights, x, y, order):
     return losses
 
 
-
-
 def stack_losses(backend, arch, networks, x, y, order):
     """Loss of every network on all rows after each step; order (steps, s, batch)."""
     program = backend.program(arch.depth, arch.activation)

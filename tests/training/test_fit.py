@@ -71,9 +71,7 @@ def test_early_stopping_is_that_of_keras(backend):
     start = initial_weights(arch, FEATURES, CLASSES, lane(0).weights)
     model.set_weights([w.reshape(v.shape) for w, v in zip(start, model.get_weights(), strict=True)])
     compile_keras_model(model, arch)
-    stopping = keras.callbacks.EarlyStopping(
-        monitor="val_loss", patience=4, min_delta=1e-2, restore_best_weights=True
-    )
+    stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-2, restore_best_weights=True)
     history = model.fit(
         data.train_x,
         data.train_y,

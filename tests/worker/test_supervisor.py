@@ -111,7 +111,7 @@ def test_changed_file_is_refused(url, tmp_path):
 
 
 def test_nothing_is_stored_for_bad_data(url, tmp_path):
-    with pytest.raises(DataError, match="target must be a column of .*got 'lable'"):
+    with pytest.raises(DataError, match=r"target must be a column of .*got 'lable'"):
         run(StudyOptions(name="bad", data=str(table(tmp_path)), target="lable"), url=url)
     database = connect(url)
     assert studies.find_study(database, "bad") is None
@@ -125,7 +125,10 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
     def kill_once(snapshot):
         if snapshot.running and snapshot.running[0].epoch > 0 and not killed:
             trainers = subprocess.run(
-                ["pgrep", "-P", str(os.getpid()), "-f", "hpo.worker.trainer"], capture_output=True, text=True, check=True
+                ["pgrep", "-P", str(os.getpid()), "-f", "hpo.worker.trainer"],
+                capture_output=True,
+                text=True,
+                check=True,
             )
             killed.append(int(trainers.stdout.split()[0]))
             os.kill(killed[0], signal.SIGKILL)
@@ -211,7 +214,10 @@ def test_killed_supervisors_trainers_end(url):
     child = start(url, "o", "--data", "digits", "--trials", "4", "--no-racing")
     wait_for_running_trial(url, "o")
     found = subprocess.run(
-        ["pgrep", "-P", str(child.pid), "-f", "hpo.worker.trainer"], capture_output=True, text=True, check=True
+        ["pgrep", "-P", str(child.pid), "-f", "hpo.worker.trainer"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     trainers = [int(pid) for pid in found.stdout.split()]
     os.kill(child.pid, signal.SIGKILL)
@@ -222,7 +228,7 @@ def test_killed_supervisors_trainers_end(url):
     assert not any(Path(f"/proc/{pid}").exists() for pid in trainers)
 
 
-DIVERGING = '''
+DIVERGING = """
 from search_spaces import Categorical, SearchSpace
 from search_spaces.mlp import MLP
 
@@ -233,7 +239,7 @@ def network(params):
 
 
 SPACE = SearchSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
-'''
+"""
 
 
 def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkeypatch):
@@ -265,9 +271,7 @@ def test_same_seed_same_study(url, tmp_path):
 
 def test_runs_outside_the_main_thread(url):
     results = []
-    thread = threading.Thread(
-        target=lambda: results.append(run(StudyOptions(name="t", **FAST), url=url, trials=1))
-    )
+    thread = threading.Thread(target=lambda: results.append(run(StudyOptions(name="t", **FAST), url=url, trials=1)))
     thread.start()
     thread.join()
     assert_exact(results[0].record, 1)

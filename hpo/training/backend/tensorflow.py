@@ -15,7 +15,7 @@ from tensorflow.python.eager import context  # function_executor_type has no pub
 from hpo.network.activations import ACTIVATIONS
 from hpo.training.optimizers import ADAM
 from hpo.training.stack import Epoch, FloatArray, Weights
-from hpo.training.step import Layer, forward, training_loss
+from hpo.training.step import Layer, Matmul, forward, training_loss
 
 EXECUTOR = "SINGLE_THREADED_EXECUTOR"
 
@@ -64,7 +64,7 @@ def _has_onednn() -> bool:
 class TensorFlowProgram:
     """One trace for networks of one depth and activation (see `hpo.training.stack.Program`)."""
 
-    def __init__(self, depth: int, activation: str, matmul: Any) -> None:
+    def __init__(self, depth: int, activation: str, matmul: Matmul) -> None:
         self.traces = 0
         self._activation = ACTIVATIONS[activation]
         self._matmul = matmul
@@ -166,7 +166,12 @@ class TensorFlowProgram:
         return [self._weights[start] for start in starts]
 
     def _update(
-        self, x: tf.Tensor, y: tf.Tensor, masks: Sequence[tf.Tensor], learning_rate: tf.Tensor, time: tf.Tensor
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        masks: Sequence[tf.Tensor],
+        learning_rate: tf.Tensor,
+        time: tf.Tensor,
     ) -> None:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             weights = [variable.read_value() for variable in self._weights]
@@ -175,9 +180,7 @@ class TensorFlowProgram:
             loss = training_loss(y, logits)
         gradients = tape.gradient(loss, weights)
         power_1, power_2 = ADAM.beta_1**time, ADAM.beta_2**time
-        for variable, mean, square, gradient in zip(
-            self._weights, self._means, self._squares, gradients, strict=True
-        ):
+        for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=mean.handle,

@@ -94,16 +94,12 @@ def _trials_and_replicates() -> None:
     )
     op.create_table(
         "hpo_replicates",
-        sa.Column(
-            "trial_id", sa.Integer, sa.ForeignKey("hpo_trials.id"), autoincrement=False, nullable=False
-        ),
+        sa.Column("trial_id", sa.Integer, sa.ForeignKey("hpo_trials.id"), autoincrement=False, nullable=False),
         sa.Column("replicate", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("stop_loss", sa.Double, nullable=False, comment="nats"),
         sa.Column("score_loss", sa.Double, comment="nats; null where training was cut short"),
         sa.Column("best_epoch", sa.Integer, nullable=False, comment="from 0"),
         sa.Column("seconds", sa.Double, nullable=False),
-        sa.Column(
-            "curve", sa.LargeBinary(2**24 - 1), nullable=False, comment="stop losses, little-endian float32"
-        ),
+        sa.Column("curve", sa.LargeBinary(2**24 - 1), nullable=False, comment="stop losses, little-endian float32"),
         sa.PrimaryKeyConstraint("trial_id", "replicate"),
     )

@@ -1,0 +1,258 @@
+"""`hpo run`: what it refuses before it works, what it says at the end, how it is interrupted and resumed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from storage.database import connect
+from storage.studies import read_study
+
+SPACE = """
+from hpo.network.architecture import Architecture
+from search_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
+
+def build(params):
+    return Architecture(
+        widths=(8,), activation="relu", initializer="he_normal", dropout=0.0,
+        learning_rate=float(params.get("learning_rate", 0.01)), batch_size=32,
+    )
+
+SPACE = SearchSpace(name="mine", dimensions=({dimensions},), architecture=build)
+"""
+CLI = [sys.executable, "-m", "hpo.cli.main"]
+
+
+def read(bench, name):
+    database = connect(bench.url, create=False)
+    try:
+        return read_study(database, name)
+    finally:
+        database.close()
+
+
+def write_space(folder: Path, module: str, dimensions: str) -> str:
+    (folder / f"{module}.py").write_text(SPACE.format(dimensions=dimensions))
+    return f"{module}:SPACE"
+
+
+def test_a_finished_study_says_so_and_changes_nothing(bench, hpo):
+    bench.add("wine", ["complete", "raced out", "failed"])
+    before, files = read(bench, "wine"), set(bench.folder.glob("*.html"))
+    ended = hpo("run", "--study", "wine")
+    assert ended.code == 0
+    assert "wine is already finished; nothing was done\ntrials\t3 of 3: " in ended.out
+    assert "next: hpo run --study wine --trials 6" in ended.out
+    assert read(bench, "wine") == before
+    assert set(bench.folder.glob("*.html")) == files
+
+
+def test_a_finished_study_as_json(bench, hpo):
+    bench.add("wine", ["complete"])
+    ended = hpo("run", "--study", "wine", "--json")
+    shown = json.loads(ended.out)
+    assert ended.code == 0
+    assert shown["already_finished"]
+    assert not shown["interrupted"]
+    assert shown["best"]["value"] == read(bench, "wine").best.value
+    assert shown["report"] is None
+
+
+def test_next_commands_name_the_database(bench, hpo):
+    bench.add("wine", ["complete"])
+    Path("hpo.db").rename("my studies.db")
+    ended = hpo("run", "--study", "wine", "--storage", "my studies.db")
+    assert "next: hpo run --study wine --trials 2 --storage 'my studies.db'" in ended.out
+
+
+def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
+    bench.add("doomed", ["failed"] * 3)
+    ended = hpo("run", "--study", "doomed")
+    assert ended.code == 1
+    assert "none of its 3 trials" in ended.err
+    assert "3 × loss was not finite at epoch 3 of replicate 0\\x1b[31m" in ended.err
+    assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--seed", "7"], "search.seed: stored 0, now 7"),
+        (["--replicates", "4"], "evaluation.replicates: stored 3, now 4"),
+        (["--no-racing"], "search.racing: stored True, now False"),
+        (["--no-pruning"], "search.pruning: stored True, now False"),
+        (["--data", "iris"], "data.source: stored 'wine', now 'iris'"),
+        (["--target", "x"], "data.target: stored 'target', now 'x'"),
+        (["--trials", "1"], "can only grow"),
+    ],
+)
+def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, named):
+    bench.add("wine", ["complete"] * 2, 4)
+    before = read(bench, "wine")
+    ended = hpo("run", "--study", "wine", *options)
+    assert ended.code == 2
+    assert named in ended.err
+    assert read(bench, "wine") == before
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--trials", "0"], "--trials 1"),
+        (["--trials", "-3"], "-3"),
+        (["--trainers", "0"], "--trainers 1"),
+        (["--replicates", "0"], "replicates"),
+        (["--patience", "0"], "patience"),
+        (["--max-epochs", "0"], "max-epochs"),
+        (["--seed", "-1"], "seed"),
+        (["--report", "nowhere/report.html"], "'nowhere/report.html'"),
+        (["--report", "report.pdf"], "'report.pdf'"),
+        (["--space", "nonsense"], "nonsense"),
+        (["--data", "nowhere.csv", "--target", "y"], "nowhere.csv"),
+        (["--data", "."], "--target"),
+    ],
+)
+def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options, named):
+    data = [] if "--data" in options else ["--data", "wine"]
+    ended = hpo("run", "--study", "new", *data, *options)
+    assert ended.code == 2
+    assert ended.err.startswith("error: ")
+    assert named in ended.err
+    assert not (bench.folder / "hpo.db").exists() or json.loads(hpo("list", "--json").out) == []
+
+
+def test_a_new_study_needs_data(bench, hpo):
+    ended = hpo("run", "--study", "new")
+    assert ended.code == 2
+    assert "--data FILE --target COLUMN" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("dimension", "rule"),
+    [
+        ('Float("width", 1.0, 0.5)', "low"),
+        ('Float("width", 0.0, float("inf"))', "finite"),
+        ('Float("width", float("nan"), 1.0)', "finite"),
+        ('LogFloat("width", 0.0, 1.0)', "positive"),
+        ('Integer("width", 5, 4)', "low"),
+        ('Categorical("width", ())', "choice"),
+        ('Ordered("width", ())', "choice"),
+    ],
+)
+def test_fault_32_search_spaces(bench, hpo, request, dimension, rule):
+    number = request.node.callspec.indices["dimension"]
+    reference = write_space(bench.folder, f"bad_space_{number}", dimension)
+    ended = hpo("run", "--study", "new", "--data", "wine", "--space", reference)
+    assert ended.code == 2
+    assert "'width'" in ended.err
+    assert rule in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.slow
+def test_fault_32_choices_changed_mid_study(bench):
+    reference = write_space(bench.folder, "changing_space", 'Categorical("mood", ("a", "b"))')
+    words = [
+        *CLI,
+        "run",
+        "--study",
+        "new",
+        "--data",
+        "iris",
+        "--no-report",
+        "--max-epochs",
+        "2",
+        "--trainers",
+        "1",
+    ]
+    subprocess.run([*words, "--trials", "1", "--space", reference], check=True, capture_output=True)
+    write_space(bench.folder, "changing_space", 'Categorical("mood", ("a", "b", "c"))')
+    done = subprocess.run([*words, "--trials", "2"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "mood" in done.stderr
+    assert read(bench, "new").finished == 1
+
+
+def table(rows: str) -> str:
+    return "x,y\n" + "".join(f"{index},{value}\n" for index, value in enumerate(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("content", "target", "named"),
+    [
+        (table("aabb" * 10), "z", "'z'"),
+        (table(" " * 40).replace(" ", ""), "y", "'y'"),
+        (table("a" * 40), "y", "class"),
+        (table("a" * 40 + "b"), "y", "'b'"),
+        ("x,y\n1,a\n2,b\n3,a,7\n", "y", "line 4"),
+        ('x,y\n1,"a\n2,b\n3,a\n', "y", "line"),
+        ("x,y\n1,a\n2,\x00\n3,a\n", "y", "line 3"),
+    ],
+    ids=["target missing", "all missing", "one class", "class of one row", "long row", "open quote", "nul"],
+)
+def test_faults_21_24_and_26_are_refused_before_any_trial(bench, hpo, content, target, named):
+    (bench.folder / "data.csv").write_text(content)
+    ended = hpo("run", "--study", "new", "--data", "data.csv", "--target", target, "--trainers", "1")
+    assert ended.code == 2
+    assert named in ended.err
+    assert "Traceback" not in ended.err
+    assert json.loads(hpo("list", "--json").out) == []
+
+
+@pytest.mark.slow
+def test_a_study_that_runs_is_left_alone(bench, hpo):
+    bench.add("wine", ["complete"], 4, running=True)
+    before = read(bench, "wine")
+    ended = hpo("run", "--study", "wine")
+    assert ended.code == 2
+    assert f"process {os.getpid()}" in ended.err
+    assert read(bench, "wine") == before
+
+
+@pytest.mark.slow
+def test_fault_18_losses_that_are_not_finite(bench):
+    reference = write_space(bench.folder, "wild_space", 'Float("learning_rate", 1e36, 1e37)')
+    words = ["run", "--study", "wild", "--data", "wine", "--space", reference, "--trials", "2", "--json"]
+    done = subprocess.run([*CLI, *words, "--replicates", "2"], check=False, capture_output=True, text=True)
+    shown = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+    assert done.returncode == 1
+    assert (shown["failed"], shown["best"]) == (2, None)
+    assert "not finite" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path(shown["report"]).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_interrupted_resumed_and_extended(bench, hpo):
+    words = ["run", "--study", "wine", "--trainers", "2"]
+    settings = ["--data", "wine", "--trials", "12", "--replicates", "2", "--max-epochs", "5"]
+    process = subprocess.Popen([*CLI, *words, *settings], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith("2/12"):
+            process.send_signal(signal.SIGINT)
+            break
+    rest, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "next: hpo run --study wine\n" in rest
+    first = read(bench, "wine")
+    assert 2 <= first.finished < 12
+    assert not first.running
+    assert all(trial.state != "running" for trial in first.trials)
+    assert "\x1b" not in "".join(seen) + rest
+    ended = hpo(*words, "--json")
+    shown = json.loads(ended.out)
+    assert ended.code == 0
+    assert shown["finished"] == 12
+    assert "12/12 trial" in ended.err
+    assert shown["report"] == str(bench.folder / "report-wine.html")
+    second = read(bench, "wine")
+    assert second.trials[: first.finished] == first.trials[: first.finished]
+    assert hpo("run", "--study", "wine", "--trials", "13", "--no-report").code == 0
+    assert read(bench, "wine").finished == 13

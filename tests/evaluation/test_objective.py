@@ -1,0 +1,126 @@
+"""One trial: blocks, races, pruned curves, failures."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hpo.data.prepared import ReplicateData
+from hpo.evaluation.job import Job
+from hpo.evaluation.objective import STACKED_PARAMETERS, blocks, evaluate
+from hpo.network.architecture import Architecture
+from hpo.search.pruners import Incumbent
+from hpo.study.spec import EvaluationSpec
+from hpo.training.backend.tensorflow import TensorFlowBackend
+
+CLASSES, REPLICATES = 3, 4
+
+
+@pytest.fixture(scope="module")
+def backend():
+    return TensorFlowBackend()
+
+
+@pytest.fixture(scope="module")
+def data():
+    centers = np.random.default_rng(0).normal(size=(CLASSES, 5)) * 2
+
+    def part(rng, rows):
+        y = rng.integers(0, CLASSES, rows).astype(np.int32)
+        return (centers[y] + rng.normal(size=(rows, 5))).astype(np.float32), y
+
+    generators = [np.random.default_rng(r) for r in range(REPLICATES)]
+    return [ReplicateData(*part(rng, 90), *part(rng, 30), *part(rng, 35 + r)) for r, rng in enumerate(generators)]
+
+
+def job(**changes):
+    architecture = Architecture(
+        widths=(16,),
+        activation="relu",
+        initializer="he_normal",
+        dropout=0.1,
+        learning_rate=0.01,
+        batch_size=16,
+    )
+    values = {"slot": 3, "seed": 7, "architecture": architecture, "evaluation": EvaluationSpec(max_epochs=25)}
+    return Job(**{**values, **changes})
+
+
+def incumbent(score=0.3, stop=0.3, deviation=0.05):
+    return Incumbent(
+        score_losses=(score,) * REPLICATES,
+        stop_losses=(stop,) * REPLICATES,
+        score_deviation=deviation,
+        stop_deviation=deviation,
+    )
+
+
+def test_complete_trial_is_the_mean_of_its_replicates(backend, data):
+    progress = []
+    outcome = evaluate(job(), data, CLASSES, backend, lambda *event: progress.append(event))
+    losses = [r.score_loss for r in outcome.replicates]
+    assert outcome.state == "complete"
+    assert outcome.value == pytest.approx(np.mean(losses))
+    assert outcome.standard_error == pytest.approx(np.std(losses, ddof=1) / 2)
+    assert [r.index for r in outcome.replicates] == list(range(REPLICATES))
+    assert outcome.info == {"parameters": 16 * 6 + 17 * 3, "widths": [16], "batch_size": 16}
+    assert outcome.value < 0.6  # the classes are easy to tell apart
+    assert len(progress) == max(len(r.curve) for r in outcome.replicates)
+    for record in outcome.replicates:
+        assert record.stop_loss == record.curve[record.best_epoch]
+
+
+def test_blocks_do_not_change_a_replicates_result(backend, data):
+    together = evaluate(job(), data, CLASSES, backend)
+    raced = evaluate(job(incumbent=incumbent(score=9.0, stop=9.0)), data, CLASSES, backend)
+    assert raced.state == "complete"
+    assert not raced.raced_out
+    assert raced.value == pytest.approx(together.value, rel=1e-4)
+
+
+def test_trial_behind_the_incumbent_is_raced_out(backend, data):
+    rival = incumbent(score=0.01, deviation=0.01)
+    outcome = evaluate(job(incumbent=rival, pruning=False), data, CLASSES, backend)
+    assert outcome.raced_out
+    assert outcome.state == "complete"
+    assert len(outcome.replicates) == 1
+    assert outcome.value == pytest.approx(0.01 + outcome.replicates[0].score_loss - 0.01)
+    assert outcome.reason == "raced out after 1 of 4 replicates"
+    full = evaluate(job(incumbent=rival, racing=False, pruning=False), data, CLASSES, backend)
+    assert len(full.replicates) == REPLICATES
+
+
+def test_hopeless_curve_is_pruned(backend, data):
+    slow = replace(job().architecture, learning_rate=1e-5)
+    hopeless = job(architecture=slow, incumbent=incumbent(stop=0.01, deviation=0.001))
+    outcome = evaluate(hopeless, data, CLASSES, backend)
+    assert outcome.state == "pruned"
+    assert outcome.value is None
+    assert len(outcome.replicates[0].curve) < 25
+    assert outcome.replicates[0].score_loss is None
+    assert evaluate(replace(hopeless, pruning=False, racing=False), data, CLASSES, backend).state == "complete"
+
+
+def test_divergence_fails_the_trial_with_a_reason(backend, data):
+    """Fault 18."""
+    wild = job(architecture=replace(job().architecture, learning_rate=1e36))
+    outcome = evaluate(wild, data, CLASSES, backend)
+    assert outcome.state == "failed"
+    assert outcome.value is None
+    assert "not finite" in outcome.reason
+
+
+def test_small_networks_are_stacked_and_large_ones_are_not(data):
+    small, racing = job(), job(incumbent=incumbent())
+    assert blocks(small, data, 1000) == [[0, 1, 2, 3]]
+    assert blocks(racing, data, 1000) == [[0], [1, 2, 3]]
+    assert blocks(replace(racing, racing=False), data, 1000) == [[0, 1, 2, 3]]
+    assert blocks(small, data, STACKED_PARAMETERS) == [[0], [1], [2], [3]]
+    shorter = replace(data[2], train_x=data[2].train_x[:50], train_y=data[2].train_y[:50])
+    assert blocks(small, [data[0], data[1], shorter, data[3]], 1000) == [[0, 1, 3], [2]]
+
+
+def test_job_survives_json():
+    for given in (job(), job(incumbent=incumbent(), racing=False)):
+        assert Job.from_json(json.loads(json.dumps(given.to_json()))) == given

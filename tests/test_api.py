@@ -1,0 +1,288 @@
+"""The Python API: what is exported, how frames are stored and named, and what a study offers."""
+
+import pickle
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import hpo
+from hpo import api
+from hpo.data.fingerprint import file_sha256
+from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
+from storage.database import connect, upgrade
+from storage.records import ReplicateRecord, StudyRecord, TrialRecord
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "python-api.md"
+HEAVY = (
+    "keras",
+    "tensorflow",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "optuna",
+    "sqlalchemy",
+    "plotly",
+    "numpy",
+    "typer",
+)
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make_frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "age": [31, 45, None, 22],
+            "city": ["Oslo", None, "Zürich", "a\x00b"],
+            "paid": [True, False, True, True],
+            "plan": pd.Categorical(["b", "a", "b", "a"], categories=["a", "b", "c"]),
+            "since": pd.to_datetime(["2020-01-01", "2021-02-03", None, "2022-05-06"]),
+            7: np.array([1.5, 2.5, np.nan, np.inf], dtype=np.float32),
+            "churned": ["y", "n", "y", "n"],
+        }
+    )
+
+
+def make_study(*values: float | None) -> StudyRecord:
+    """One trial per value; None stands for a failed one."""
+    trials = tuple(
+        TrialRecord(
+            number=number,
+            slot=number,
+            attempt=1,
+            state="failed" if value is None else "complete",
+            params={"dropout": 0.1, "activation": "elu"},
+            value=value,
+            standard_error=None if value is None else 0.01,
+            raced_out=False,
+            reason="loss was not finite" if value is None else None,
+            started=BEGIN,
+            finished=BEGIN + timedelta(seconds=2),
+            worker="host:1",
+            trainer=0,
+            info={"parameters": 1234, "widths": [20, 10], "batch_size": 32},
+            replicates=()
+            if value is None
+            else tuple(
+                ReplicateRecord(
+                    index=index,
+                    stop_loss=value,
+                    score_loss=value + shift,
+                    best_epoch=0,
+                    seconds=1.0,
+                    curve=(value,),
+                )
+                for index, shift in enumerate((-0.01, 0.01))
+            ),
+        )
+        for number, value in enumerate(values)
+    )
+    return StudyRecord(
+        id=1,
+        name="churn",
+        spec={},
+        facts={"replicates": 2},
+        environment={},
+        created=BEGIN,
+        budget=5,
+        finished=len(trials),
+        running=False,
+        trials=trials,
+    )
+
+
+def test_what_is_exported():
+    assert hpo.__all__ == ["Best", "Study", "__version__", "open_study", "tune"]
+    assert set(hpo.__all__) <= set(dir(hpo))
+    assert [getattr(hpo, name).__name__ for name in hpo.__all__ if name != "__version__"] == [
+        "Best",
+        "Study",
+        "open_study",
+        "tune",
+    ]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", hpo.__version__)
+    with pytest.raises(AttributeError, match="'tuen'"):
+        hpo.tuen  # noqa: B018
+
+
+@pytest.mark.parametrize("code", ["import hpo", "import hpo; hpo.__version__", "import hpo; hpo.tune"])
+def test_importing_loads_nothing_heavy(code):
+    check = f"; import sys; sys.exit(str([name for name in {HEAVY} if name in sys.modules] or '') or None)"
+    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_equal_frames_give_the_same_bytes(tmp_path):
+    first = api.write_frame(make_frame(), tmp_path / "a.parquet").read_bytes()
+    again = make_frame().set_index(pd.Index(list("wxyz"), name="who"))
+    again.attrs["note"] = "not data"
+    assert api.write_frame(again, tmp_path / "b.parquet").read_bytes() == first
+
+
+def test_other_processes_give_the_same_bytes(tmp_path):
+    path = tmp_path / "frame.csv"
+    pd.DataFrame({"x": range(100), "y": ["a", "b"] * 50}).to_csv(path, index=False)
+    code = (
+        "import sys, pandas as pd; from pathlib import Path; from hpo.api import write_frame\n"
+        "write_frame(pd.read_csv(sys.argv[1]), Path(sys.argv[2]))"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        target = tmp_path / f"{seed}.parquet"
+        subprocess.run([sys.executable, "-c", code, path, target], check=True, env={"PYTHONHASHSEED": seed})
+        digests.add(file_sha256(target))
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("change", ["value", "name", "order", "kind"])
+def test_other_frames_give_other_bytes(tmp_path, change):
+    frame = pd.DataFrame({"x": [1.0, 2.0], "y": ["a", "b"]})
+    first = api.write_frame(frame, tmp_path / "a.parquet").read_bytes()
+    other = {
+        "value": frame.assign(x=[1.0, 3.0]),
+        "name": frame.rename(columns={"x": "z"}),
+        "order": frame[["y", "x"]],
+        "kind": frame.astype({"x": int}),
+    }[change]
+    assert api.write_frame(other, tmp_path / "b.parquet").read_bytes() != first
+
+
+def test_a_stored_frame_is_read_back(tmp_path):
+    frame = make_frame()
+    back = pd.read_parquet(api.write_frame(frame, tmp_path / "a.parquet"))
+    assert list(back.columns) == [str(name) for name in frame.columns]
+    assert back["city"].isna().tolist() == [False, True, False, False]
+    assert back["plan"].astype(str).tolist() == ["b", "a", "b", "a"]
+    assert back["age"].tolist()[:2] == [31.0, 45.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (np.zeros((3, 2)), "ndarray"),
+        ({"x": [1]}, "dict"),
+        (None, "NoneType"),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "'x'"),
+        (pd.DataFrame([[1, 2]], columns=[1, "1"]), "'1'"),
+        (pd.DataFrame({"x": [1, "a", object()]}), "x"),
+        (pd.DataFrame({"big": [2**70, 1]}), "big"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, monkeypatch, data, named):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=re.escape(named)):
+        hpo.tune(data, target="x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_derived_names_tell_data_and_settings_apart(tmp_path):
+    settings = {"target": "y", "space": "mlp", "seed": 0, "replicates": 5}
+    path = api.write_frame(pd.DataFrame({"x": [1.0], "y": ["a"]}), tmp_path / "a.parquet")
+    names = [
+        api._derived_name(None, path, settings),
+        api._derived_name(None, path, {**settings, "seed": 1}),
+        api._derived_name(None, path, {**settings, "target": "x"}),
+        api._derived_name("wine", None, settings),
+        api._derived_name("iris", None, settings),
+    ]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"tune-[0-9a-f]{8}", name) for name in names)
+    assert api._derived_name(str(path), None, dict(reversed(settings.items()))) == names[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"study": "../x"}, StudyError),
+        ({"study": ""}, StudyError),
+        ({"space": "nonsense"}, SpaceError),
+        ({"trials": 0}, StudyError),
+        ({"data": "nowhere.csv"}, DataError),
+        ({"replicates": 0}, StudyError),
+    ],
+)
+def test_unusable_settings_raise_input_errors(tmp_path, monkeypatch, changes, error):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as raised:
+        hpo.tune(**{"data": "wine", "target": "target", "progress": False, **changes})
+    assert isinstance(raised.value, InputError)
+
+
+def test_best_is_the_winner():
+    best = api.Study(make_study(0.5, None, 0.25, 0.75)).best
+    assert (best.number, best.value, best.standard_error) == (2, 0.25, 0.01)
+    assert best.replicates == pytest.approx((0.24, 0.26))
+    assert best.params == {"dropout": 0.1, "activation": "elu"}
+    assert best.network["widths"] == [20, 10]
+
+
+@pytest.mark.parametrize(("values", "reason"), [((), "none has run"), ((None, None), "loss was not finite")])
+def test_without_a_result_there_is_no_best(values, reason):
+    study = api.Study(make_study(*values))
+    with pytest.raises(StudyError, match=reason):
+        study.best  # noqa: B018
+    assert len(study.trials_frame()) == len(values)
+
+
+def test_a_study_is_short_to_show_and_holds_no_url():
+    study = api.Study(make_study(0.5))
+    assert repr(study) == "<hpo.Study 'churn': 1 of 5 trials>"
+    assert pickle.loads(pickle.dumps(study)) == study
+    with pytest.raises(AttributeError):
+        study.name = "other"
+
+
+def test_trials_as_a_frame():
+    frame = api.Study(make_study(0.5, None)).trials_frame()
+    assert frame["state"].tolist() == ["complete", "failed"]
+    assert frame["value"].isna().tolist() == [False, True]
+    assert frame["activation"].tolist() == ["elu", "elu"]
+    assert frame["replicates"].tolist() == [2, 0]
+    assert str(frame["started"].dtype).endswith("UTC]")
+
+
+def test_plots_are_those_of_the_report():
+    with pytest.raises(InputError, match=r"history.*'pie'"):
+        api.Study(make_study(0.5)).plot("pie")
+
+
+def test_raced_out_trials_never_win():
+    study = make_study(0.5, 0.25)
+    raced = replace(study, trials=(study.trials[0], replace(study.trials[1], raced_out=True)))
+    assert api.Study(raced).best.number == 0
+
+
+def test_a_study_that_is_not_there(tmp_path):
+    url = f"sqlite:///{tmp_path / 'hpo.db'}"
+    database = connect(url)
+    upgrade(database)
+    database.close()
+    with pytest.raises(StudyNotFoundError, match="'wine'"):
+        hpo.open_study("wine", url)
+    with pytest.raises(StudyError, match="1 to 100 letters"):
+        hpo.open_study("\x1b", url)
+
+
+@pytest.mark.slow
+def test_the_documented_example_runs_and_running_it_again_resumes(tmp_path):
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    script = tmp_path / "script.py"
+    script.write_text(example + "print(len(frame_of_trials), path, type(figure).__name__)\n")
+    first, second = (
+        subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+        for _ in range(2)
+    )
+    assert first.returncode == 0, first.stderr
+    assert "10/10 trial" in first.stderr
+    assert first.stdout.splitlines()[-1].startswith("10 ")
+    assert first.stdout.splitlines()[-1].endswith(" Figure")
+    assert (tmp_path / "report.html").stat().st_size > 1000
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    assert "trial" not in second.stderr

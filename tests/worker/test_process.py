@@ -1,0 +1,66 @@
+"""Children that speak JSON lines, and what the machine offers."""
+
+import time
+
+import pytest
+
+from hpo.worker.machine import environment, usable_cores
+from hpo.worker.process import Child, wait_for_output
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """A function that makes a module which a child can run."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    def make(text):
+        (tmp_path / "some_child.py").write_text(text)
+        return "some_child"
+
+    return make
+
+
+def collect(child, seconds=20):
+    messages, deadline = [], time.monotonic() + seconds
+    while not child.closed and time.monotonic() < deadline:
+        wait_for_output([child], 0.1)
+        messages += child.messages()
+    return messages
+
+
+def test_messages_go_both_ways(module):
+    child = Child(module("import sys\nfor line in sys.stdin: print(line, end='', flush=True)"))
+    child.send({"a": 1, "text": "ä\n"})
+    child.send({"b": [1.5, None]})
+    child.finish_input()
+    assert collect(child) == [{"a": 1, "text": "ä\n"}, {"b": [1.5, None]}]
+    assert child.ending() == "exit code 0"
+    child.kill()
+
+
+def test_long_messages_arrive_whole(module):
+    child = Child(module("import json\nprint(json.dumps(['x' * 3_000_000]), flush=True)"))
+    assert collect(child) == [["x" * 3_000_000]]
+    child.kill()
+
+
+def test_endings_and_errors_are_told(module):
+    child = Child(module("import os, sys\nsys.stderr.write('last words')\nsys.stderr.flush()\nos.kill(os.getpid(), 9)"))
+    assert collect(child) == []
+    assert child.ending() == "killed by SIGKILL"
+    assert child.errors() == "last words"
+    child.send({"to": "nobody"})  # must not raise
+    child.kill()
+
+
+@pytest.mark.parametrize(
+    ("text", "cores"), [("max 100000", None), ("50000 100000", 1), ("100000 100000", 1), ("garbage", None)]
+)
+def test_cores_follow_the_cgroups_quota(tmp_path, text, cores):
+    path = tmp_path / "cpu.max"
+    path.write_text(text)
+    assert usable_cores(path) == (cores or usable_cores(tmp_path / "none"))
+
+
+def test_environment_names_versions():
+    assert environment()["versions"]["keras"] >= "3.15.1"
