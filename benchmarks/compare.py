@@ -28,7 +28,7 @@ import numpy as np
 from points import Point, random_points, seconds_since_start
 
 from hpo.study.study import StudyOptions
-from hpo.worker import supervisor
+from hpo.worker import session, supervisor
 from hpo.worker.progress import SilentView, Snapshot, TrialLine
 from search_spaces import SearchSpace
 from search_spaces.mlp import MLP
@@ -185,7 +185,7 @@ class FirstStart(SilentView):
 def train_points(table: Path, target: str, points: Sequence[Point]) -> dict[str, Any]:
     """Train the points to their end as a study with the whole machine."""
     FixedPoints.points = points
-    supervisor.Proposer = FixedPoints  # type: ignore[assignment, misc]
+    session.Proposer = FixedPoints  # type: ignore[assignment, misc]
     view = FirstStart()
     with tempfile.TemporaryDirectory() as folder:
         options = StudyOptions(name="points", data=str(table), target=target, racing=False, pruning=False)
@@ -230,8 +230,8 @@ class UntilReached(SilentView):
 
 def reach(table: Path, target: str, loss: float, seed: int) -> dict[str, Any]:
     """Seconds from process start until a loss is reached; the seed is the sampler's, the replicates are the peer's."""
-    proposer = supervisor.Proposer
-    supervisor.Proposer = lambda sampler, _, space: proposer(sampler, seed + 1, space)  # type: ignore[assignment, misc]
+    proposer = session.Proposer
+    session.Proposer = lambda sampler, _, space: proposer(sampler, seed + 1, space)  # type: ignore[assignment, misc]
     view = UntilReached(loss)
     with tempfile.TemporaryDirectory() as folder:
         options = StudyOptions(name="quality", data=str(table), target=target)

@@ -64,7 +64,17 @@ class Proposer:
         complete = [t for t in trials[: -SHOWN_TRIALS // 2] if t.state is TrialState.COMPLETE]
         return sorted(complete, key=lambda t: t.value or 0.0)[: SHOWN_TRIALS // 2] + latest
 
-    def _trial(self, state: TrialState, params: Mapping[str, Any], **values: object) -> FrozenTrial:
+    def _trial(
+        self,
+        state: TrialState,
+        params: Mapping[str, Any],
+        value: float | None = None,
+        intermediate_values: dict[int, float] | None = None,
+    ) -> FrozenTrial:
         return optuna.trial.create_trial(
-            state=state, params=self._space.to_sampling(params), distributions=self._distributions, **values
+            state=state,
+            params=self._space.to_sampling(params),
+            distributions=self._distributions,
+            value=value,
+            intermediate_values=intermediate_values,
         )

@@ -13,7 +13,6 @@ class StopRequest:
     """How often the user has asked to stop, and when first."""
 
     count: int = 0
-    told: bool = False
     first: float = 0.0
 
     @property
