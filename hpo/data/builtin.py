@@ -9,9 +9,7 @@ from hpo.errors import DataError
 def load_builtin(name: str) -> pd.DataFrame:
     """A built-in set as a frame: features, then the class names (digits: numbers) in the column `target`."""
     if name not in BUILTIN_NAMES:
-        raise DataError(
-            f"a built-in data set is one of {', '.join(BUILTIN_NAMES)}, got {name!r}; use one of these"
-        )
+        raise DataError(f"a built-in data set is one of {', '.join(BUILTIN_NAMES)}, got {name!r}; use one of these")
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")(as_frame=True)

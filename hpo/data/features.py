@@ -25,7 +25,7 @@ def column_transformer(columns: Sequence[Column]) -> ColumnTransformer:
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True), StandardScaler()
     )
     texts = make_pipeline(
-        SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None),
+        SimpleImputer(strategy="constant", fill_value=MISSING, missing_values=None, keep_empty_features=True),
         OneHotEncoder(
             handle_unknown="infrequent_if_exist",
             max_categories=MAX_CATEGORIES,
@@ -42,9 +42,7 @@ def column_transformer(columns: Sequence[Column]) -> ColumnTransformer:
     )
 
 
-def encode(
-    frame: pd.DataFrame, columns: Sequence[Column], train: npt.NDArray[np.intp]
-) -> npt.NDArray[np.float32]:
+def encode(frame: pd.DataFrame, columns: Sequence[Column], train: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
     """All rows as (rows, width) float32, fitted on the rows `train` with their multiplicity.
 
     Inputs that are the same in all train rows are left out: nothing can be learned from them, and other rows

@@ -32,8 +32,7 @@ def check_readable(path: Path) -> None:
     if not found:
         names = ", ".join(BUILTIN_NAMES)
         raise DataError(
-            f"data must be a file that exists, there is no {path}; "
-            f"check the path, or use a built-in set: {names}"
+            f"data must be a file that exists, there is no {path}; check the path, or use a built-in set: {names}"
         )
 
 

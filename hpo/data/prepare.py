@@ -7,7 +7,7 @@ imported late: after the number of threads is set, and scikit-learn only once th
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,14 +49,13 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
     table = build_table(source, spec.target, evaluation.group)
     parts = resamples(table.labels, evaluation, request["seed"], table.groups, names=table.classes)
     folder = Path(request["folder"])
-    facts = _facts(
-        table, len(parts), len(parts[0].train), _write_replicates(folder, table, parts), source.sha256
-    )
-    _write(folder / "prepared.json", json.dumps(facts).encode())
+    features = _write_replicates(folder, table, parts)
+    facts = _facts(table, parts, features) | {"sha256": source.sha256}
+    (folder / "prepared.json").write_text(json.dumps(facts), "utf-8")
     return facts
 
 
-def _facts(table: "Table", replicates: int, train_rows: int, features: int, sha256: str) -> dict[str, Any]:
+def _facts(table: "Table", parts: "Sequence[Resample]", features: int) -> dict[str, Any]:
     import numpy as np
 
     counts = np.bincount(table.labels)
@@ -69,22 +68,23 @@ def _facts(table: "Table", replicates: int, train_rows: int, features: int, sha2
         "class_counts": counts.tolist(),
         "prior_loss": float(-(shares * np.log(shares)).sum()),
         "notes": list(table.notes),
-        "replicates": replicates,
-        "train_rows": train_rows,
-        "sha256": sha256,
+        "replicates": len(parts),
+        "train_rows": len(parts[0].train),
     }
 
 
-def _write_replicates(folder: Path, table: "Table", parts: "tuple[Resample, ...]") -> int:
+def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]") -> int:
     """Write the arrays of all replicates, padded with zero columns to one width, and return it."""
+    import numpy as np
+
     from hpo.data.features import encode
 
     encoded = [encode(table.frame, table.columns, part.train) for part in parts]
-    width = max(1, *(array.shape[1] for array in encoded))
+    width: int = max(1, *(array.shape[1] for array in encoded))
     for number, (array, part) in enumerate(zip(encoded, parts, strict=True)):
         for name, rows in (("train", part.train), ("stop", part.stop), ("score", part.score)):
-            _write_array(folder / f"{name}_x.{number}.npy", _padded(array[rows], width))
-            _write_array(folder / f"{name}_y.{number}.npy", table.labels[rows])
+            np.save(folder / f"{name}_x.{number}.npy", _padded(array[rows], width))
+            np.save(folder / f"{name}_y.{number}.npy", table.labels[rows])
     return width
 
 
@@ -94,23 +94,6 @@ def _padded(array: "npt.NDArray[np.float32]", width: int) -> "npt.NDArray[np.flo
     padded = np.zeros((len(array), width), np.float32)
     padded[:, : array.shape[1]] = array
     return padded
-
-
-def _write_array(path: Path, array: "npt.NDArray[Any]") -> None:
-    import io
-
-    import numpy as np
-
-    stream = io.BytesIO()
-    np.save(stream, array)
-    _write(path, stream.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def main() -> None:

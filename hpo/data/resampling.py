@@ -1,8 +1,8 @@
 """Rows of each replicate's parts: `train`, `stop` and `score`, disjoint and stratified.
 
-A unit is what is never split: a row, or all rows of one group. Every draw is kept as the number of copies of
-each unit in `train` (0: not there) and a mask of those in `stop`; the others are `score`. So parts are disjoint
-and together hold all rows by construction. A unit's stratum is its most frequent class.
+A unit is what is never split: a row, or all rows of one group; its stratum is its most frequent class. A draw
+is one number per unit: how often it is in `train`, or SCORE, or STOP. So the parts are disjoint and together
+hold all rows by construction.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from hpo.study.spec import EvaluationSpec
 
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]
-TRAIN, STOP, SCORE = range(3)
+STOP, SCORE, TRAIN = -1, 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +31,16 @@ class Resample:
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """`of_row` (rows,): the unit of each row; `presence` (units, classes); `stratum` (units,)."""
+    """`of_row` (rows,): the unit of each row; `stratum` (units,); `presence` (units, classes) of groups."""
 
     of_row: IntArray
-    presence: BoolArray | None
     stratum: IntArray
+    presence: BoolArray | None
 
     @property
     def counts(self) -> IntArray:
         """Units per stratum."""
         return np.bincount(self.stratum)
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """`copies` (units,) of each unit in train; `stop` (units,) mask."""
-
-    copies: IntArray
-    stop: BoolArray
 
 
 def resamples(
@@ -75,9 +67,8 @@ def resamples(
     rngs = [generator(seed, "resample", replicate=r) for r in range(evaluation.replicates)]
     draws = _METHODS[evaluation.method](units, evaluation, rngs)
     if units.presence is not None:
-        keep_score = evaluation.method == "kfold"
-        draws = [_repaired(draw, units.presence, evaluation.stop_on == "stop", keep_score) for draw in draws]
-    parts = [_rows(draw, units) for draw in draws]
+        draws = [_repaired(draw, units.presence, _open_parts(evaluation)) for draw in draws]
+    parts = [_rows(draw[units.of_row]) for draw in draws]
     if evaluation.stop_on == "score":
         parts = [Resample(part.train, part.score, part.score) for part in parts]
     if units.presence is not None and evaluation.method == "bootstrap":
@@ -88,11 +79,11 @@ def resamples(
 
 def _units(labels: npt.NDArray[np.integer], groups: npt.NDArray[np.integer] | None) -> _Units:
     if groups is None:
-        return _Units(np.arange(len(labels)), None, labels.astype(np.intp))
+        return _Units(np.arange(len(labels)), labels.astype(np.intp), None)
     _, of_row = np.unique(groups, return_inverse=True)
     table = np.zeros((of_row.max(initial=-1) + 1, labels.max(initial=-1) + 1), np.intp)
     np.add.at(table, (of_row, labels), 1)
-    return _Units(of_row.astype(np.intp), table > 0, table.argmax(axis=1))
+    return _Units(of_row.astype(np.intp), table.argmax(axis=1), table > 0)
 
 
 def _check_classes(labels: npt.NDArray[np.integer], units: _Units, names: Sequence[str] | None) -> None:
@@ -115,52 +106,47 @@ def _check_parts(parts: Sequence[Resample], rows: int) -> None:
             )
 
 
-def _bootstrap(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+def _bootstrap(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
     """Set `stop` aside, then draw as many units as are left from those left, with replacement."""
     counts = units.counts
-    aside = _quotas(counts, _stop_fraction(evaluation), (counts >= 3).astype(int), np.maximum(counts - 2, 0))
+    aside = _quotas(counts * _stop_fraction(evaluation), counts >= 3, np.maximum(counts - 2, 0))
     return [_bootstrap_draw(units, aside, rng) for rng in rngs]
 
 
-def _bootstrap_draw(units: _Units, aside: IntArray, rng: np.random.Generator) -> _Draw:
-    copies = np.zeros(len(units.stratum), np.intp)
-    stop = np.zeros(len(units.stratum), np.bool_)
+def _bootstrap_draw(units: _Units, aside: IntArray, rng: np.random.Generator) -> IntArray:
+    draw = np.full(len(units.stratum), STOP)
     for members, quota in zip(_shuffled_strata(units, rng), aside, strict=True):
-        stop[members[:quota]] = True
         rest = members[quota:]
-        times = (
-            np.bincount(rng.integers(len(rest), size=len(rest)), minlength=len(rest)) if len(rest) else rest
-        )
+        times = np.bincount(rng.integers(len(rest), size=len(rest)), minlength=len(rest))
         if len(rest) > 1 and times.min() == 1:  # each drawn exactly once: none is left to score
-            times[0], times[-1] = 2, 0
-        copies[rest] = times
-    return _Draw(copies, stop)
+            times[0], times[-1] = 2, SCORE
+        draw[rest] = times
+    return draw
 
 
-def _shuffle(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+def _shuffle(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
     """Divide the units at random, without replacement."""
     counts, fraction = units.counts, _stop_fraction(evaluation)
     most = np.maximum(counts - np.where((counts >= 3) & (fraction > 0), 2, 1), 0)
-    score = _quotas(counts, evaluation.score_fraction, (counts >= 2).astype(int), most)
-    stop = _quotas(counts, fraction, (counts >= 3).astype(int), np.maximum(counts - score - 1, 0))
+    score = _quotas(counts * evaluation.score_fraction, counts >= 2, most)
+    stop = _quotas(counts * fraction, counts >= 3, np.maximum(counts - score - 1, 0))
     return [_shuffle_draw(units, score, stop, rng) for rng in rngs]
 
 
-def _shuffle_draw(units: _Units, score: IntArray, stop: IntArray, rng: np.random.Generator) -> _Draw:
-    copies = np.ones(len(units.stratum), np.intp)
-    stops = np.zeros(len(units.stratum), np.bool_)
+def _shuffle_draw(units: _Units, score: IntArray, stop: IntArray, rng: np.random.Generator) -> IntArray:
+    draw = np.full(len(units.stratum), TRAIN)
     for members, to_score, to_stop in zip(_shuffled_strata(units, rng), score, stop, strict=True):
-        copies[members[: to_score + to_stop]] = 0
-        stops[members[to_score : to_score + to_stop]] = True
-    return _Draw(copies, stops)
+        draw[members[: to_score + to_stop]] = STOP
+        draw[members[:to_score]] = SCORE
+    return draw
 
 
-def _holdout(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+def _holdout(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
     """One division for all replicates, which then differ in their networks' seeds only."""
     return _shuffle(units, evaluation, rngs[:1]) * len(rngs)
 
 
-def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[_Draw]:
+def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
     """As many folds as replicates, each scored once; a class with fewer units than folds misses in some."""
     folds, size = len(rngs), len(units.stratum)
     if not 2 <= folds <= size:
@@ -173,17 +159,13 @@ def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.G
     return [_fold_draw(units, fold == number, evaluation, rng) for number, rng in enumerate(rngs)]
 
 
-def _fold_draw(
-    units: _Units, scored: BoolArray, evaluation: EvaluationSpec, rng: np.random.Generator
-) -> _Draw:
+def _fold_draw(units: _Units, scored: BoolArray, evaluation: EvaluationSpec, rng: np.random.Generator) -> IntArray:
     rest = np.bincount(units.stratum[~scored], minlength=len(units.counts))
-    quotas = _quotas(
-        rest, _stop_fraction(evaluation), (rest >= 2).astype(int), np.maximum(rest - 1, 0), of=units.counts
-    )
-    stop = np.zeros(len(scored), np.bool_)
-    for members, quota in zip(_shuffled_strata(units, rng), quotas, strict=True):
-        stop[members[~scored[members]][:quota]] = True
-    return _Draw((~scored & ~stop).astype(np.intp), stop)
+    aside = _quotas(units.counts * _stop_fraction(evaluation), rest >= 2, np.maximum(rest - 1, 0))
+    draw = np.where(scored, SCORE, TRAIN)
+    for members, quota in zip(_shuffled_strata(units, rng), aside, strict=True):
+        draw[members[~scored[members]][:quota]] = STOP
+    return draw
 
 
 _METHODS = {"bootstrap": _bootstrap, "shuffle": _shuffle, "kfold": _kfold, "holdout": _holdout}
@@ -201,18 +183,14 @@ def _shuffled_strata(units: _Units, rng: np.random.Generator) -> list[IntArray]:
     return np.split(by_stratum, np.cumsum(units.counts)[:-1])
 
 
-def _quotas(
-    counts: IntArray, fraction: float, least: IntArray, most: IntArray, *, of: IntArray | None = None
-) -> IntArray:
-    """Units to take from each stratum: `fraction` of all units, by largest remainders within the bounds.
-
-    counts, least, most: (strata,). `fraction` is of `of` where that is given. Nothing where it is 0.
-    """
-    if fraction == 0:
-        return np.zeros_like(counts)
-    wanted = (counts if of is None else of) * fraction
+def _quotas(wanted: npt.NDArray[np.floating], at_least_one: BoolArray, most: IntArray) -> IntArray:
+    """Units to take from each stratum, (strata,): `wanted` by largest remainders, within the bounds, so that
+    their sum is that of `wanted`, rounded, where the bounds allow it. None where none is wanted."""
+    least = at_least_one.astype(np.intp)
+    if not wanted.any():
+        return np.zeros_like(least)
     total = int(wanted.sum() + 0.5)
-    quotas = np.clip(np.floor(wanted).astype(np.intp), least, most)
+    quotas: IntArray = np.clip(np.floor(wanted).astype(np.intp), least, most)
     while quotas.sum() != total:
         step = 1 if quotas.sum() < total else -1
         free = quotas < most if step > 0 else quotas > least
@@ -222,27 +200,33 @@ def _quotas(
     return quotas
 
 
-def _repaired(draw: _Draw, presence: BoolArray, wants_stop: bool, keep_score: bool) -> _Draw:
-    """Move the fewest groups so that each class is in every part, as far as its groups allow it.
+def _open_parts(evaluation: EvaluationSpec) -> list[int]:
+    """The parts that groups may be moved between: all that there are, but each fold is scored as it is."""
+    parts = [TRAIN]
+    if evaluation.method != "kfold":
+        parts.append(SCORE)
+    if evaluation.stop_on == "stop":
+        parts.append(STOP)
+    return parts
+
+
+def _repaired(draw: IntArray, presence: BoolArray, parts: Sequence[int]) -> IntArray:
+    """Move the fewest groups so that each class is in each of `parts`, as far as its groups allow it.
 
     A class in 2 groups belongs in train and score, one in 3 or more in all parts. A group is moved only where
     no class loses its last group in the part it leaves; the first such group is taken.
     """
-    copies, stop = draw.copies.copy(), draw.stop.copy()
-    part = np.where(stop, STOP, np.where(copies > 0, TRAIN, SCORE))
-    needed = np.array([TRAIN, SCORE, STOP] if wants_stop else [TRAIN, SCORE])
-    if keep_score:
-        needed = needed[needed != SCORE]
+    draw = draw.copy()
     for number in range(presence.shape[1]):
         members = np.flatnonzero(presence[:, number])
-        for place in needed.tolist():
-            if (place == STOP and len(members) < 3) or (part[members] == place).any():
+        for place in parts:
+            if (place == STOP and len(members) < 3) or (np.sign(draw[members]) == place).any():
                 continue
             for unit in members.tolist():
-                if part[unit] in needed and _is_spare(unit, part, presence):
-                    part[unit], copies[unit], stop[unit] = place, int(place == TRAIN), place == STOP
+                if np.sign(draw[unit]) in parts and _is_spare(unit, np.sign(draw), presence):
+                    draw[unit] = place
                     break
-    return _Draw(copies, stop)
+    return draw
 
 
 def _is_spare(unit: int, part: IntArray, presence: BoolArray) -> bool:
@@ -254,12 +238,12 @@ def _is_spare(unit: int, part: IntArray, presence: BoolArray) -> bool:
     return bool((others > 0).all())
 
 
-def _rows(draw: _Draw, units: _Units) -> Resample:
-    copies, stop = draw.copies[units.of_row], draw.stop[units.of_row]
+def _rows(draw: IntArray) -> Resample:
+    """The parts of a draw, (rows,), of rows."""
     return Resample(
-        train=np.repeat(np.arange(len(copies)), copies),
-        stop=np.flatnonzero(stop),
-        score=np.flatnonzero((copies == 0) & ~stop),
+        train=np.repeat(np.arange(len(draw)), np.maximum(draw, 0)),
+        stop=np.flatnonzero(draw == STOP),
+        score=np.flatnonzero(draw == SCORE),
     )
 
 

@@ -8,6 +8,7 @@ import codecs
 import csv
 import hashlib
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ from hpo.data.fingerprint import check_readable, unreadable
 from hpo.errors import DataError
 from hpo.study.spec import DataSpec
 
+UNNAMED = "(unnamed column) "
+"""Begins the name of a CSV column that has none."""
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_DECIMAL_COMMA = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
@@ -29,11 +34,12 @@ _OTHER_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table as read. `sha256` is of the file's bytes, "" for a built-in set."""
+    """A table and how it was read, in `notes`. `sha256` is of the file's bytes, "" for a built-in set."""
 
     name: str
     frame: pd.DataFrame
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
@@ -45,21 +51,21 @@ def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
         from hpo.data.builtin import load_builtin
 
         return Source(spec.source, load_builtin(spec.source), "")
-    if spec.kind == "frame" and frame_path is None:
-        raise DataError(
-            "the data is a frame handed over in Python, got none; call hpo.tune(frame, ...) again"
-        )
-    path = frame_path if spec.kind == "frame" and frame_path else Path(spec.source)
-    name = "the data frame" if spec.kind == "frame" else str(path)
+    if spec.kind == "frame" and not frame_path:
+        raise DataError("the data is a frame handed over in Python, got none; call hpo.tune(frame, ...) again")
+    path, name = Path(spec.source), spec.source
+    if spec.kind == "frame" and frame_path:
+        path, name = frame_path, "the data frame"
     data = _content(path)
     sha256 = hashlib.sha256(data).hexdigest()
     if spec.sha256 and sha256 != spec.sha256:
         raise DataError(
-            f"the data must stay the same during a study, {name} was changed; "
-            f"put it back, or start a new study"
+            f"the data must stay the same during a study, {name} was changed; put it back, or start a new study"
         )
-    frame = _read_parquet(name, data) if data[:4] == b"PAR1" else _read_csv(name, data)
-    return Source(name, frame, sha256)
+    if data[:4] == b"PAR1":
+        return Source(name, _read_parquet(name, data), sha256)
+    frame, notes = _read_csv(name, data)
+    return Source(name, frame, sha256, notes)
 
 
 def _content(path: Path) -> bytes:
@@ -76,7 +82,7 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
 
     try:
         table = pyarrow.parquet.read_table(io.BytesIO(data))
-        _refuse_duplicates(f"{name}", [str(column) for column in table.column_names])
+        _refuse_duplicates(name, [str(column) for column in table.column_names])
         frame: pd.DataFrame = table.to_pandas().reset_index(drop=True)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
@@ -87,12 +93,15 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(name: str, data: bytes) -> pd.DataFrame:
+def _read_csv(name: str, data: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The frame, and notes on how it was read."""
     text = _decoded(name, data)
-    header, rows = _check_rows(name, text)
+    separator = _separator(text)
+    header, rows = _check_rows(name, text, separator)
     try:
         frame = pd.read_csv(
             io.StringIO(text),
+            sep=separator,
             header=0,
             names=header,
             index_col=False,
@@ -103,10 +112,35 @@ def _read_csv(name: str, data: bytes) -> pd.DataFrame:
         raise DataError(f"{name} is no readable CSV file: {error}; check how it was written") from None
     if len(frame) != rows:
         raise DataError(
-            f"{name} is ambiguous: it has {rows} or {len(frame)} rows, depending on how blank lines and quotes "
-            f"are read; write the file again without them"
+            f"{name} is ambiguous: it has {rows} or {len(frame)} rows, depending on how blank lines and "
+            f"quotes are read; write the file again without them"
         )
-    return frame
+    notes = []
+    if separator != ",":
+        notes.append(f"fields are separated by {_SEPARATORS[separator]}s")
+    if separator == ";" and (changed := _convert_decimal_commas(frame)):
+        notes.append(f"numbers are read with decimal commas: {', '.join(map(repr, changed))}")
+    return frame, tuple(notes)
+
+
+def _separator(text: str) -> str:
+    """The one of `_SEPARATORS` that is most frequent in the header, outside quotes; a comma where none is."""
+    header = re.search(r"[^\r\n]*\S[^\r\n]*", text)
+    line = re.sub(r'"[^"]*("|$)', "", header.group() if header else "")
+    return max(_SEPARATORS, key=line.count)
+
+
+def _convert_decimal_commas(frame: pd.DataFrame) -> list[str]:
+    """Make numbers of the columns that hold texts like `3,14` only, in place; returns their names."""
+    changed = []
+    for name in frame.columns:
+        if not isinstance(frame[name].dtype, pd.StringDtype):
+            continue
+        known = frame[name].dropna()
+        if known.str.contains(",", regex=False).any() and known.str.fullmatch(_DECIMAL_COMMA).all():
+            frame[name] = pd.to_numeric(frame[name].str.replace(",", ".", regex=False)).astype(float)
+            changed.append(name)
+    return changed
 
 
 def _decoded(name: str, data: bytes) -> str:
@@ -115,9 +149,7 @@ def _decoded(name: str, data: bytes) -> str:
         raise DataError(f"{name} must hold a header and rows, it is empty; check how it was written")
     for start, what in _OTHER_FORMATS.items():
         if data.startswith(start):
-            raise DataError(
-                f"data must be a CSV or Parquet file, {name} is {what}; unpack or convert it first"
-            )
+            raise DataError(f"data must be a CSV or Parquet file, {name} is {what}; unpack or convert it first")
     if data.startswith(_UTF16):
         raise DataError(f"a CSV file must be UTF-8, {name} is UTF-16; save it as UTF-8")
     if (place := data.find(b"\0")) >= 0:
@@ -129,20 +161,20 @@ def _decoded(name: str, data: bytes) -> str:
         raise _at_line(name, _line(data, error.start), reason) from None
 
 
-def _check_rows(name: str, text: str) -> tuple[list[str], int]:
+def _check_rows(name: str, text: str, separator: str) -> tuple[list[str], int]:
     """The column names and the number of rows; DataError names the line of the first bad row."""
-    records = _records(name, text)
+    records = _records(name, text, separator)
     line, first = next(records, (1, [""]))
     header = [column.strip() for column in first]
-    if len(header) == 1:
-        for mark, what in ((";", "semicolons"), ("\t", "tabs"), ("|", "'|'")):
-            if mark in header[0]:
-                raise _at_line(name, line, f"columns are separated by {what}; write them with commas")
+    if len(header) == 1 and "|" in header[0]:
+        raise _at_line(name, line, "fields are separated by '|'; separate them by commas, semicolons or tabs")
     _refuse_duplicates(f"{name}, line {line}", [column for column in header if column])
     rows = 0
     for line, row in records:
         if len(row) != len(header):
-            what = "is the file cut off?" if len(row) < len(header) else "is a comma not in quotes?"
+            what = "is the file cut off?"
+            if len(row) > len(header):
+                what = f"is a {_SEPARATORS[separator]} not in quotes?"
             raise _at_line(name, line, f"{len(row)} fields where the header has {len(header)}; {what}")
         rows += 1
     if rows == 0:
@@ -150,9 +182,9 @@ def _check_rows(name: str, text: str) -> tuple[list[str], int]:
     return _named(header), rows
 
 
-def _records(name: str, text: str) -> Iterator[tuple[int, list[str]]]:
+def _records(name: str, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and fields of each record that is not blank; DataError where a quote is wrong."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     line = 1
     try:
         for row in reader:
@@ -172,17 +204,12 @@ def _refuse_duplicates(place: str, columns: list[str]) -> None:
     twice = [column for column, times in Counter(columns).items() if times > 1]
     if twice:
         names = ", ".join(repr(column) for column in twice[:5])
-        raise DataError(
-            f"{place}: column names must differ, {names} occurs more than once; rename or remove columns"
-        )
+        raise DataError(f"{place}: column names must differ, {names} occurs more than once; rename or remove columns")
 
 
 def _named(header: list[str]) -> list[str]:
     """The header with a name for each column that has none; `UNNAMED` begins it."""
     return [column or f"{UNNAMED}{number}" for number, column in enumerate(header, start=1)]
-
-
-UNNAMED = "(unnamed column) "
 
 
 def _line(data: bytes, place: int) -> int:

@@ -39,8 +39,8 @@ class Table:
     """Rows to learn from.
 
     `frame` holds the feature columns: float64 with NaN, or object with text and None. `labels` (rows,) int32
-    count from 0 in the order of `classes`; `groups` (rows,) number the values of the group column. `notes` say
-    what was left out.
+    count from 0 in the order of `classes`; `groups` (rows,) number the values of the group column. `notes`
+    say how it was read and what was left out.
     """
 
     frame: pd.DataFrame
@@ -53,20 +53,16 @@ class Table:
 
 def build_table(source: Source, target: str, group: str | None = None) -> Table:
     """Check the target and keep the columns that can be used; raises DataError where none of it can."""
-    notes: list[str] = []
+    notes = list(source.notes)
     frame = source.frame
     _check_column(source, "target", target)
     if group is not None:
         _check_column(source, "group", group)
         if group == target:
-            raise DataError(
-                f"the group column must not be the target, got {group!r} for both; use another --group"
-            )
+            raise DataError(f"the group column must not be the target, got {group!r} for both; use another --group")
     known = frame[target].notna().to_numpy()
     if not known.any():
-        raise DataError(
-            f"the target needs values, column {target!r} is empty in all rows; use another --target"
-        )
+        raise DataError(f"the target needs values, column {target!r} is empty in all rows; use another --target")
     if missing := int((~known).sum()):
         notes.append(f"{missing:,} rows have no target and are not used")
         frame = frame.loc[known].reset_index(drop=True)
@@ -94,9 +90,7 @@ def _labels(values: pd.Series, target: str) -> tuple[npt.NDArray[np.int32], tupl
     """Class number of each row, and the classes' names: numbers in their order, others by name."""
     kind = _kind(values)
     if kind is None:
-        raise DataError(
-            f"the target must hold numbers or text, {target!r} holds {values.dtype}; convert it to text"
-        )
+        raise DataError(f"the target must hold numbers or text, {target!r} holds {values.dtype}; convert it to text")
     if kind == "numeric":
         numbers = _numbers(values)
         distinct, codes = np.unique(numbers, return_inverse=True)
@@ -107,8 +101,7 @@ def _labels(values: pd.Series, target: str) -> tuple[npt.NDArray[np.int32], tupl
         classes = tuple(distinct.tolist())
     if len(classes) == 1:
         raise DataError(
-            f"the target needs at least 2 classes, column {target!r} holds only {classes[0]!r}; "
-            f"use another --target"
+            f"the target needs at least 2 classes, column {target!r} holds only {classes[0]!r}; use another --target"
         )
     return codes.astype(np.int32), classes
 
@@ -130,9 +123,7 @@ def _refuse_regression(distinct: npt.NDArray[np.float64], rows: int, target: str
 
 def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     if missing := int(values.isna().sum()):
-        raise DataError(
-            f"every row needs a group, column {group!r} has none in {missing:,} rows; fill these in"
-        )
+        raise DataError(f"every row needs a group, column {group!r} has none in {missing:,} rows; fill these in")
     codes, _ = pd.factorize(values)
     return codes
 

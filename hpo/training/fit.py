@@ -106,6 +106,7 @@ def fit_stack(
             program.keep([live.index(i) for i in remaining])
             live = remaining
             stop_rows = backend.tensor(pad_rows([lanes[i].data.stop_x for i in live]))
+    program.release()
     return [_finished(lane, part) for lane, part in zip(lanes, progress, strict=True)]
 
 
@@ -130,6 +131,7 @@ def predict(
         predict=backend.tensor(pad_rows(inputs)),
     )
     logits = program.run(epoch)
+    program.release()
     return [part[: len(rows)] for part, rows in zip(logits, inputs, strict=True)]
 
 

@@ -58,6 +58,9 @@ class Program(Protocol):
     def keep(self, lanes: Sequence[int]) -> None:
         """Drop all lanes but these, in this order."""
 
+    def release(self) -> None:
+        """Give the stack's memory back; the compiled program stays."""
+
 
 class Backend(Protocol):
     """Compiles programs and moves arrays to the device."""

@@ -71,6 +71,8 @@ class TensorFlowProgram:
         per_hidden = 3 if self._activation.learns_slopes else 2
         self._layout = [per_hidden] * depth + [2]
         count = sum(self._layout)
+        self._x: tf.Tensor | None = None
+        self._y: tf.Tensor | None = None
         self._weights, self._means, self._squares = ([_shapeless_variable() for _ in range(count)] for _ in range(3))
         scalar, integer = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
         self._epoch = tf.function(
@@ -118,6 +120,12 @@ class TensorFlowProgram:
         """Drop all lanes but these."""
         states = (self._weights, self._means, self._squares)
         self._assign(*([variable.numpy()[list(lanes)] for variable in state] for state in states))
+
+    def release(self) -> None:
+        """Give the stack's memory back; the compiled program stays."""
+        nothing = [np.zeros((1, 1, 1), np.float32)] * len(self._weights)
+        self._assign(nothing, nothing, nothing)
+        self._x = self._y = None
 
     def _assign(self, *values: Weights) -> None:
         for variables, arrays in zip((self._weights, self._means, self._squares), values, strict=True):

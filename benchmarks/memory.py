@@ -1,0 +1,60 @@
+"""How much a trainer's memory grows over many trials, and how often it traces.
+
+    python benchmarks/memory.py --trials 300
+
+Random points of `mlp` on the built-in digits, two epochs each, in one process; the first trials, which compile the
+programs and warm up the allocator, are the base.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1", KERAS_BACKEND="tensorflow")
+
+
+def resident_megabytes() -> float:
+    """Resident memory of this process (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--every", type=int, default=50)
+    options = parser.parse_args()
+    from hpo.data.prepare import prepare
+    from hpo.data.prepared import open_replicate
+    from hpo.evaluation.job import Job
+    from hpo.evaluation.objective import evaluate
+    from hpo.seeds import generator
+    from hpo.study.spec import EvaluationSpec
+    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from search_spaces.mlp import MLP
+
+    use_one_thread()
+    backend = TensorFlowBackend()
+    evaluation = EvaluationSpec(max_epochs=2, replicates=3)
+    kinds = set()
+    with tempfile.TemporaryDirectory() as folder:
+        data = {"kind": "builtin", "source": "digits", "target": "target", "sha256": ""}
+        request = {"data": data, "evaluation": evaluation.model_dump(), "seed": 0, "folder": folder, "frame_path": None}
+        facts = prepare(request)
+        replicates = [open_replicate(Path(folder), r) for r in range(3)]
+        for trial in range(options.trials + 1):
+            if trial % options.every == 0:
+                print(
+                    f"{trial:5} trials: {resident_megabytes():7.0f} MB, {backend.traces} traces of {len(kinds)} kinds",
+                    flush=True,
+                )
+            params = MLP.decode(generator(0, "sample", slot=trial).random(MLP.size))
+            architecture = MLP.architecture(params)
+            kinds.add((architecture.depth, architecture.activation))
+            job = Job(slot=trial, seed=0, architecture=architecture, evaluation=evaluation)
+            evaluate(job, replicates, len(facts["classes"]), backend)
+
+
+if __name__ == "__main__":
+    main()

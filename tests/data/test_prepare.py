@@ -1,0 +1,219 @@
+"""The data process: real files in, arrays and facts out, or the reason why not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpo.data.prepare import prepare
+from hpo.data.prepared import open_prepared, open_replicate
+from hpo.data.resampling import resamples
+from hpo.study.spec import EvaluationSpec
+
+COLORS = ("red", "blue", "green")
+GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))
+
+
+def request(folder, source, target="label", kind="file", frame_path=None, **evaluation):
+    return {
+        "data": {"kind": kind, "source": str(source), "target": target, "sha256": ""},
+        "evaluation": evaluation,
+        "seed": 0,
+        "folder": str(folder),
+        "frame_path": frame_path and str(frame_path),
+    }
+
+
+def child(question):
+    """Asks `python -m hpo.data.prepare`; returns its finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "hpo.data.prepare"],
+        input=json.dumps(question) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The folder that takes the arrays."""
+    path = tmp_path / "prepared"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def prepared(tmp_path, folder):
+    """Prepares a file of the given text and returns the facts; keywords are settings of the evaluation."""
+
+    def prepared(text, target="label", **evaluation):
+        (tmp_path / "table.csv").write_text(text)
+        return prepare(request(folder, tmp_path / "table.csv", target, **evaluation))
+
+    return prepared
+
+
+def test_the_child_answers_with_facts_and_writes_the_arrays(tmp_path, folder):
+    (tmp_path / "table.csv").write_text(GOOD)
+    done = child(request(folder, tmp_path / "table.csv"))
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(done.stdout)["facts"]
+    assert facts == open_prepared(folder)
+    assert facts["columns"] == [{"name": "size", "kind": "numeric"}, {"name": "color", "kind": "text"}]
+    assert (facts["classes"], facts["class_counts"]) == (["no", "yes"], [30, 30])
+    assert facts["prior_loss"] == pytest.approx(np.log(2))
+    assert (facts["rows"], facts["features"], facts["replicates"], facts["train_rows"]) == (60, 4, 5, 54)
+    assert len(list(folder.iterdir())) == 5 * 6 + 1
+    data = open_replicate(folder, 4)
+    assert data.train_x.shape == (54, 4)
+    assert (data.train_x.dtype, data.train_y.dtype) == (np.float32, np.int32)
+    assert data.stop_x.shape == (6, 4)
+    assert len(data.score_x) == len(data.score_y)
+
+
+REFUSED = {
+    "fault 21: open quote": (GOOD + '1,"red,yes\n', "label", "line 62: a quote is opened and never closed"),
+    "fault 21: NUL byte": (GOOD.replace("\n2,green", "\n2,gre\0n"), "label", "line 4: a NUL byte"),
+    "fault 21: truncated": (GOOD[:-9], "label", "line 61: 2 fields where the header has 3"),
+    "fault 26: no such target": (GOOD, "lable", "got 'lable'; did you mean 'label'"),
+    "fault 26: all missing": (
+        GOOD.replace("yes", "").replace("no", ""),
+        "label",
+        "'label' is empty in all rows",
+    ),
+    "fault 26: one class": (GOOD.replace("yes", "no"), "label", "'label' holds only 'no'"),
+    "fault 26: a class with one row": (GOOD + "1,red,maybe\n", "label", "class 'maybe' has 1"),
+    "regression": (GOOD, "size", "'size' has 60 different numbers"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, folder, case):
+    text, target, reason = REFUSED[case]
+    (tmp_path / "table.csv").write_text(text)
+    done = child(request(folder, tmp_path / "table.csv", target))
+    assert (done.returncode, done.stderr) == (0, "")
+    answer = json.loads(done.stdout)
+    assert (answer["ok"], answer["kind"]) == (False, "DataError")
+    assert reason in answer["message"]
+    assert list(folder.iterdir()) == []
+
+
+def test_the_child_leaves_a_traceback_where_it_fails_unexpectedly(tmp_path, folder):
+    (tmp_path / "table.csv").write_text(GOOD)
+    done = child(request(folder / "none", tmp_path / "table.csv"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "FileNotFoundError" in done.stderr
+
+
+def test_arrays_hold_the_resampled_rows_in_order(prepared, folder):
+    """`size` is the row number, so that standardized sizes tell which rows an array holds."""
+    prepared(GOOD, replicates=2)
+    labels = np.array([1, 0] * 30)
+    for number, part in enumerate(resamples(labels, EvaluationSpec(replicates=2), 0)):
+        data = open_replicate(folder, number)
+        mean, deviation = part.train.mean(), part.train.std()
+        for name in ("train", "stop", "score"):
+            rows = getattr(part, name)
+            assert getattr(data, f"{name}_x")[:, 0] == pytest.approx((rows - mean) / deviation, abs=1e-5)
+            assert np.array_equal(getattr(data, f"{name}_y"), labels[rows])
+
+
+def test_score_and_stop_rows_do_not_leak_into_the_encoding(prepared, folder):
+    prepared(GOOD, replicates=1)
+    before = np.array(open_replicate(folder, 0).train_x)
+    part = resamples(np.array([1, 0] * 30), EvaluationSpec(replicates=1), 0)[0]
+    lines = GOOD.splitlines()
+    for row in (*part.stop, *part.score):
+        lines[row + 1] = f"{1e6 + row},unseen,{lines[row + 1].rsplit(',', 1)[1]}"
+    prepared("\n".join(lines), replicates=1)
+    after = open_replicate(folder, 0)
+    assert np.array_equal(before, after.train_x)
+    assert after.score_x[:, 0].min() > 1000
+
+
+def test_replicates_have_the_same_width_where_a_category_is_missing_in_some(prepared, folder):
+    facts = prepared(GOOD.replace("\n7,blue", "\n7,rare"), replicates=5)
+    widths = [open_replicate(folder, replicate).train_x.any(axis=0).sum() for replicate in range(5)]
+    assert set(widths) == {4, 5}  # only some replicates have drawn the row with the rare color
+    assert {open_replicate(folder, replicate).score_x.shape[1] for replicate in range(5)} == {5}
+    assert facts["features"] == 5
+
+
+def test_missing_values_give_finite_arrays(prepared, folder):
+    facts = prepared(GOOD.replace("\n3,", "\n,").replace("red", "").replace("\n8,", "\nnan,"))
+    assert facts["notes"] == []
+    for replicate in range(5):
+        data = open_replicate(folder, replicate)
+        assert all(np.isfinite(x).all() for x in (data.train_x, data.stop_x, data.score_x))
+
+
+def test_groups_are_never_split(prepared, folder):
+    text = "who,x,label\n" + "".join(f"p{i // 4},{i // 4},{'ab'[i // 4 % 2]}\n" for i in range(80))
+    facts = prepared(text, group="who")
+    assert facts["columns"] == [{"name": "x", "kind": "numeric"}]
+    for replicate in range(5):
+        data = open_replicate(folder, replicate)
+        assert data.train_x.shape == (facts["train_rows"], 1)
+        train, stop, score = (set(x.ravel().tolist()) for x in (data.train_x, data.stop_x, data.score_x))
+        assert len(train) + len(stop) + len(score) == len(train | stop | score) == 20
+
+
+def test_notes_of_reading_and_of_the_table_are_facts(prepared):
+    facts = prepared(GOOD.replace(",", ";").replace("red", "blue").replace("green", "blue"))
+    assert facts["notes"] == [
+        "fields are separated by semicolons",
+        "not used, the same value in all rows: 'color'",
+    ]
+
+
+def test_a_frame_a_parquet_file_and_a_csv_file_give_the_same_arrays(tmp_path, folder):
+    csv, parquet = tmp_path / "table.csv", tmp_path / "table.parquet"
+    csv.write_text(GOOD)
+    pd.read_csv(csv).to_parquet(parquet)
+    contents = []
+    for question in (
+        request(folder, csv),
+        request(folder, parquet),
+        request(folder, "frame", kind="frame", frame_path=parquet),
+    ):
+        prepare(question)
+        contents.append({path.name: path.read_bytes() for path in folder.glob("*.npy")})
+    assert contents[0] == contents[1] == contents[2]
+
+
+@pytest.mark.parametrize("name", ["digits", "iris"])
+def test_built_in_sets(folder, name):
+    facts = prepare(request(folder, name, "target", kind="builtin", replicates=2))
+    assert facts["rows"] == {"digits": 1797, "iris": 150}[name]
+    assert facts["prior_loss"] == pytest.approx(np.log(len(facts["classes"])), abs=1e-3)
+    assert facts["sha256"] == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "classes", "columns"),
+    [
+        ("vehicle", 846, 4, 18),
+        ("credit_g", 1000, 2, 20),
+        ("segment", 2310, 7, 19),
+        ("wine_quality_white", 4898, 7, 11),
+        ("churn_modelling", 10_000, 2, 10),
+    ],
+)
+def test_real_tables(folder, tables: Path, name, rows, classes, columns):
+    facts = prepare(request(folder, tables / f"{name}.csv", "target", replicates=3))
+    assert (facts["rows"], len(facts["classes"])) == (rows, classes)
+    dropped = sum(note.count("'") // 2 for note in facts["notes"])
+    assert len(facts["columns"]) + dropped == columns
+    for replicate in range(3):
+        data = open_replicate(folder, replicate)
+        for y in (data.train_y, data.stop_y, data.score_y):
+            assert set(np.unique(y).tolist()) == set(range(classes))
+        for x in (data.train_x, data.stop_x, data.score_x):
+            assert np.isfinite(x).all()
+            assert x.shape[1] == facts["features"]
