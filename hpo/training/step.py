@@ -19,23 +19,33 @@ class Layer(NamedTuple):
     slopes: Tensor | None = None
 
 
+class Pass(NamedTuple):
+    """A forward pass: logits (s, rows, classes), and for each layer its input, and for each hidden layer the values
+    before and after its activation; what a backend needs that computes gradients by itself."""
+
+    logits: Tensor
+    inputs: list[Tensor]
+    before: list[Tensor]
+    after: list[Tensor]
+
+
 def forward(
     layers: Sequence[Layer],
     x: Tensor,
     activation: Activation,
     matmul: Matmul,
     masks: Sequence[Tensor] | None = None,
-) -> Tensor:
-    """Logits (s, rows, classes) of inputs (s, rows, features).
+) -> Pass:
+    """The pass of inputs (s, rows, features) through a stack.
 
     `masks` are the dropout factors (s, rows, width) of each hidden layer, None when predicting.
     """
-    h = x
+    inputs, before, after = [x], [], []
     for index, layer in enumerate(layers[:-1]):
-        h = activation.function(matmul(h, layer.kernel) + layer.bias, layer.slopes)
-        if masks is not None:
-            h = h * masks[index]
-    return matmul(h, layers[-1].kernel) + layers[-1].bias
+        before.append(matmul(inputs[-1], layer.kernel) + layer.bias)
+        after.append(activation.function(before[-1], layer.slopes))
+        inputs.append(after[-1] if masks is None else after[-1] * masks[index])
+    return Pass(matmul(inputs[-1], layers[-1].kernel) + layers[-1].bias, inputs, before, after)
 
 
 def training_loss(labels: Tensor, logits: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ A whole epoch is one graph with a while loop, run by the single-threaded executo
 microsecond per operation. Variables have no fixed shape, so one trace serves every width, stack size and batch size.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tensorflow.python.eager import context  # function_executor_type has no pub
 from hpo.network.activations import ACTIVATIONS
 from hpo.training.optimizers import ADAM
 from hpo.training.stack import Epoch, FloatArray, Weights
-from hpo.training.step import Layer, Matmul, forward, training_loss
+from hpo.training.step import Layer, Pass, forward, training_loss
 
 EXECUTOR = "SINGLE_THREADED_EXECUTOR"
 
@@ -44,14 +44,6 @@ def _onednn_matmul(a: tf.Tensor, b: tf.Tensor, transpose_a: bool = False, transp
     return product
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def _fast_matmul(a: tf.Tensor, b: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _onednn_matmul(upstream, b, transpose_b=True), _onednn_matmul(a, upstream, transpose_a=True)
-
-    return _onednn_matmul(a, b), gradient
-
-
 def _has_onednn() -> bool:
     """Whether this build of TensorFlow carries oneDNN's batched product and it gives the right answer."""
     a, b = tf.constant([[[1.0, 2.0]]]), tf.constant([[[3.0], [4.0]]])
@@ -64,7 +56,7 @@ def _has_onednn() -> bool:
 class TensorFlowProgram:
     """One trace for networks of one depth and activation (see `hpo.training.stack.Program`)."""
 
-    def __init__(self, depth: int, activation: str, matmul: Matmul) -> None:
+    def __init__(self, depth: int, activation: str, matmul: Callable[..., tf.Tensor]) -> None:
         self.traces = 0
         self._activation = ACTIVATIONS[activation]
         self._matmul = matmul
@@ -167,7 +159,7 @@ class TensorFlowProgram:
 
         tf.while_loop(lambda start, _: start < rows, step, [0, first_step + 1.0], parallel_iterations=1)
         layers = self._layers([variable.read_value() for variable in self._weights])
-        return forward(layers, predict, self._activation, self._matmul)
+        return forward(layers, predict, self._activation, self._matmul).logits
 
     def _kernels(self) -> list[tf.Variable]:
         starts = np.cumsum([0, *self._layout[:-1]])
@@ -181,12 +173,9 @@ class TensorFlowProgram:
         learning_rate: tf.Tensor,
         time: tf.Tensor,
     ) -> None:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            weights = [variable.read_value() for variable in self._weights]
-            tape.watch(weights)
-            logits = forward(self._layers(weights), x, self._activation, self._matmul, masks)
-            loss = training_loss(y, logits)
-        gradients = tape.gradient(loss, weights)
+        layers = self._layers([variable.read_value() for variable in self._weights])
+        result = forward(layers, x, self._activation, self._matmul, masks)
+        gradients = self._gradients(layers, result, y, masks)
         power_1, power_2 = ADAM.beta_1**time, ADAM.beta_2**time
         for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
             tf.raw_ops.ResourceApplyAdam(
@@ -202,6 +191,28 @@ class TensorFlowProgram:
                 grad=gradient,
             )
 
+    def _gradients(
+        self, layers: Sequence[Layer], result: Pass, y: tf.Tensor, masks: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Back-propagation written out, of the loss to each weight, in the order of the variables.
+
+        With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
+        more operations than the rest of a small network's step; it differentiates loss and activation only.
+        """
+        (upstream,) = tf.gradients(training_loss(y, result.logits), [result.logits])
+        gradients: list[tf.Tensor] = []
+        to_slopes: list[tf.Tensor] = []
+        for index in reversed(range(len(layers))):
+            to_kernel = self._matmul(result.inputs[index], upstream, transpose_a=True)
+            to_bias = tf.reduce_sum(upstream, axis=1, keepdims=True)
+            gradients = [to_kernel, to_bias, *to_slopes, *gradients]
+            if index > 0:
+                upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * masks[index - 1]
+                slopes = layers[index - 1].slopes
+                sources = [result.before[index - 1], *([] if slopes is None else [slopes])]
+                upstream, *to_slopes = tf.gradients(result.after[index - 1], sources, upstream)
+        return gradients
+
 
 def _shapeless_variable() -> tf.Variable:
     return tf.Variable(np.zeros((1, 1, 1), np.float32), shape=tf.TensorShape([None] * 3), validate_shape=False)
@@ -213,7 +224,7 @@ class TensorFlowBackend:
     name = "tensorflow"
 
     def __init__(self) -> None:
-        self._matmul = _fast_matmul if _has_onednn() else tf.matmul
+        self._matmul = _onednn_matmul if _has_onednn() else tf.matmul
         self._programs: dict[tuple[int, str], TensorFlowProgram] = {}
 
     @property
