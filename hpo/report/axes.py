@@ -16,7 +16,7 @@ _KINDS: dict[str, type] = {
     "ordered": Ordered,
     "categorical": Categorical,
 }
-MOST_DECADES_WITH_STEPS = 1.5
+MOST_DECADES_WITH_STEPS = 2.5
 """A longer logarithmic axis has ticks at powers of ten alone, a shorter one also at 2 and 5 times those."""
 
 
@@ -54,8 +54,7 @@ class Axis:
         if value is None:
             return math.nan
         if self.scale == "categories":
-            matches = [i for i, choice in enumerate(self.choices) if _same(choice, value)]
-            return float(matches[0]) if matches else math.nan
+            return float(self.choices.index(value)) if value in self.choices else math.nan
         return float(self.shown(value))
 
 
@@ -115,8 +114,3 @@ def _axis(dimension: Dimension) -> Axis:
 
 def _is_exponent(name: str) -> bool:
     return name == "batch_exponent"
-
-
-def _same(choice: Value, value: Value) -> bool:
-    """Equal and of one type: True is not 1."""
-    return bool(choice == value) and isinstance(choice, bool) == isinstance(value, bool)

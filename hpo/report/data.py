@@ -42,6 +42,11 @@ def counts(study: StudyRecord) -> dict[str, int]:
     return result
 
 
+def leader(study: StudyRecord) -> str:
+    """What the best trial is called: "winner" once the budget is used up."""
+    return "winner" if study.finished >= study.budget else "best so far"
+
+
 def attempts_repeated(study: StudyRecord) -> int:
     """Failed or interrupted attempts that were not their slot's last."""
     last = {trial.slot: trial.number for trial in study.trials}
@@ -59,9 +64,7 @@ def history_table(study: StudyRecord) -> pd.DataFrame:
         if state == "complete":
             best = float(np.fmin(best, value))
         rows.append((trial.number, state, value, _number(trial.standard_error), best))
-    return _table(
-        rows, {"trial": int, "state": object, "value": float, "standard_error": float, "best": float}
-    )
+    return _table(rows, {"trial": int, "state": object, "value": float, "standard_error": float, "best": float})
 
 
 def curves_table(study: StudyRecord, most_points: int = MOST_CURVE_POINTS) -> pd.DataFrame:
@@ -219,4 +222,4 @@ def _number(value: float | None) -> float:
 
 
 def _table(rows: Sequence[tuple[object, ...]], columns: dict[str, type]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+    return pd.DataFrame(rows, columns=list(columns), dtype=object).astype(columns)

@@ -1,7 +1,7 @@
 """The figures of a report by name, each a table drawn with plotly, as wide as its container.
 
-Text from users reaches plotly only through `texts.label`. `layout.meta` of a figure may hold updates of its
-layout for a narrow screen (`narrow`) and the way back (`wide`).
+Text from users reaches plotly only through `texts.label`, or `texts.shortened` where plotly reads no tags.
+`layout.meta` of a figure may hold updates of its layout for a narrow screen (`narrow`) and the way back (`wide`).
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from hpo.report.axes import axes
-from hpo.report.data import STATES, curves_table, history_table, timeline_table
+from hpo.report.data import STATES, curves_table, history_table, leader, timeline_table
 from hpo.report.importances import FEWEST_TRIALS, importances_table
 from hpo.report.parameter_figures import parallel_figure, slice_figure
 from hpo.report.style import (
@@ -31,6 +31,10 @@ from hpo.report.style import (
 from hpo.report.texts import duration_text, label
 from storage.records import StudyRecord
 
+MOST_NAMED_TRIALS = 12
+MOST_EDGED_BARS = 100
+"""More bars in a timeline are so narrow that their edges would hide their colour."""
+EDGE = "rgba(255,255,255,0.6)"
 NOT_STARTED = "no trial has started yet"
 _STRIP_STATES = ("running", "interrupted", "failed", "pruned")
 
@@ -45,22 +49,20 @@ def history_figure(study: StudyRecord) -> go.Figure:
     losses = [*valued["value"], *([prior] if prior else [])]
     figure = canvas(height=440, x_title="trial", y_title=LOSS_TITLE, losses=losses)
     for state, rows in by_state(valued):
-        figure.add_scatter(
-            x=plain(rows["trial"]), y=plain(rows["value"]), text=trial_texts(rows), **markers(state)
-        )
+        figure.add_scatter(x=plain(rows["trial"]), y=plain(rows["value"]), text=trial_texts(rows), **markers(state))
+    first, last = int(table["trial"].min()), int(table["trial"].max())
+    begin, end = first - 0.5, last + 0.5
     best = table[table["best"].notna()]
     if not best.empty:
+        steps = plain(best["best"])
         line = {"color": BEST, "width": 2.5, "shape": "hv"}
-        _add_line(figure, plain(best["trial"]), plain(best["best"]), "best so far", line)
+        _add_line(figure, [*plain(best["trial"]), end], [*steps, steps[-1]], "best so far", line)
     if prior and not valued.empty:
-        ends = [int(table["trial"].min()), int(table["trial"].max())]
-        _add_line(
-            figure,
-            ends,
-            [prior, prior],
-            "class frequencies alone",
-            {"color": INK, "width": 1.2, "dash": "dot"},
-        )
+        line = {"color": INK, "width": 1.2, "dash": "dot"}
+        _add_line(figure, [begin, end], [prior, prior], "class frequencies alone", line)
+    room = 0.015 * (end - begin)
+    whole = {"dtick": 1} if last - first < MOST_NAMED_TRIALS else {}
+    figure.update_xaxes(range=[begin - room, end + room], **whole)
     if not rest.empty:
         _add_strip(figure, rest, alone=valued.empty)
     return figure
@@ -74,11 +76,14 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     figure = canvas(height=440, x_title="epoch", y_title="stop loss (nats)", losses=table["loss"])
     opacity = max(0.3, min(0.9, 20 / table["trial"].nunique()))
     for state, rows in by_state(table):
-        style = {"line": {"color": COLOURS[state], "width": 1.2}, "opacity": opacity, "name": state}
-        figure.add_scatter(**_broken_lines(rows), **style)
+        line = {"color": COLOURS[state], "width": 1.2}
+        group = {"name": state, "legendgroup": state}
+        figure.add_scatter(**_broken_lines(rows), **group, line=line, opacity=opacity, showlegend=False)
+        # The legend's line is not as faint as the curves.
+        figure.add_scatter(x=[None], y=[None], mode="lines", **group, line={**line, "width": 2})
     if study.best is not None:
         rows = table[table["trial"] == study.best.number]
-        figure.add_scatter(**_broken_lines(rows), line={"color": BEST, "width": 3}, name="winner")
+        figure.add_scatter(**_broken_lines(rows), line={"color": BEST, "width": 3}, name=leader(study))
     return figure
 
 
@@ -117,6 +122,7 @@ def timeline_figure(study: StudyRecord) -> go.Figure:
     unit, unit_name = _time_unit(end)
     lanes = sorted(set(table["lane"]), key=_lane_order)
     figure = canvas(height=min(1400, 130 + 36 * len(lanes)), x_title=f"time ({unit_name}), pauses left out")
+    edge = 0.5 if len(table) <= MOST_EDGED_BARS else 0.0
     for state, rows in by_state(table):
         text = [
             f"trial {trial}, {state}<br>{duration_text(seconds)} from {started:%Y-%m-%d %H:%M:%S}"
@@ -129,7 +135,7 @@ def timeline_figure(study: StudyRecord) -> go.Figure:
             y=[lanes.index(lane) for lane in rows["lane"]],
             orientation="h",
             name=state,
-            marker={"color": COLOURS[state], "line": {"width": 0.5, "color": "rgba(255,255,255,0.6)"}},
+            marker={"color": COLOURS[state], "line": {"width": edge, "color": EDGE}},
             text=text,
             textposition="none",
             hovertemplate=HOVER,
@@ -137,9 +143,7 @@ def timeline_figure(study: StudyRecord) -> go.Figure:
         )
     figure.update_layout(barmode="overlay")
     ticks = [label(lane) for lane in lanes]
-    figure.update_yaxes(
-        tickvals=list(range(len(lanes))), ticktext=ticks, autorange="reversed", showgrid=False
-    )
+    figure.update_yaxes(tickvals=list(range(len(lanes))), ticktext=ticks, autorange="reversed", showgrid=False)
     figure.update_xaxes(rangemode="tozero")
     for begin in table[table["run"] > 0].groupby("run")["begin"].min():
         figure.add_vline(x=float(begin) / unit, line={"color": INK, "width": 1, "dash": "dot"})

@@ -55,10 +55,7 @@ def _rebuild(study: StudyRecord) -> optuna.Study:
         if trial.state != "complete" or trial.value is None or not math.isfinite(trial.value):
             continue
         params: dict[str, Any] = {
-            d.name: d.index(trial.params[d.name]) if isinstance(d, Ordered) else trial.params[d.name]
-            for d in shown
+            d.name: d.index(trial.params[d.name]) if isinstance(d, Ordered) else trial.params[d.name] for d in shown
         }
-        memory.add_trial(
-            optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value)
-        )
+        memory.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value))
     return memory

@@ -1,16 +1,16 @@
 """Figures of the search space: value by each parameter, and all parameters side by side."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from hpo.report.axes import Axis, axes, log_ticks
-from hpo.report.data import history_table, parameters_table
+from hpo.report.data import history_table, leader, parameters_table
 from hpo.report.style import (
     BEST,
+    CLEAR,
     GRID,
     HOVER,
     LOSS_TITLE,
@@ -20,41 +20,49 @@ from hpo.report.style import (
     is_log,
     markers,
     plain,
+    title,
     trial_texts,
 )
-from hpo.report.texts import label, significant
-from storage.records import StudyRecord, TrialRecord
+from hpo.report.texts import label, shortened
+from storage.records import StudyRecord
 
 NO_VALUE = "no trial has a value yet"
-PANEL_HEIGHT = 250
+PANEL_HEIGHT = 260
 MARGINS = 70
 GOLDEN_RATIO = 0.618034
-RANK_COLOURS = [[0.0, "#d55e00"], [0.15, "#e69f00"], [0.4, "#6db3e0"], [1.0, "#aab7c2"]]
+RANK_COLOURS = [[0.0, "#d55e00"], [0.15, "#e69f00"], [0.4, "#6db3e0"], [1.0, "#9aa6b1"]]
 """From the best trial to the worst."""
+_STAR = {
+    "mode": "markers",
+    "marker": {"color": BEST, "symbol": "star", "size": 14},
+    "hovertemplate": HOVER,
+    "legendgroup": "best",
+}
 
 
 def slice_figure(study: StudyRecord) -> go.Figure:
     """Value by each parameter, one panel per dimension."""
-    values = history_table(study)
-    values = values[values["value"].notna()]
+    table = history_table(study)
+    table = table[table["value"].notna()]
     shown = axes(study)
-    if values.empty:
+    best_number = study.best.number if study.best else None
+    if table.empty:
         return empty(NO_VALUE)
     columns = min(3, len(shown))
-    figure = canvas(height=PANEL_HEIGHT, losses=values["value"])
+    figure = canvas(height=PANEL_HEIGHT, losses=table["value"])
     y_axis = figure.layout.yaxis.to_plotly_json()
+    groups = [(rows, markers(state, 6)) for state, rows in by_state(table[table["trial"] != best_number])]
+    groups.append((table[table["trial"] == best_number], {**_STAR, "name": leader(study)}))
     positions = parameters_table(study)
     for number, axis in enumerate(shown, start=1):
-        title = {"text": LOSS_TITLE if (number - 1) % columns == 0 else ""}
+        y_title = title(LOSS_TITLE if (number - 1) % columns == 0 else "")
         matches = {"matches": "y"} if number > 1 else {}
-        figure.update_layout(
-            {f"xaxis{number}": _panel_axis(axis), f"yaxis{number}": {**y_axis, **matches, "title": title}}
-        )
-        for state, rows in by_state(values):
+        panel = {f"xaxis{number}": _panel_axis(axis), f"yaxis{number}": {**y_axis, **matches, "title": y_title}}
+        figure.update_layout(panel)
+        for rows, style in groups:
             places = positions.loc[rows["trial"], axis.name]
-            figure.add_trace(_panel_points(axis, number, state, rows, places))
-        if study.best is not None:
-            figure.add_trace(_panel_star(number, study.best, positions.loc[[study.best.number], axis.name]))
+            points = {"x": _spread(axis, places), "y": plain(rows["value"]), "text": trial_texts(rows), **style}
+            figure.add_scatter(**points, xaxis=f"x{number}", yaxis=f"y{number}", showlegend=number == 1)
     _reflow(figure, columns, len(shown))
     return figure
 
@@ -73,64 +81,40 @@ def parallel_figure(study: StudyRecord) -> go.Figure:
     line = {"color": plain(ranks), "colorscale": RANK_COLOURS, "cmin": 0.0, "cmax": 1.0}
     figure = canvas(height=430)
     figure.add_parcoords(dimensions=dimensions, line=line, labelfont={"size": 12}, tickfont={"size": 11})
+    # The ends of a range would be shown beside the ticks that are there.
+    figure.update_traces(rangefont={"color": CLEAR})
     figure.update_layout(margin={"l": 60, "r": 60, "t": 56, "b": 24})
     return figure
 
 
 def _panel_axis(axis: Axis) -> dict[str, Any]:
-    """The x axis of one panel."""
+    """The x axis of one panel: the whole range that is searched, with room for the marks at its ends."""
+    low, high = (math.log10(axis.low), math.log10(axis.high)) if axis.scale == "log" else (axis.low, axis.high)
+    room = 0.6 if axis.scale == "categories" else 0.05 * (high - low) or 0.5
     settings: dict[str, Any] = {
         **GRID,
-        "title": {"text": label(axis.title)},
+        "tickfont": {"size": 11},
+        "title": title(label(axis.title)),
         "type": "log" if axis.scale == "log" else "linear",
+        "range": [low - room, high + room],
     }
     if axis.ticks:
-        settings |= {
-            "tickvals": [p for p, _ in axis.ticks],
-            "ticktext": [label(text) for _, text in axis.ticks],
-        }
-    if axis.scale == "categories":
-        settings |= {"range": [-0.6, axis.high + 0.6]}
+        settings["tickvals"] = [position for position, _ in axis.ticks]
+        settings["ticktext"] = [label(text) for _, text in axis.ticks]
     return settings
 
 
-def _panel_points(
-    axis: Axis, number: int, state: str, rows: pd.DataFrame, places: "pd.Series[float]"
-) -> go.Scatter:
+def _spread(axis: Axis, places: "pd.Series[float]") -> list[Any]:
+    """Positions; those in one category side by side, so that marks do not hide one another."""
     if axis.scale == "categories":
-        # Spread within the category, so that points do not hide one another.
         places = places + (places.index * GOLDEN_RATIO % 1 - 0.5) * 0.5
-    return go.Scatter(
-        x=plain(places),
-        y=plain(rows["value"]),
-        text=trial_texts(rows),
-        xaxis=f"x{number}",
-        yaxis=f"y{number}",
-        showlegend=number == 1,
-        **markers(state, 6),
-    )
-
-
-def _panel_star(number: int, winner: TrialRecord, place: "pd.Series[float]") -> go.Scatter:
-    return go.Scatter(
-        x=plain(place),
-        y=[significant(winner.value or 0.0)],
-        text=[f"winner, trial {winner.number}"],
-        xaxis=f"x{number}",
-        yaxis=f"y{number}",
-        mode="markers",
-        marker={"color": BEST, "symbol": "star", "size": 14},
-        name="winner",
-        legendgroup="winner",
-        showlegend=number == 1,
-        hovertemplate=HOVER,
-    )
+    return plain(places)
 
 
 def _reflow(figure: go.Figure, columns: int, panels: int) -> None:
     """Lay the panels out in a grid, and in one column on a narrow screen."""
     rows = -(-panels // columns)
-    grid = {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.14, "ygap": 0.3}
+    grid = {"rows": rows, "columns": columns, "pattern": "independent", "xgap": 0.14, "ygap": 0.36}
     wide, narrow = MARGINS + PANEL_HEIGHT * rows, MARGINS + PANEL_HEIGHT * panels
     meta = {
         "wide": {"grid.rows": rows, "grid.columns": columns, "height": wide},
@@ -158,10 +142,8 @@ def _parallel_dimension(axis: Axis, positions: "pd.Series[float]") -> dict[str, 
         "values": [placed(position) for position in positions],
         "range": [low, high] if high > low else [low - 0.5, low + 0.5],
     }
-    ticks: Sequence[tuple[float, str]] = axis.ticks
-    if ticks:
-        dimension |= {
-            "tickvals": [placed(p) for p, _ in ticks],
-            "ticktext": [label(text) for _, text in ticks],
-        }
+    if axis.ticks:
+        dimension["tickvals"] = [placed(position) for position, _ in axis.ticks]
+        # Shown as they are, unlike all other labels: escaped, `<` would be shown as `&lt;`.
+        dimension["ticktext"] = [shortened(text) for _, text in axis.ticks]
     return dimension

@@ -1,5 +1,6 @@
 """What all figures share: colours, marks, an empty canvas and scales."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,7 @@ INK, FAINT, CLEAR = "#5c6670", "rgba(128,138,148,0.22)", "rgba(0,0,0,0)"
 BEST = "#009e73"
 COLOURS = {
     "complete": "#1f78b8",
-    "raced out": "#6db3e0",
+    "raced out": "#4fa8dc",
     "pruned": "#e69f00",
     "failed": "#d55e00",
     "interrupted": "#9aa3ac",
@@ -39,8 +40,10 @@ GRID = {"gridcolor": FAINT, "zeroline": False, "linecolor": FAINT, "automargin":
 
 def canvas(*, height: int, x_title: str = "", y_title: str = "", losses: Iterable[float] = ()) -> go.Figure:
     """A figure without data; its y axis is logarithmic where the losses span a lot."""
-    y_axis: dict[str, Any] = {**GRID, "title": {"text": y_title}}
-    finite = pd.Series(list(losses), dtype=float).dropna()
+    y_axis: dict[str, Any] = {**GRID, "title": title(y_title)}
+    finite = pd.Series([loss for loss in losses if math.isfinite(loss)], dtype=float)
+    if len(finite):
+        y_axis["rangemode"] = "nonnegative"
     if is_log(finite):
         ticks = log_ticks(float(finite.min()) / 1.15, float(finite.max()) * 1.15)
         y_axis |= {"type": "log", "tickvals": [p for p, _ in ticks], "ticktext": [text for _, text in ticks]}
@@ -55,10 +58,15 @@ def canvas(*, height: int, x_title: str = "", y_title: str = "", losses: Iterabl
         hoverlabel={"font": {"family": FONT}},
         hovermode="closest",
         showlegend=True,
-        xaxis={**GRID, "title": {"text": x_title}},
+        xaxis={**GRID, "title": title(x_title)},
         yaxis=y_axis,
     )
     return go.Figure(layout=layout)
+
+
+def title(text: str) -> dict[str, Any]:
+    """An axis's title, close to its ticks."""
+    return {"text": text, "standoff": 8, "font": {"size": 13}}
 
 
 def empty(message: str) -> go.Figure:

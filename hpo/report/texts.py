@@ -9,9 +9,13 @@ LABEL_LENGTH = 40
 
 def label(text: object) -> str:
     """Foreign text for a plot, shortened: plotly reads `<b>` in labels, so it is escaped (fault 39)."""
+    return html.escape(shortened(text), quote=False)
+
+
+def shortened(text: object) -> str:
+    """At most LABEL_LENGTH characters; for those few places where plotly reads no tags."""
     whole = str(text)
-    short = whole if len(whole) <= LABEL_LENGTH else whole[: LABEL_LENGTH - 1] + "…"
-    return html.escape(short, quote=False)
+    return whole if len(whole) <= LABEL_LENGTH else whole[: LABEL_LENGTH - 1] + "…"
 
 
 def loss_text(value: float | None, standard_error: float | None = None) -> str:

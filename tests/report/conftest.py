@@ -1,19 +1,21 @@
 """Studies made up for the report's tests: what storage would read back, without a database."""
 
 import math
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from search_spaces import Categorical, Float, Ordered, SearchSpace
 from search_spaces.mlp import MLP
 from storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302
-MakeStudy = Callable[..., StudyRecord]
 
 
 def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
@@ -41,9 +43,7 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
         length = int(epochs) if state == "pruned" else int(epochs + random.integers(-6, 7))
         noise = 1 + 0.03 * random.standard_normal(length)
         curve = tuple(float(x) for x in (level + PRIOR * np.exp(-np.arange(1, length + 1) / 8)) * noise)
-        score = (
-            None if state in ("pruned", "failed") else float(level * (1 + 0.06 * random.standard_normal()))
-        )
+        score = None if state in ("pruned", "failed") else float(level * (1 + 0.06 * random.standard_normal()))
         replicates.append(make_replicate(index, curve, score))
     losses = [r.score_loss for r in replicates if r.score_loss is not None]
     seconds = 0.5 + sum(r.seconds for r in replicates)
@@ -77,13 +77,13 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     return TrialRecord(**(fields | changes))
 
 
-def make_spec(name: str = "mlp", space=MLP, **changes) -> dict:
-    spec = StudySpec(
-        name=name,
-        data=DataSpec(kind="builtin", source="digits", target="target"),
-        space=SpaceSpec(reference="mlp", description=space.describe()),
-    )
-    return spec.model_copy(update=changes).model_dump(mode="json")
+def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
+    fields = {
+        "name": name,
+        "data": DataSpec(kind="builtin", source="digits", target="target"),
+        "space": SpaceSpec(reference="mlp", description=MLP.describe()),
+    }
+    return StudySpec(**(fields | changes)).model_dump(mode="json")
 
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
@@ -127,6 +127,62 @@ def mixed_states(count: int) -> list[str]:
 
 
 @pytest.fixture
+def make() -> SimpleNamespace:
+    """The helpers of this file."""
+    return SimpleNamespace(
+        trial=make_trial,
+        trials=lambda states: [make_trial(number, state) for number, state in enumerate(states)],
+        replicate=make_replicate,
+        study=study_of,
+        spec=make_spec,
+        states=mixed_states,
+        start=START,
+    )
+
+
+@pytest.fixture
 def mixed() -> StudyRecord:
-    """40 trials of all kinds, finished."""
-    return study_of([make_trial(i, state) for i, state in enumerate(mixed_states(40))])
+    """40 finished trials of all kinds."""
+    return study_of([make_trial(number, state) for number, state in enumerate(mixed_states(40))])
+
+
+EVIL = (
+    "<script>window.pwned=1</script>",
+    "</script><script>window.pwned=1</script>",
+    '"><img src=x onerror="window.pwned=1">',
+    "<b>bold</b> & <i>co</i>",
+    "%{x} ${y} $title `z`",
+    "&lt;escaped&gt;",
+)
+
+
+@pytest.fixture
+def evil() -> tuple[str, ...]:
+    """Texts that must be shown as they are."""
+    return EVIL
+
+
+@pytest.fixture
+def evil_study() -> StudyRecord:
+    """A study with script in every text that comes from users, files or errors (fault 39)."""
+    space = SearchSpace(
+        name="evil",
+        dimensions=(
+            Categorical("choice", EVIL),
+            Ordered("order", tuple(reversed(EVIL))),
+            Float("share", 0.0, 1.0),
+        ),
+        architecture=MLP.architecture,
+        settings={"remark": EVIL[0]},
+    )
+    trials = []
+    for number, state in enumerate(mixed_states(40)):
+        trial = make_trial(number, state)
+        params = space.decode(np.random.default_rng(number).random(space.size))
+        trials.append(replace(trial, params=params, reason=trial.reason and EVIL[number % len(EVIL)]))
+    trials.append(make_trial(40, params=params, value=0.001))
+    source = DataSpec(kind="file", source=f"{EVIL[1]}.csv", target=EVIL[2], sha256="0" * 64)
+    description = SpaceSpec(reference=EVIL[3], description=space.describe())
+    study = study_of(trials, name=EVIL[1], spec=make_spec(EVIL[1], data=source, space=description))
+    facts = study.facts | {"classes": list(EVIL), "class_counts": [300] * len(EVIL), "notes": list(EVIL)}
+    return replace(study, facts=facts, environment=study.environment | {"platform": EVIL[0], EVIL[1]: EVIL[2]})
