@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from search_spaces.mlp import MLP
 from storage.records import Outcome, StudyRecord
 
 HERE = Path(__file__).parent
+CONVERGED_NATS = 3.0
+"""Means are of trials below this loss: one trial that explodes, on either side, would drown all others."""
 
 
 def main() -> None:
@@ -46,6 +49,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8, help="trials, where none are kept")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--no-starts", action="store_true", help="(quality) without the space's starting points")
     parser.add_argument("--loss", type=float, help="(until) the loss to reach")
     options = parser.parse_args()
     if options.command == "trials":
@@ -56,7 +60,7 @@ def main() -> None:
         points = [Point(seed=0, params=entry["params"]) for entry in json.loads(sys.stdin.read())]
         print(json.dumps(train_points(options.table, options.target, points)))
     else:
-        print(json.dumps(reach(options.table, options.target, options.loss, options.first_seed)))
+        print(json.dumps(reach(options)))
 
 
 def compare_trials(options: argparse.Namespace) -> None:
@@ -73,12 +77,12 @@ def compare_trials(options: argparse.Namespace) -> None:
     print(f"  hpo          {3600 * count / ours_seconds:7.0f} trials/hour  ({ours_seconds:.1f} s)")
     print(f"  ratio        {peer_seconds / ours_seconds:7.1f}")
     print(f"  start-up until the first trial: hpo {ours['startup']:.1f} s")
-    report_losses([line["losses"] for line in finite], ours["losses"])
+    report_losses([line["value"] for line in finite], ours["losses"])
 
 
-def report_losses(peer: Sequence[Sequence[float]], ours: Sequence[Sequence[float] | None]) -> None:
+def report_losses(peer: Sequence[float], ours: Sequence[Sequence[float] | None]) -> None:
     """Print mean log losses over the trials that converge on both sides, and the paired difference."""
-    pairs = [(np.mean(a), np.mean(b)) for a, b in zip(peer, ours, strict=True) if b is not None and np.mean(a) < 3]
+    pairs = [(a, np.mean(b)) for a, b in zip(peer, ours, strict=True) if b is not None and a < CONVERGED_NATS]
     theirs, own = np.array(pairs).T
     difference = own - theirs
     error = difference.std(ddof=1) / len(difference) ** 0.5
@@ -101,7 +105,8 @@ def compare_quality(options: argparse.Namespace) -> None:
     print(f"  its 20 trials take {whole:.0f} s")
     seconds = []
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        result = call("until", options, "--loss", str(target), "--first-seed", str(seed))
+        more = ["--no-starts"] if options.no_starts else []
+        result = call("until", options, "--loss", str(target), "--first-seed", str(seed), *more)
         seconds.append(result["seconds"] if result["reached"] else np.inf)
         print(
             f"  seed {seed}: {result['seconds']:6.1f} s, {result['trials']} trials, best {result['best']:.4f}",
@@ -122,7 +127,7 @@ def peer_time(line: Mapping[str, Any]) -> float:
 def kept_lines(path: Path, table: Path) -> list[dict[str, Any]]:
     """The stored lines of the table."""
     stored = json.loads(path.read_text("utf-8"))
-    lines: list[dict[str, Any]] = stored["tables"][table.stem]
+    lines: list[dict[str, Any]] = stored["tables"][table.stem]["trials"]
     return lines
 
 
@@ -228,14 +233,17 @@ class UntilReached(SilentView):
                 time.sleep(0.01)
 
 
-def reach(table: Path, target: str, loss: float, seed: int) -> dict[str, Any]:
+def reach(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds from process start until a loss is reached; the seed is the sampler's, the replicates are the peer's."""
     proposer = session.Proposer
-    session.Proposer = lambda sampler, _, space: proposer(sampler, seed + 1, space)  # type: ignore[assignment, misc]
-    view = UntilReached(loss)
+    changes: dict[str, Any] = {"starts": ()} if options.no_starts else {}
+    session.Proposer = lambda sampler, _, space: proposer(  # type: ignore[assignment, misc]
+        sampler, options.first_seed + 1, replace(space, **changes)
+    )
+    view = UntilReached(options.loss)
     with tempfile.TemporaryDirectory() as folder:
-        options = StudyOptions(name="quality", data=str(table), target=target)
-        supervisor.run(options, url=f"sqlite:///{folder}/hpo.db", trials=200, view=view)
+        study = StudyOptions(name="quality", data=str(options.table), target=options.target)
+        supervisor.run(study, url=f"sqlite:///{folder}/hpo.db", trials=200, view=view)
     return view.result
 
 

@@ -53,14 +53,13 @@ def write_report(study: "StudyRecord", path: Path, url: str) -> Path | None:
 
 
 def _write_plot(study: "StudyRecord", name: Figure, path: Path) -> Path | None:
-    from hpo.report.figures import FIGURES
+    from hpo.report.page import write_plot
 
     try:
-        FIGURES[name](study).write_html(path, include_plotlyjs=True)
+        return write_plot(study, name, path).absolute()
     except OSError as error:
         complain(f"the plot could not be written to {str(path)!r}: {error.strerror}; choose another place")
         return None
-    return path.absolute()
 
 
 def _finish(path: Path | None, open_: bool) -> int:
