@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py --trials 300
 
-Random points of `mlp` on the built-in digits, two epochs each, in one process; the first trials, which compile the
-programs and warm up the allocator, are the base.
+Random points of `mlp` on the built-in digits, two epochs each, in one process; twice the same points: the first time
+programs are compiled, one for each depth and activation that occurs, the second time nothing should grow.
 """
 
 import argparse
@@ -43,10 +43,11 @@ def main() -> None:
         request = {"data": data, "evaluation": evaluation.model_dump(), "seed": 0, "folder": folder, "frame_path": None}
         facts = prepare(request)
         replicates = [open_replicate(Path(folder), r) for r in range(3)]
-        for trial in range(options.trials + 1):
-            if trial % options.every == 0:
+        for number in range(2 * options.trials + 1):
+            trial = number % options.trials
+            if number % options.every == 0:
                 print(
-                    f"{trial:5} trials: {resident_megabytes():7.0f} MB, {backend.traces} traces of {len(kinds)} kinds",
+                    f"{number:5} trials: {resident_megabytes():7.0f} MB, {backend.traces} traces of {len(kinds)} kinds",
                     flush=True,
                 )
             params = MLP.decode(generator(0, "sample", slot=trial).random(MLP.size))

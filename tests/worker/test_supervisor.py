@@ -130,11 +130,11 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
                 text=True,
                 check=True,
             )
-            killed.append(int(trainers.stdout.split()[0]))
+            killed.append(int(trainers.stdout.split()[snapshot.running[0].trainer]))  # in the order of their start
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = StudyOptions(name="k", data="digits", max_epochs=40, replicates=1)
+    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruning=False)
     result = run(options, url=url, trials=2, view=view)
     assert killed
     assert_exact(result.record, 2)
