@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from hpo.search.incumbent import Leaderboard
-from hpo.search.pruners import CURVE_Z, RACE_Z, curve_is_hopeless, race_is_lost, raced_value
+from hpo.search.pruners import CURVE_Z, FIRST_RACE_Z, RACE_Z, curve_is_hopeless, race_is_lost, raced_value
 from storage.records import Outcome, ReplicateRecord
 
 DATA = Path(__file__).parent / "data"
 TABLES = ("vehicle", "segment", "credit_g")
 TRIALS, REPLICATES, MAX_EPOCHS = 100, 5, 200
-STUDIES = 1000
+STUDIES = 500
 
 
 def main() -> None:
@@ -49,15 +49,13 @@ def main() -> None:
     part_arguments.add_argument("--trials", type=int, required=True)
     replay_arguments = commands.add_parser("replay")
     replay_arguments.add_argument("--studies", type=int, default=STUDIES)
-    replay_arguments.add_argument("--race-z", type=float, default=RACE_Z)
-    replay_arguments.add_argument("--curve-z", type=float, default=CURVE_Z)
     options = arguments.parse_args()
     if options.command == "record":
         record(options.table, options.target, options.name, options.trials)
     elif options.command == "part":
         record_part(options.folder, range(options.first, options.trials, options.step))
     else:
-        replay_all(options.studies, options.race_z, options.curve_z)
+        replay_all(options.studies)
 
 
 def record(table: Path, target: str, name: str, trials: int) -> None:
@@ -177,14 +175,14 @@ def load(name: str) -> list[FullTrial]:
     return trials
 
 
-def replay(trials: list[FullTrial], order: np.ndarray, race_z: float, curve_z: float) -> tuple[float, FullTrial]:
+def replay(trials: list[FullTrial], order: np.ndarray, racing: bool, pruning: bool) -> tuple[float, FullTrial]:
     """Seconds spent and the winner, when the trials come in this order."""
     board = Leaderboard()
     by_number = {trial.number: trial for trial in trials}
     spent = 0.0
     for number in order:
         trial = by_number[int(number)]
-        seconds, outcome = replay_trial(trial, board, race_z, curve_z)
+        seconds, outcome = replay_trial(trial, board, racing, pruning)
         spent += seconds
         board.add(trial.number, outcome)
     best = board.best
@@ -192,27 +190,27 @@ def replay(trials: list[FullTrial], order: np.ndarray, race_z: float, curve_z: f
     return spent, by_number[best.number]
 
 
-def replay_trial(trial: FullTrial, board: Leaderboard, race_z: float, curve_z: float) -> tuple[float, Outcome]:
+def replay_trial(trial: FullTrial, board: Leaderboard, racing: bool, pruning: bool) -> tuple[float, Outcome]:
     incumbent = board.incumbent()
     spent, losses, done = 0.0, {}, []
     for replicate in trial.replicates:
-        if incumbent is not None:
+        if incumbent is not None and pruning:
             for length in range(1, len(replicate.curve)):
-                if curve_is_hopeless(incumbent, replicate.index, replicate.curve[:length], MAX_EPOCHS, curve_z):
+                if curve_is_hopeless(incumbent, replicate.index, replicate.curve[:length], MAX_EPOCHS):
                     part = replicate.seconds * length / len(replicate.curve)
                     return spent + part, Outcome(state="pruned", replicates=tuple(done))
         spent += replicate.seconds
         losses[replicate.index] = replicate.score_loss
         done.append(replicate)
-        if incumbent is not None and len(done) < REPLICATES and race_is_lost(incumbent, losses, race_z):
+        if incumbent is not None and racing and len(done) < REPLICATES and race_is_lost(incumbent, losses):
             value = raced_value(incumbent, losses)
             return spent, Outcome(state="complete", raced_out=True, value=value, replicates=tuple(done))
     return spent, Outcome(state="complete", value=trial.value, replicates=tuple(done))
 
 
-def replay_all(studies: int, race_z: float, curve_z: float) -> None:
-    rules = {"race": (race_z, np.inf), "curves": (np.inf, curve_z), "both": (race_z, curve_z)}
-    print(f"{studies} studies of {TRIALS} trials x {REPLICATES} replicates; race z {race_z}, curve z {curve_z}")
+def replay_all(studies: int) -> None:
+    rules = {"race": (True, False), "curves": (False, True), "both": (True, True)}
+    print(f"{studies} studies of {TRIALS} trials x {REPLICATES} replicates; z {FIRST_RACE_Z}, {RACE_Z}, {CURVE_Z}")
     regrets = f"{'median regret':>15}{'mean regret':>13}{'in SE':>8}"
     print(f"{'table':10}{'rule':8}{'time saved':>22}{'winner lost':>22}{regrets}")
     for name in TABLES:
@@ -220,9 +218,9 @@ def replay_all(studies: int, race_z: float, curve_z: float) -> None:
         total = sum(trial.seconds for trial in trials)
         winner = min(trials, key=lambda trial: trial.value)
         error = np.std([r.score_loss for r in winner.replicates], ddof=1) / REPLICATES**0.5
-        for rule, (race, curve) in rules.items():
+        for rule, (racing, pruning) in rules.items():
             rng = np.random.default_rng(0)
-            results = [replay(trials, rng.permutation(len(trials)), race, curve) for _ in range(studies)]
+            results = [replay(trials, rng.permutation(len(trials)), racing, pruning) for _ in range(studies)]
             saved = 1 - np.array([seconds for seconds, _ in results]) / total
             regret = np.array([found.value - winner.value for _, found in results])
             low, high = wilson(int((regret > 0).sum()), studies)

@@ -1,13 +1,17 @@
 """The trial to beat, from the trials that have finished."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpo.evaluation.statistics import typical_deviation
+from hpo.evaluation.statistics import pooled_deviation
 from hpo.search.pruners import Incumbent
 from storage.records import Outcome, ReplicateRecord, TrialRecord
 
-MIN_FINISHED = 3
-"""Trials with all replicates before anything is cut short: with fewer, the deviation is a guess."""
+MIN_FINISHED = 2
+"""Trials with all replicates before anything is cut short."""
+CLOSE_SHARE, CLOSE_LEAST = 0.3, 3
+"""The deviation is that of the closest contenders: hopeless trials differ from the incumbent by much and erratically,
+and would hide the smaller spread among good ones, which a race must tell apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Leaderboard:
         return min(self._full, key=lambda trial: (trial.value, trial.number), default=None)
 
     def incumbent(self) -> Incumbent | None:
-        """The best trial with all replicates and the typical deviation of differences to it."""
+        """The best trial with all replicates and the deviations of differences to it."""
         best = self.best
         if best is None:
             return None
@@ -62,6 +66,17 @@ class Leaderboard:
         return Incumbent(
             score_losses=tuple(r.score_loss for r in by_replicate if r.score_loss is not None),
             stop_losses=tuple(r.stop_loss for r in by_replicate),
-            score_deviation=typical_deviation([t.score_differences(best) for t in others]) if enough else None,
-            stop_deviation=typical_deviation([t.stop_differences(best) for t in others]) if enough else None,
+            score_deviation=close_deviation([t.score_differences(best) for t in others]) if enough else None,
+            stop_deviation=close_deviation([t.stop_differences(best) for t in others]) if enough else None,
         )
+
+
+def close_deviation(differences: Sequence[Sequence[float]]) -> float | None:
+    """Pooled deviation of the contenders closest to the incumbent; each sample holds one trial's paired differences.
+
+    None where no trial has two replicates.
+    """
+    samples = sorted(
+        (sample for sample in differences if len(sample) > 1), key=lambda sample: sum(sample) / len(sample)
+    )
+    return pooled_deviation(samples[: max(CLOSE_LEAST, int(CLOSE_SHARE * len(samples)))])

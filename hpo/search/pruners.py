@@ -7,14 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-RACE_Z = 1.0
-CURVE_Z = 2.0
+FIRST_RACE_Z = 1.65
+RACE_Z = 1.5
+CURVE_Z = 2.5
 CURVE_WINDOW = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incumbent:
-    """The trial to beat: losses (nats) by replicate, and the typical deviations of paired differences to it.
+    """The trial to beat: losses (nats) by replicate, and the deviations of paired differences to it.
 
     The deviations are None until enough trials have finished; until then nothing is cut short.
     """
@@ -35,12 +36,15 @@ def mean_difference(incumbent: Incumbent, score_losses: Mapping[int, float]) -> 
     return sum(loss - incumbent.score_losses[r] for r, loss in score_losses.items()) / len(score_losses)
 
 
-def race_is_lost(incumbent: Incumbent, score_losses: Mapping[int, float], z: float = RACE_Z) -> bool:
-    """Whether the replicates so far put the trial behind the incumbent by more than z standard errors."""
+def race_is_lost(incumbent: Incumbent, score_losses: Mapping[int, float]) -> bool:
+    """Whether the replicates so far put the trial behind the incumbent by more than z standard errors.
+
+    A single replicate must be further behind than several: it is the look that most trials are decided by.
+    """
     if incumbent.score_deviation is None or not score_losses:
         return False
-    standard_error = incumbent.score_deviation / math.sqrt(len(score_losses))
-    return mean_difference(incumbent, score_losses) > z * standard_error
+    z = FIRST_RACE_Z if len(score_losses) == 1 else RACE_Z
+    return mean_difference(incumbent, score_losses) > z * incumbent.score_deviation / math.sqrt(len(score_losses))
 
 
 def raced_value(incumbent: Incumbent, score_losses: Mapping[int, float]) -> float:
@@ -48,21 +52,14 @@ def raced_value(incumbent: Incumbent, score_losses: Mapping[int, float]) -> floa
     return incumbent.mean + mean_difference(incumbent, score_losses)
 
 
-def curve_is_hopeless(
-    incumbent: Incumbent,
-    replicate: int,
-    curve: Sequence[float],
-    max_epochs: int,
-    z: float = CURVE_Z,
-    window: int = CURVE_WINDOW,
-) -> bool:
-    """Whether even a straight line through the last `window` epochs ends above the incumbent's stop loss.
+def curve_is_hopeless(incumbent: Incumbent, replicate: int, curve: Sequence[float], max_epochs: int) -> bool:
+    """Whether even a straight line through the last epochs ends above the incumbent's stop loss.
 
     Learning curves are convex in the main, so the line is an optimistic forecast of the best loss at `max_epochs`.
     """
-    if incumbent.stop_deviation is None or len(curve) <= window:
+    if incumbent.stop_deviation is None or len(curve) <= CURVE_WINDOW:
         return False
     best = min(curve)
-    gain = min(curve[:-window]) - best
-    forecast = best - gain / window * (max_epochs - len(curve))
-    return forecast > incumbent.stop_losses[replicate] + z * incumbent.stop_deviation
+    gain = min(curve[:-CURVE_WINDOW]) - best
+    forecast = best - gain / CURVE_WINDOW * (max_epochs - len(curve))
+    return forecast > incumbent.stop_losses[replicate] + CURVE_Z * incumbent.stop_deviation

@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.search.incumbent import MIN_FINISHED, Leaderboard
+from hpo.search.incumbent import MIN_FINISHED, Leaderboard, close_deviation
 from hpo.search.pruners import (
     CURVE_WINDOW,
+    FIRST_RACE_Z,
+    RACE_Z,
     Incumbent,
     curve_is_hopeless,
     mean_difference,
@@ -32,11 +34,13 @@ def outcome(scores, raced_out=False, stops=None):
 
 def test_race_needs_more_than_z_standard_errors():
     rival = incumbent(deviation=0.1)
-    assert not race_is_lost(rival, {0: 0.59}, z=1.0)
-    assert race_is_lost(rival, {0: 0.61}, z=1.0)
+    behind = FIRST_RACE_Z * 0.1
+    assert not race_is_lost(rival, {0: 0.5 + behind - 0.001})
+    assert race_is_lost(rival, {0: 0.5 + behind + 0.001})
     # The same mean difference counts more with more replicates.
-    assert not race_is_lost(rival, {0: 0.58, 1: 0.67}, z=1.1)
-    assert race_is_lost(rival, {0: 0.58, 1: 0.68, 2: 0.48}, z=1.1)
+    behind = RACE_Z * 0.1 / 3**0.5
+    assert not race_is_lost(rival, {0: 0.5 + behind, 1: 0.6 + behind})
+    assert race_is_lost(rival, {0: 0.5 + behind, 1: 0.6 + behind, 2: 0.4 + behind + 0.001})
 
 
 def test_nothing_is_raced_out_before_the_deviation_is_known():
@@ -64,7 +68,7 @@ def test_short_curves_are_never_hopeless(curve):
 def test_straight_descent_is_hopeless_only_if_it_cannot_arrive(start, slope, length):
     curve = [start - slope * epoch for epoch in range(length)]
     last = start - slope * 199
-    hopeless = curve_is_hopeless(incumbent(deviation=0.01), 0, curve, 200, z=1.0)
+    hopeless = curve_is_hopeless(incumbent(deviation=0.004), 0, curve, 200)
     if abs(last - slope - 0.51) > 0.01:
         assert hopeless == (last - slope > 0.51)
 
@@ -86,12 +90,26 @@ def test_leaderboard_compares_by_replicate():
     rival = board.incumbent()
     assert rival is not None
     assert rival.score_losses == (0.4, 0.6)
-    assert rival.score_deviation is None
+    # One difference of (0.1, 0.1) has no spread.
+    assert rival.score_deviation == 0.0
     board.add(4, outcome([0.6, 0.9]))
     rival = board.incumbent()
-    assert MIN_FINISHED == 3
-    # Differences (0.1, 0.1) and (0.2, 0.3): variances 0 and 0.005, one degree of freedom each.
-    assert rival.score_deviation == pytest.approx((0.0025 / (7 / 9) ** 3) ** 0.5)
+    # Differences (0.1, 0.1) and (0.2, 0.3): squares around their means 0 and 2 * 0.05**2, one degree each.
+    assert rival.score_deviation == pytest.approx((2 * 0.05**2 / 2) ** 0.5)
+
+
+def test_nothing_is_cut_short_by_a_single_trial():
+    board = Leaderboard()
+    for number in range(MIN_FINISHED - 1):
+        board.add(number, outcome([0.5, 0.7]))
+    assert board.incumbent().score_deviation is None
+
+
+def test_deviation_is_that_of_the_closest_contenders():
+    close = [[0.0, 0.1], [0.05, 0.15], [0.1, 0.2]]
+    far = [[5.0, 50.0], [9.0, -1.0]]
+    assert close_deviation([*far, *close]) == pytest.approx(close_deviation(close))
+    assert close_deviation([[1.0], []]) is None
 
 
 def test_raced_out_trials_never_win():
