@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-FIRST_RACE_Z = 1.65
-RACE_Z = 1.5
+FIRST_RACE_Z = 1.75
+RACE_Z = 1.6
 CURVE_Z = 2.5
 CURVE_WINDOW = 10
 
