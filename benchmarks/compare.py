@@ -82,7 +82,11 @@ def compare_trials(options: argparse.Namespace) -> None:
 
 def report_losses(peer: Sequence[float], ours: Sequence[Sequence[float] | None]) -> None:
     """Print mean log losses over the trials that converge on both sides, and the paired difference."""
-    pairs = [(a, np.mean(b)) for a, b in zip(peer, ours, strict=True) if b is not None and a < CONVERGED_NATS]
+    pairs = [
+        (a, np.mean(b))
+        for a, b in zip(peer, ours, strict=True)
+        if b is not None and max(a, np.mean(b)) < CONVERGED_NATS
+    ]
     theirs, own = np.array(pairs).T
     difference = own - theirs
     error = difference.std(ddof=1) / len(difference) ** 0.5

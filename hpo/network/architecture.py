@@ -28,6 +28,11 @@ class Architecture:
     batch_size: int
 
     def __post_init__(self) -> None:
+        # Plain numbers, so that numpy's may be given and JSON can hold them.
+        object.__setattr__(self, "widths", tuple(int(width) for width in self.widths))
+        object.__setattr__(self, "batch_size", int(self.batch_size))
+        object.__setattr__(self, "dropout", float(self.dropout))
+        object.__setattr__(self, "learning_rate", float(self.learning_rate))
         if not self.widths or min(self.widths) < 1:
             raise ValueError(f"widths must hold at least one layer of at least 1 unit, got {self.widths}")
         if not 0.0 <= self.dropout < 1.0:

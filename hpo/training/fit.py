@@ -100,7 +100,8 @@ def fit_stack(
             _keep_best(program, progress, live, improved)
         on_epoch(epoch, float(np.mean(losses)))
         remaining = [i for i in live if not _is_over(progress[i], lanes[i], protocol, should_prune)]
-        if not remaining:
+        # A pruned or diverged network decides the whole trial.
+        if not remaining or any(part.pruned or not np.isfinite(part.curve[-1]) for part in progress):
             break
         if len(remaining) < len(live):
             program.keep([live.index(i) for i in remaining])

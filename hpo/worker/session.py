@@ -144,7 +144,14 @@ class Session:
             )
             if claim is None:
                 return
-            trainer.train(claim, self._job(claim))
+            try:
+                job = self._job(claim)
+            except Exception as error:  # a user's function: its point fails, the study goes on
+                _log.exception("the search space could not build a network")
+                trainer.claim = claim
+                self._give_back(trainer, f"the search space failed: {type(error).__name__}: {error}")
+                continue
+            trainer.train(claim, job)
 
     def _job(self, claim: slots.Claim) -> Job:
         search = self._study.spec.search
@@ -168,7 +175,7 @@ class Session:
 
     def _hear(self, trainer: Trainer, message: dict[str, Any]) -> None:
         if "ready" in message:
-            trainer.ready, self._phase = True, "training"
+            trainer.ready, self._phase, self._start_failures = True, "training", 0
         elif "outcome" in message:
             self._finish(trainer, Outcome.from_json(message["outcome"]))
         elif "error" in message:
@@ -206,7 +213,11 @@ class Session:
         claim = trainer.take_claim()
         if claim is None:
             return
-        again = slots.release(self._database, claim, reason)
+        try:
+            again = slots.release(self._database, claim, reason)
+        except LeaseLostError:
+            self._view.message(f"trial {claim.number} was given to another worker")
+            return
         self._view.message(f"trial {claim.number} broke off ({reason}); {'trying again' if again else 'given up'}")
         if not again:
             self._counts["failed"] += 1

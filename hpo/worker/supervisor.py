@@ -55,12 +55,14 @@ def run(
         stored = StudySpec.model_validate(header.spec) if header else None
         study = resolve(options, stored, frame_sha256=file_sha256(frame_path) if frame_path else None)
         budget = _budget(header, trials)
+        finished = 0
         if header is not None:
             record = studies.read_study(database, options.name)
-            if record.finished == budget:
+            finished = record.finished
+            if finished == budget:
                 return RunResult(record=record, already_finished=True, interrupted=False)
         _check_frame(study, frame_path)
-        count = min(trainers or usable_cores(), budget)
+        count = min(trainers or usable_cores(), budget - finished)
         with stop_on_signals() as stop:
             _work(database, study, header, budget, count, frame_path, view, stop)
         record = studies.read_study(database, options.name)
