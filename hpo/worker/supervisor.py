@@ -128,7 +128,13 @@ def _work(
         facts = prepare_data(study.spec, folder, frame_path, show_preparation)
         if header is None:
             spec = study.spec.model_dump(mode="json")
-            study_id = studies.create_study(database, study.spec.name, spec, facts, environment(), budget)
+            try:
+                study_id = studies.create_study(database, study.spec.name, spec, facts, environment(), budget)
+            except StudyError:
+                # Another process was faster: if it still runs, that is what to say.
+                if other := studies.find_study(database, study.spec.name):
+                    _register(database, other.id, stack)
+                raise
             worker_id = _register(database, study_id, stack)
         session = Session(
             database=database,
