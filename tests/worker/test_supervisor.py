@@ -263,10 +263,12 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
 
 def test_same_seed_same_study(url, tmp_path):
     """One trainer: nothing depends on timing."""
-    first = run(StudyOptions(name="a", **FAST), url=url, trials=2, trainers=1).record
-    second = run(StudyOptions(name="b", **FAST), url=url, trials=2, trainers=1).record
+    first = run(StudyOptions(name="a", **FAST), url=url, trials=5, trainers=1).record
+    second = run(StudyOptions(name="b", **FAST), url=url, trials=5, trainers=1).record
     assert [t.params for t in first.trials] == [t.params for t in second.trials]
     assert [t.value for t in first.trials] == [t.value for t in second.trials]
+    other = run(StudyOptions(name="c", seed=1, **FAST), url=url, trials=5, trainers=1).record
+    assert first.trials[4].params != other.trials[4].params
 
 
 def test_runs_outside_the_main_thread(url):
