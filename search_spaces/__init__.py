@@ -1,14 +1,20 @@
 """Search spaces: dimensions, the spaces that come with hpo, and loading a user's own."""
 
+from search_spaces.conditions import Condition
 from search_spaces.dimensions import Categorical, Dimension, Float, Integer, LogFloat, Ordered, Value
 from search_spaces.space import Params, SearchSpace, changed_dimensions, load_space
 
-SPACES = {"mlp": "search_spaces.mlp:MLP"}
+SPACES = {
+    "mlp": "search_spaces.mlp:MLP",
+    "mlp_strong": "search_spaces.mlp_strong:MLP_STRONG",
+    "mlp_wide": "search_spaces.mlp_wide:MLP_WIDE",
+}
 """Name given as `--space` -> where the space is defined; imported when it is asked for."""
 
 __all__ = [
     "SPACES",
     "Categorical",
+    "Condition",
     "Dimension",
     "Float",
     "Integer",

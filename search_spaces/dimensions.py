@@ -4,17 +4,21 @@ Numbers take one coordinate. `Float` is even in the number, `LogFloat` in its lo
 `Integer` and `Ordered` lie in the middles of equal cells, so that uniform coordinates give uniform values.
 `Categorical` takes one coordinate per choice (one-hot). Decoding accepts any finite numbers and clips.
 `low == high` and a single choice are allowed: they fix a value without removing its name from the space.
+
+`when=("optimizer", ("sgd", "rmsprop"))` makes any of them conditional: it has a value only where the earlier
+dimension `optimizer`, with choices, has one of these two.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hpo.errors import SpaceError
+from search_spaces.conditions import Condition, checked_condition
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -34,6 +38,10 @@ class Dimension(Protocol):
     @property
     def name(self) -> str:
         """The parameter's name, unique in its space."""
+
+    @property
+    def when(self) -> Condition | None:
+        """Where it has a value: an earlier dimension and some of its choices; None for everywhere."""
 
     @property
     def size(self) -> int:
@@ -60,6 +68,7 @@ class Float:
     name: str
     low: float
     high: float
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _set_float_bounds(self)
@@ -85,8 +94,8 @@ class Float:
         return FloatDistribution(self.low, self.high)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind, name and bounds."""
-        return {"kind": "float", "name": self.name, "low": self.low, "high": self.high}
+        """Return kind, name, bounds and any condition."""
+        return _description(self, "float", {"low": self.low, "high": self.high})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,7 @@ class LogFloat:
     name: str
     low: float
     high: float
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _set_float_bounds(self)
@@ -128,8 +138,8 @@ class LogFloat:
         return FloatDistribution(self.low, self.high, log=True)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind, name and bounds."""
-        return {"kind": "log_float", "name": self.name, "low": self.low, "high": self.high}
+        """Return kind, name, bounds and any condition."""
+        return _description(self, "log_float", {"low": self.low, "high": self.high})
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +149,10 @@ class Integer:
     name: str
     low: int
     high: int
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
-        _check_name(self.name)
+        _set_name_and_condition(self)
         for role in ("low", "high"):
             bound = _whole(getattr(self, role))
             if bound is None or abs(bound) > LARGEST_INTEGER:
@@ -178,8 +189,8 @@ class Integer:
         return IntDistribution(self.low, self.high)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind, name and bounds."""
-        return {"kind": "integer", "name": self.name, "low": self.low, "high": self.high}
+        """Return kind, name, bounds and any condition."""
+        return _description(self, "integer", {"low": self.low, "high": self.high})
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +203,7 @@ class Ordered:
 
     name: str
     choices: tuple[Value, ...]
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _set_choices(self)
@@ -226,8 +238,8 @@ class Ordered:
         return IntDistribution(0, len(self.choices) - 1)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind, name and choices."""
-        return {"kind": "ordered", "name": self.name, "choices": list(self.choices)}
+        """Return kind, name, choices and any condition."""
+        return _description(self, "ordered", {"choices": list(self.choices)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +248,7 @@ class Categorical:
 
     name: str
     choices: tuple[Value, ...]
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         _set_choices(self)
@@ -262,8 +275,14 @@ class Categorical:
         return CategoricalDistribution(self.choices)
 
     def describe(self) -> dict[str, Any]:
-        """Return kind, name and choices."""
-        return {"kind": "categorical", "name": self.name, "choices": list(self.choices)}
+        """Return kind, name, choices and any condition."""
+        return _description(self, "categorical", {"choices": list(self.choices)})
+
+
+def _description(dimension: Dimension, kind: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    """Return JSON values; the condition only where there is one."""
+    condition = {} if dimension.when is None else {"when": [dimension.when[0], list(dimension.when[1])]}
+    return {"kind": kind, "name": dimension.name, **fields, **condition}
 
 
 def _unit(coordinate: float) -> float:
@@ -317,12 +336,15 @@ def _index(name: str, choices: tuple[Value, ...], value: Value) -> int:
     return choices.index(value)
 
 
-def _check_name(name: object) -> None:
+def _set_name_and_condition(dimension: Dimension) -> None:
+    """Check the name and condition of a half-built dimension and make the condition's choices a tuple."""
+    name: object = dimension.name
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise SpaceError(
             f"a dimension's name must be 1 to 100 letters, digits, '_' or '-' and start with a letter, "
             f"got {name!r}; rename it"
         )
+    object.__setattr__(dimension, "when", checked_condition(name, dimension.when))
 
 
 def _check_order(name: str, low: float, high: float) -> None:
@@ -331,8 +353,8 @@ def _check_order(name: str, low: float, high: float) -> None:
 
 
 def _set_float_bounds(dimension: Float | LogFloat) -> None:
-    """Check the name and bounds of a half-built dimension and make the bounds floats."""
-    _check_name(dimension.name)
+    """Check the fields of a half-built dimension and make the bounds floats."""
+    _set_name_and_condition(dimension)
     for role in ("low", "high"):
         bound = getattr(dimension, role)
         number = _finite(bound)
@@ -350,10 +372,10 @@ def _set_float_bounds(dimension: Float | LogFloat) -> None:
 
 
 def _set_choices(dimension: Ordered | Categorical) -> None:
-    """Check the name and choices of a half-built dimension and make the choices a tuple."""
+    """Check the fields of a half-built dimension and make the choices a tuple."""
+    _set_name_and_condition(dimension)
     name = dimension.name
     choices: object = dimension.choices
-    _check_name(name)
     if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
         raise SpaceError(
             f"dimension {name!r}: choices must be a list with at least one choice, got {choices!r}; add some"

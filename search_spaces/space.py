@@ -4,7 +4,7 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -15,13 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from hpo.errors import SpaceError
 from hpo.network.architecture import Architecture
-from search_spaces.dimensions import NAME, Dimension, Ordered, Value
+from search_spaces.conditions import check_conditions, is_active
+from search_spaces.dimensions import NAME, Categorical, Dimension, Ordered, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 Params = Mapping[str, Any]
-"""Values by name, each as its dimension has it."""
+"""Values by name, each as its dimension has it; only those of dimensions whose condition holds."""
+NEUTRAL = 0.5
+"""Every coordinate of a dimension whose condition does not hold."""
 REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
 
@@ -65,14 +68,16 @@ class SearchSpace:
         return sum(dimension.size for dimension in self.dimensions)
 
     def encode(self, params: Params) -> NDArray[np.float64]:
-        """Return the vector in [0, 1]^d, shape (d,); SpaceError names the dimension that is missing, unknown
-        or outside its range."""
+        """Return the vector in [0, 1]^d, shape (d,); SpaceError names the dimension that is missing, unknown,
+        inactive or outside its range."""
         self._check_names(params)
-        return np.array([number for d in self.dimensions for number in d.encode(params[d.name])])
+        return np.concatenate(
+            [d.encode(params[d.name]) if d.name in params else (NEUTRAL,) * d.size for d in self.dimensions]
+        )
 
     def decode(self, vector: ArrayLike) -> dict[str, Value]:
         """Return the values by name for d numbers, shape (d,), clipped to [0, 1]; SpaceError where there are
-        more or fewer or one of them is not finite."""
+        more or fewer or one of them is not finite. Those of inactive dimensions change nothing."""
         numbers = np.asarray(vector, dtype=np.float64)
         infinite = np.count_nonzero(~np.isfinite(numbers))
         if numbers.shape != (self.size,) or infinite:
@@ -83,8 +88,20 @@ class SearchSpace:
         params: dict[str, Value] = {}
         start = 0
         for dimension in self.dimensions:
-            params[dimension.name] = dimension.decode(numbers[start : start + dimension.size].tolist())
+            if is_active(dimension, params):
+                params[dimension.name] = dimension.decode(numbers[start : start + dimension.size].tolist())
             start += dimension.size
+        return params
+
+    def draw(self, suggest: Callable[[str, "BaseDistribution"], Any]) -> dict[str, Value]:
+        """Return a point of what `suggest(name, distribution)` answers for one active dimension after another,
+        with their `sampling_distributions`."""
+        params: dict[str, Value] = {}
+        distributions = self.sampling_distributions()
+        for d in self.dimensions:
+            if is_active(d, params):
+                value = suggest(d.name, distributions[d.name])
+                params[d.name] = d.choices[int(value)] if isinstance(d, Ordered) else value
         return params
 
     def distributions(self) -> dict[str, "BaseDistribution"]:
@@ -98,14 +115,10 @@ class SearchSpace:
     def to_sampling(self, params: Params) -> dict[str, Value]:
         """Return `params` with ordered choices as their index, to go with `sampling_distributions`."""
         self._check_names(params)
-        return {d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name] for d in self.dimensions}
-
-    def from_sampling(self, params: Params) -> dict[str, Value]:
-        """Return the values for what was sampled from `sampling_distributions`."""
-        self._check_names(params)
         return {
-            d.name: d.choices[int(params[d.name])] if isinstance(d, Ordered) else params[d.name]
+            d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name]
             for d in self.dimensions
+            if d.name in params
         }
 
     def describe(self) -> dict[str, Any]:
@@ -117,9 +130,21 @@ class SearchSpace:
         }
 
     def _check_names(self, params: Params) -> None:
+        """Raise SpaceError where `params` do not hold the active dimensions, all of them and no others."""
+        for dimension in self.dimensions:
+            given, active = dimension.name in params, is_active(dimension, params)
+            if active and not given:
+                raise SpaceError(
+                    f"dimension {dimension.name!r}: a value is required, got none; add it to the parameters"
+                )
+            if given and not active:
+                assert dimension.when is not None
+                other, choices = dimension.when
+                raise SpaceError(
+                    f"dimension {dimension.name!r}: there is a value only where {other!r} is one of {list(choices)}, "
+                    f"got {params[dimension.name]!r} with {params.get(other)!r}; remove it, or correct {other!r}"
+                )
         names = {dimension.name for dimension in self.dimensions}
-        for name in sorted(names - params.keys()):
-            raise SpaceError(f"dimension {name!r}: a value is required, got none; add it to the parameters")
         for name in sorted(params.keys() - names):
             raise SpaceError(
                 f"parameters must name dimensions of space {self.name!r}, got {name!r}; remove it "
@@ -146,7 +171,8 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 def load_space(reference: str) -> SearchSpace:
     """Return the space called `reference` in the registry, or found at `package.module:NAME`.
 
-    The current folder is importable, as with `python -m`. The space's function is tried at a few points.
+    The current folder is importable, as with `python -m`. The space's function is tried with each choice, at
+    the ends of each range and at each start.
     Raises SpaceError; what a module raised while it was imported stays as the cause.
     """
     from search_spaces import SPACES
@@ -178,6 +204,7 @@ def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]
         if dimension.name in seen:
             raise SpaceError(f"dimension {dimension.name!r}: names must differ, got it twice; rename one")
         seen.add(dimension.name)
+    check_conditions(dimensions)
     return tuple(dimensions)
 
 
@@ -226,9 +253,8 @@ def _no_space(module: ModuleType, name: str) -> str:
 
 
 def _try(space: SearchSpace) -> None:
-    """Build the networks at the corners and the centre; SpaceError where the space's function cannot."""
-    for coordinate in (0.0, 0.5, 1.0):
-        params = space.decode([coordinate] * space.size)
+    """Build the network of every trial point; SpaceError where the space's function cannot."""
+    for params in _trial_points(space):
         try:
             made = space.architecture(params)
         except Exception as error:
@@ -241,3 +267,31 @@ def _try(space: SearchSpace) -> None:
                 f"space {space.name!r}: architecture must return an Architecture, got {made!r} "
                 f"for {params}; correct the function"
             )
+        try:
+            json.dumps(made.to_json(), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SpaceError(
+                f"space {space.name!r}: architecture must hold plain values that JSON can store, got {made!r} "
+                f"for {params}: {error}; correct the function"
+            ) from error
+
+
+def _trial_points(space: SearchSpace) -> Iterator[Params]:
+    """Corners and centre, the starts, and around the centre each dimension's choices or ends, made active."""
+    for coordinate in (0.0, 0.5, 1.0):
+        yield space.decode([coordinate] * space.size)
+    yield from space.starts
+    by_name = {dimension.name: dimension for dimension in space.dimensions}
+    for dimension in space.dimensions:
+        chain: dict[str, Sequence[float]] = {}
+        upper = dimension
+        while upper.when is not None:
+            name, choices = upper.when
+            upper = by_name[name]
+            chain[name] = upper.encode(choices[0])
+        ends: list[Sequence[float]] = [(0.0,) * dimension.size, (1.0,) * dimension.size]
+        if isinstance(dimension, Ordered | Categorical):
+            ends = [dimension.encode(choice) for choice in dimension.choices]
+        for end in ends:
+            chain[dimension.name] = end
+            yield space.decode(np.concatenate([chain.get(d.name, (0.5,) * d.size) for d in space.dimensions]))

@@ -5,6 +5,7 @@ commits but never corrupts the file. A write transaction takes the write lock wh
 """
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +23,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from hpo.errors import StorageError
 from storage.migrations import HEAD, VERSION_TABLE
 from storage.tables import database_time
+from storage.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
     from storage.optuna import OptunaTables
 
-DEFAULT_URL = "sqlite:///hpo.db"
 BUSY_SECONDS = 60.0
 """How long a transaction waits for another process's lock on SQLite."""
 DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
@@ -84,7 +85,7 @@ class Database:
 
 
 def connect(url: str, *, create: bool = True) -> Database:
-    """Open the database; `create` makes the file where there is none, for `upgrade` to fill.
+    """Open the database; with `create` there may be none yet, which `upgrade` makes. This changes nothing.
 
     Without `create` the database must be there and up to date. Raises StorageError, never with the password.
     """
@@ -93,7 +94,8 @@ def connect(url: str, *, create: bool = True) -> Database:
         _check_file(parsed, create)
     db = Database(_make_engine(parsed))
     try:
-        _prepare(db)
+        if _is_there(db):
+            _try(db)
         if not create:
             _check_is_current(db)
     except BaseException:
@@ -102,11 +104,21 @@ def connect(url: str, *, create: bool = True) -> Database:
     return db
 
 
+def holds_tables(db: Database) -> bool:
+    """Whether our tables are there, of any version; an SQLite file that is missing is not made."""
+    if not _is_there(db):
+        return False
+    with db.begin_read() as connection:
+        return _revision(connection) is not None
+
+
 def upgrade(db: Database) -> None:
     """Create or migrate all tables, Optuna's and ours, in one transaction. Several processes may try at once.
 
     Raises StorageError where the database was made by a newer version.
     """
+    if db.engine.dialect.name == "sqlite":
+        _use_write_ahead_log(db)
     with db.begin_read() as connection:
         if _revision(connection) == HEAD:
             return
@@ -152,6 +164,11 @@ def _check_file(url: sa.URL, create: bool) -> None:
         )
     if not create and not path.exists():
         raise StorageError(f"there must be a database to read, got {_shown(url)}; `hpo run` creates it")
+    if not path.exists():
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError:
+            raise StorageError(_explanation(url, "unable to open database file")) from None
 
 
 def _make_engine(url: sa.URL) -> sa.Engine:
@@ -184,11 +201,19 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
 
-def _prepare(db: Database) -> None:
-    """Try the connection, and switch an SQLite file to its write-ahead log, which it keeps."""
+def _is_there(db: Database) -> bool:
+    return db.engine.dialect.name != "sqlite" or Path(str(db.engine.url.database)).exists()
+
+
+def _try(db: Database) -> None:
+    """StorageError where nothing can be read."""
+    with db.begin_read() as connection:
+        connection.execute(sa.text("PRAGMA schema_version" if db.engine.dialect.name == "sqlite" else "SELECT 1"))
+
+
+def _use_write_ahead_log(db: Database) -> None:
+    """Switch an SQLite file to its write-ahead log, which it keeps."""
     with _explained(db.engine.url), db.engine.connect() as connection:
-        if db.engine.dialect.name != "sqlite":
-            return
         raw: Any = connection.connection.dbapi_connection
         deadline = time.monotonic() + BUSY_SECONDS
         while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
-SlotState = Literal["open", "claimed", "complete", "pruned", "failed"]
 TrialState = Literal["running", "complete", "pruned", "failed"]
+
+INTERRUPTED_REASON = "interrupted"
+"""The reason of attempts that were stopped from outside."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -181,12 +181,13 @@ def _ask(
         .order_by(SLOTS.c.number)
     ).all()
     params = propose(SlotOffer(slot=slot.number, attempt=slot.attempts + 1, pending=tuple(pending)))
-    if params.keys() != distributions.keys():
-        raise ValueError(f"a proposal must have {sorted(distributions)}, got {sorted(params)}")
+    if not params or not params.keys() <= distributions.keys():
+        raise ValueError(f"a proposal must have some of {sorted(distributions)}, got {sorted(params)}")
     # Through Optuna's representation, so that what we store is what it will give back.
     return {
         name: distribution.to_external_repr(distribution.to_internal_repr(params[name]))
         for name, distribution in distributions.items()
+        if name in params
     }
 
 
@@ -200,8 +201,9 @@ def _start(
     trainer: int,
 ) -> Claim:
     attempt = slot.attempts + 1
+    own = {name: distributions[name] for name in params}
     trial_id, number = db.optuna.start_trial(
-        connection, slot.study_id, params, distributions, {"slot": slot.number, "attempt": attempt}
+        connection, slot.study_id, params, own, {"slot": slot.number, "attempt": attempt}
     )
     connection.execute(
         TRIALS.insert().values(

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from hpo.errors import StudyRunningError
 from storage.database import Database, now
+from storage.records import INTERRUPTED_REASON
 from storage.slots import abandon
 from storage.tables import SLOTS, STUDIES, WORKERS
 
 SILENT_SECONDS = 60.0
 """A worker on another host is taken for dead after this long without a heartbeat."""
-INTERRUPTED = "interrupted"
 
 
 def start_worker(db: Database, study_id: int, *, host: str, pid: int, exclusive: bool = True) -> str:
@@ -73,7 +73,7 @@ def requeue_orphans(db: Database, study_id: int) -> int:
             .with_for_update(skip_locked=True)
         ).all()
         for slot in orphans:
-            abandon(db, connection, slot, INTERRUPTED, time)
+            abandon(db, connection, slot, INTERRUPTED_REASON, time)
     return len(orphans)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.seeds import integer_seed
-from search_spaces import SearchSpace
+from search_spaces import SearchSpace, Value
 from storage.records import Outcome, TrialRecord
 
 SHOWN_TRIALS = 1000
@@ -40,7 +41,8 @@ class Proposer:
         study = self._empty_study(slot)
         study.add_trials(self._shown())
         study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
-        return self._space.from_sampling(study.ask(self._distributions).params)
+        trial = study.ask()
+        return self._space.draw(lambda name, distribution: _suggest(trial, name, distribution))
 
     def _empty_study(self, slot: int) -> optuna.Study:
         verbosity = optuna.logging.get_verbosity()
@@ -71,10 +73,23 @@ class Proposer:
         value: float | None = None,
         intermediate_values: dict[int, float] | None = None,
     ) -> FrozenTrial:
+        sampled = self._space.to_sampling(params)
         return optuna.trial.create_trial(
             state=state,
-            params=self._space.to_sampling(params),
-            distributions=self._distributions,
+            params=sampled,
+            distributions={name: self._distributions[name] for name in sampled},
             value=value,
             intermediate_values=intermediate_values,
         )
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Value | None:
+    """What the sampler answers for one parameter."""
+    match distribution:
+        case FloatDistribution():
+            return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+        case IntDistribution():
+            return trial.suggest_int(name, distribution.low, distribution.high)
+        case CategoricalDistribution():
+            return trial.suggest_categorical(name, distribution.choices)
+    raise TypeError(f"a distribution must be one of Optuna's, got {distribution!r}")

@@ -1,11 +1,16 @@
 """The proposer: reproducible by slot, aware of pending points."""
 
+import optuna
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.search.samplers import SHOWN_TRIALS, Proposer
-from search_spaces import Categorical, LogFloat, Ordered, SearchSpace
+from hpo.seeds import integer_seed
+from search_spaces import Categorical, Float, LogFloat, Ordered, SearchSpace
 from search_spaces.mlp import MLP
+from search_spaces.mlp_strong import MLP_STRONG
+from search_spaces.mlp_wide import MLP_WIDE
 from storage.records import Outcome, ReplicateRecord
 
 
@@ -80,3 +85,72 @@ def test_ordered_dimensions_come_back_as_choices():
 def test_starting_points_come_first_except_at_random():
     assert [Proposer("tpe", 5, MLP).propose(slot) for slot in range(3)] == list(MLP.starts)
     assert Proposer("random", 5, MLP).propose(0) not in MLP.starts
+
+
+CONDITIONAL = SearchSpace(
+    name="conditional",
+    dimensions=(
+        Ordered("size", (8, 64, 512)),
+        Categorical("kind", ("a", "b")),
+        Float("share", 0.0, 1.0, when=("kind", ("b",))),
+        Ordered("step", (1, 2, 4), when=("kind", ("b",))),
+        LogFloat("rate", 1e-3, 1.0, when=("step", (2, 4))),
+    ),
+    architecture=lambda params: MLP.architecture(MLP.decode([0.5] * MLP.size)),
+)
+
+
+def studied(space, trials, loss, sampler="tpe", seed=0):
+    """A proposer that has observed this many of its own proposals, and these."""
+    proposer, points = Proposer(sampler, seed, space), []
+    for number in range(trials):
+        points.append(proposer.propose(number, pending=points[-2:]))
+        proposer.observe(number, points[-1], Outcome(state="complete", value=loss(points[-1])))
+    return proposer, points
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_without_conditions_points_are_those_of_optuna_s_own_ask(sampler):
+    """All parameters asked for at once, as a study in the past has done: its other points stay the same."""
+    proposer = filled(sampler, seed=4, trials=25)
+    for slot in range(25, 35):
+        seed = integer_seed(4, "sample", slot=slot)
+        kind = optuna.samplers.TPESampler if sampler == "tpe" else optuna.samplers.RandomSampler
+        study = optuna.create_study(sampler=kind(seed=seed))
+        study.add_trials(proposer._shown())
+        assert proposer.propose(slot) == study.ask(MLP.distributions()).params
+
+
+@pytest.mark.parametrize("space", [CONDITIONAL, MLP_WIDE, MLP_STRONG], ids=lambda space: space.name)
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_points_hold_the_active_dimensions_only(space, sampler, capfd):
+    _, points = studied(space, 30, lambda point: 1.0 + len(point), sampler)
+    for point in points:
+        space.encode(point)  # refuses what is inactive or missing
+        space.architecture(point)
+    assert len({tuple(point) for point in points}) > 1
+    assert capfd.readouterr() == ("", "")
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["tpe", "random"]))
+@settings(max_examples=5, deadline=None)
+def test_conditional_points_are_reproducible(seed, sampler):
+    (_, first), (_, again) = (studied(CONDITIONAL, 20, len, sampler, seed) for _ in range(2))
+    assert first == again
+
+
+def test_results_teach_the_sampler_about_conditional_dimensions():
+    def loss(point):
+        return 1.0 + abs(point.get("share", 5.0) - 0.9)
+
+    proposer, _ = studied(CONDITIONAL, 60, loss)
+    points = [proposer.propose(slot) for slot in range(60, 100)]
+    shares = [point["share"] for point in points if "share" in point]
+    assert len(shares) > 30  # half of random points have one
+    assert sum(share > 0.8 for share in shares) > 0.4 * len(shares)  # a fifth of random ones
+
+
+def test_optuna_is_shown_the_active_parameters_only():
+    proposer, points = studied(CONDITIONAL, 12, len)
+    for trial, point in zip(proposer._shown(), points, strict=True):
+        assert trial.params.keys() == trial.distributions.keys() == point.keys()

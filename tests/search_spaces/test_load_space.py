@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from itertools import count
 from pathlib import Path
 
@@ -8,11 +9,27 @@ import numpy as np
 import pytest
 
 from hpo.errors import SpaceError
-from hpo.network.architecture import Architecture
-from search_spaces import SPACES, load_space
+from hpo.network.architecture import (
+    ACTIVATION_NAMES,
+    EMBEDDING_NAMES,
+    INITIALIZER_NAMES,
+    NORMALIZATION_NAMES,
+    OPTIMIZER_NAMES,
+    SCHEDULE_NAMES,
+    Architecture,
+)
+from search_spaces import SPACES, SearchSpace, load_space
 from search_spaces.mlp import MLP
 
 DOCS = Path(__file__).parents[2] / "docs"
+ARCHITECTURE_NAMES = {
+    "activation": ACTIVATION_NAMES,
+    "initializer": INITIALIZER_NAMES,
+    "optimizer": OPTIMIZER_NAMES,
+    "schedule": SCHEDULE_NAMES,
+    "normalization": NORMALIZATION_NAMES,
+    "embedding": EMBEDDING_NAMES,
+}
 MODULE_NAMES = (f"user_space_{number}" for number in count())
 HEADER = """
 from search_spaces import Float, SearchSpace
@@ -59,7 +76,7 @@ def test_a_module_in_a_package_of_the_current_folder_loads(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("reference", ["", "no-such", "mlp:", ":MLP", "a.b", "a..b:C", "a:b:c", "../a:B", "a:B.c"])
 def test_what_is_no_reference_is_refused(reference):
-    with pytest.raises(SpaceError, match=f"one of mlp, or package.module:NAME, got {re.escape(repr(reference))}"):
+    with pytest.raises(SpaceError, match=f"one of mlp, .* or package.module:NAME, got {re.escape(repr(reference))}"):
         load_space(reference)
 
 
@@ -122,6 +139,73 @@ def test_the_function_is_tried_before_any_trial(module, function, words):
         load_space(f"{name}:SPACE")
 
 
+ARCHITECTURE = (
+    "Architecture(widths=(4,), {0}activation={1}, initializer={2}, dropout=0.0, learning_rate=0.1, batch_size=8)"
+)
+
+
+def network(extra="", activation="'relu'", initializer="'he_normal'"):
+    """Source of a space's function."""
+    fields = ARCHITECTURE.format(extra, activation, initializer)
+    return f"from hpo.network.architecture import Architecture\ndef build(p): return {fields}\n"
+
+
+def searched(*dimensions, starts="()"):
+    """Source of a space over these dimensions."""
+    imports = "from search_spaces import Categorical, Integer, Ordered\n"
+    listed = ", ".join(dimensions)
+    return f"{imports}SPACE = SearchSpace(name='s', dimensions=[{listed}], architecture=build, starts={starts})"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            network(activation="p['act']")
+            + searched("Float('x', 0, 1)", "Categorical('act', ('relu', 'elu', 'tahn'))"),
+            "activation must be .*got 'tahn'; did you mean 'tanh'",
+        ),
+        (
+            network(initializer="p['start']") + searched("Ordered('start', ('he_normal', 'he', 'orthogonal'))"),
+            "initializer must be .*got 'he'",
+        ),
+        (
+            network(extra="optimizer=p.get('kind', 'adam'), ")
+            + searched("Categorical('own', (0, 1, 2))", "Categorical('kind', ('sgd', 'sdg'), when=('own', (1,)))"),
+            "optimizer must be .*got 'sdg'; did you mean 'sgd'",
+        ),
+        (
+            network(extra="momentum=p.get('momentum', 0), ")
+            + searched("Categorical('own', (0, 1))", "Float('momentum', 0, 1, when=('own', (1,)))"),
+            r"momentum must be in \[0, 1\), got 1.0",
+        ),
+        (
+            network(extra="schedule='cosine' if p['x'] != 0.3 else 'cosin', ")
+            + searched("Float('x', 0, 1)", starts="({'x': 0.3},)"),
+            "schedule must be .*got 'cosin'; did you mean 'cosine'",
+        ),
+        (
+            "import numpy as np\n" + network(extra="skip=np.bool_(p['x'] > 0), ") + searched("Float('x', 0, 1)"),
+            "plain values that JSON can store, .* is not JSON serializable; correct the function",
+        ),
+    ],
+)
+def test_each_choice_each_end_and_each_start_is_tried(module, source, words):
+    """What only some trials would meet is refused before the first."""
+    with pytest.raises(SpaceError, match=f"space 's': architecture must .*{words}"):
+        load_space(f"{module(source)}:SPACE")
+
+
+def test_a_space_that_works_everywhere_is_accepted(module):
+    source = network(extra="momentum=p.get('m', 0), ") + searched(
+        "Integer('n', 1, 3)",
+        "Ordered('own', (0, 1))",
+        "Float('m', 0, 0.9, when=('own', (1,)))",
+        starts="({'n': 2, 'own': 0},)",
+    )
+    assert len(load_space(f"{module(source)}:SPACE").dimensions) == 3
+
+
 def test_the_documented_example_works(monkeypatch):
     monkeypatch.chdir(DOCS / "examples")
     space = load_space("my_space:SPACE")
@@ -146,8 +230,41 @@ def test_the_guide_s_trial_run_works(monkeypatch, capsys):
     assert "Architecture(" in capsys.readouterr().out
 
 
+def test_the_guide_s_conditional_dimensions_work():
+    guide = (DOCS / "search-spaces.md").read_text(encoding="utf-8")
+    names: dict = {}
+    exec(guide.split("### Conditional dimensions")[1].split("```python\n")[1].split("```")[0], names)
+    space = SearchSpace(name="guide", dimensions=names["DIMENSIONS"], architecture=MLP.architecture)
+    settings = [names["optimizer_settings"](space.decode(v)) for v in np.random.default_rng(0).random((99, space.size))]
+    assert {"momentum": 0.0, "nesterov": False} in settings
+    assert any(given["nesterov"] for given in settings)
+
+
+def test_the_guide_names_every_field_and_every_choice_of_an_architecture():
+    table = (DOCS / "search-spaces.md").read_text(encoding="utf-8").split("### The function")[1].split("It has to")[0]
+    rows = {line.split("|")[1]: line for line in table.splitlines() if line.startswith("| `")}
+    listed = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert listed == {field.name for field in fields(Architecture)}
+    for field, choices in ARCHITECTURE_NAMES.items():
+        (row,) = (line for cell, line in rows.items() if f"`{field}`" in cell)
+        assert set(re.findall(r"`(\w+)`", row)) == {field, *choices}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_guide_describes_every_dimension_of_a_space(name):
+    guide = (DOCS / "search-spaces.md").read_text(encoding="utf-8")
+    space, section = load_space(name), guide.split(f"## The space `{name}`\n")[1].split("\n## ")[0]
+    own = space.dimensions[len(MLP.dimensions) :] if name == "mlp_wide" else space.dimensions
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert [n for row in rows for n in re.findall(r"`(\w+)`", row.split("|")[1])] == [d.name for d in own]
+    for dimension in own:
+        for choice in (c for c in getattr(dimension, "choices", ()) if isinstance(c, str)):
+            assert f"`{choice}`" in section
+    assert f"| `{name}`{' (default)' if name == 'mlp' else ''} | {len(space.dimensions)} |" in guide
+
+
 def test_importing_spaces_loads_nothing_heavy():
     heavy = "{'optuna', 'pandas', 'sklearn', 'sqlalchemy', 'keras', 'tensorflow', 'plotly'}"
-    code = f"import sys, search_spaces.mlp; print(sorted({heavy} & sys.modules.keys()))"
+    code = f"import sys, search_spaces.mlp_strong, search_spaces.mlp_wide; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

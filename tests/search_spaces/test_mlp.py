@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -64,6 +65,20 @@ def test_dimensions_are_the_documented_ones():
             {"kind": "integer", "name": "batch_exponent", "low": 4, "high": 9},
         ],
     }
+
+
+def test_the_description_is_the_stored_one_to_the_byte():
+    """A study whose stored description differs is not resumed."""
+    assert json.dumps(MLP.describe()) == (
+        '{"name": "mlp", "settings": {"units": 500}, "dimensions": ['
+        '{"kind": "float", "name": "dropout", "low": 0.0, "high": 0.5}, '
+        '{"kind": "log_float", "name": "learning_rate", "low": 0.0001, "high": 0.1}, '
+        '{"kind": "float", "name": "neuron_percent", "low": 0.01, "high": 1.0}, '
+        '{"kind": "float", "name": "neuron_shrink", "low": 0.01, "high": 1.0}, '
+        '{"kind": "categorical", "name": "activation", "choices": '
+        '["relu", "leaky_relu", "elu", "selu", "swish", "tanh", "sigmoid", "prelu"]}, '
+        '{"kind": "integer", "name": "batch_exponent", "low": 4, "high": 9}]}'
+    )
 
 
 def test_values_become_the_architecture():

@@ -118,9 +118,22 @@ def test_samplers_may_see_the_order_of_choices():
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(20):
         sampled = study.ask(fixed_distributions=distributions).params
-        params = EVERY_KIND.from_sampling(sampled)
+        params = EVERY_KIND.draw(lambda name, distribution, sampled=sampled: sampled[name])
         assert params["size"] in ("small", "medium", "large")
         assert EVERY_KIND.to_sampling(params) == sampled
+
+
+def test_a_point_is_drawn_one_dimension_after_another():
+    asked = []
+
+    def lowest(name, distribution):
+        asked.append((name, distribution))
+        return distribution.choices[0] if name == "kind" else distribution.low
+
+    params = EVERY_KIND.draw(lowest)
+    assert params == {"share": -1.0, "size": "small", "kind": "a", "rate": 1e-3, "count": -2}
+    assert dict(asked) == EVERY_KIND.sampling_distributions()
+    assert [name for name, _ in asked] == list(params)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
 from hpo.errors import StorageError
-from storage.database import Database, connect, now, upgrade
+from storage.database import Database, connect, holds_tables, now, upgrade
 from storage.migrations import VERSION_TABLE
 from storage.tables import METADATA, database_time
 
@@ -26,6 +26,24 @@ def test_a_new_file_is_made_and_upgraded_once(path: Path):
         tables = set(sa.inspect(database.engine).get_table_names())
         database.close()
         assert set(METADATA.tables) | {"studies", "trials", VERSION_TABLE, "alembic_version"} <= tables
+
+
+def test_opening_changes_nothing(path: Path):
+    database = connect(f"sqlite:///{path}")
+    assert not holds_tables(database)
+    assert list(path.parent.iterdir()) == []
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    before = path.read_bytes()
+    assert not holds_tables(database)
+    database.close()
+    connect(f"sqlite:///{path}").close()
+    assert path.read_bytes() == before
+    database = connect(f"sqlite:///{path}")
+    upgrade(database)
+    assert holds_tables(database)
+    database.close()
 
 
 def test_sqlite_settings(db: Database):
