@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["resample", "sample", "weights", "order", "dropout"]
-_PURPOSES: dict[Purpose, int] = {"resample": 1, "sample": 2, "weights": 3, "order": 4, "dropout": 5}
+Purpose = Literal["resample", "sample", "weights", "order", "dropout", "noise"]
+_PURPOSES: dict[Purpose, int] = {"resample": 1, "sample": 2, "weights": 3, "order": 4, "dropout": 5, "noise": 6}
 
 
 def generator(seed: int, purpose: Purpose, *, slot: int = 0, replicate: int = 0) -> np.random.Generator:

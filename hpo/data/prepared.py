@@ -13,14 +13,18 @@ PARTS = ("train", "stop", "score")
 
 @dataclass(frozen=True, slots=True)
 class ReplicateData:
-    """Features (rows, features) float32 and class numbers (rows,) int32 of one replicate's parts."""
+    """One replicate's parts: features (rows, features) float32; targets, class numbers (rows,) int32 or else
+    (rows, outputs) float32; weights (rows,) float32, None where all rows count alike."""
 
     train_x: npt.NDArray[np.float32]
-    train_y: npt.NDArray[np.int32]
+    train_y: npt.NDArray[Any]
     stop_x: npt.NDArray[np.float32]
-    stop_y: npt.NDArray[np.int32]
+    stop_y: npt.NDArray[Any]
     score_x: npt.NDArray[np.float32]
-    score_y: npt.NDArray[np.int32]
+    score_y: npt.NDArray[Any]
+    train_w: npt.NDArray[np.float32] | None = None
+    stop_w: npt.NDArray[np.float32] | None = None
+    score_w: npt.NDArray[np.float32] | None = None
 
 
 def open_prepared(folder: Path) -> dict[str, Any]:
@@ -31,6 +35,6 @@ def open_prepared(folder: Path) -> dict[str, Any]:
 
 def open_replicate(folder: Path, index: int) -> ReplicateData:
     """The arrays of one replicate, memory-mapped."""
-    return ReplicateData(
-        *(np.load(folder / f"{part}_{axis}.{index}.npy", mmap_mode="r") for part in PARTS for axis in "xy")
-    )
+    files = {f"{part}_{axis}": folder / f"{part}_{axis}.{index}.npy" for part in PARTS for axis in "xyw"}
+    arrays = {name: np.load(path, mmap_mode="r") for name, path in files.items() if path.exists()}
+    return ReplicateData(**arrays)

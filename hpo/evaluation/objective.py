@@ -2,24 +2,33 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from hpo.data.prepared import ReplicateData
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
-from hpo.evaluation.metrics import log_loss
+from hpo.evaluation.metrics import loss_function
 from hpo.evaluation.statistics import standard_error
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent, curve_is_hopeless, race_is_lost, raced_value
-from hpo.seeds import generator
-from hpo.training.fit import Fit, Lane, fit_stack, predict
+from hpo.seeds import Purpose, generator
+from hpo.training.fit import Fit, fit_stack, predict
+from hpo.training.lanes import Lane
 from hpo.training.stack import Backend
 from storage.records import Outcome, ReplicateRecord
 
 STACKED_PARAMETERS = 100_000
 """Networks below this size train their replicates in one stack; larger ones fill the cache alone."""
+
+
+class Head(NamedTuple):
+    """What a study's networks put out (see `hpo.training.kind.HEADS`), and how many numbers that is."""
+
+    name: str
+    outputs: int
+
 
 OnProgress = Callable[[int, int, float], None]
 
@@ -27,16 +36,16 @@ OnProgress = Callable[[int, int, float], None]
 def evaluate(
     job: Job,
     data: Sequence[ReplicateData],
-    classes: int,
+    head: Head,
     backend: Backend,
     on_progress: OnProgress = lambda replicate, epoch, loss: None,
 ) -> Outcome:
     """Train and score the trial's replicates; `on_progress(replicate, epoch, stop loss)` is told each epoch."""
-    info = _describe(job.architecture, data[0].train_x.shape[1], classes)
+    info = _describe(job.architecture, data[0].train_x.shape[1], head.outputs)
     done: list[ReplicateRecord] = []
     try:
         for block in blocks(job, data, info["parameters"]):
-            records, pruned = _train_block(job, block, data, classes, backend, on_progress)
+            records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
                 return _cut_short("pruned", done, info, "learning curve cannot reach the incumbent's")
@@ -74,59 +83,67 @@ def _train_block(
     job: Job,
     block: Sequence[int],
     data: Sequence[ReplicateData],
-    classes: int,
+    head: Head,
     backend: Backend,
     on_progress: OnProgress,
 ) -> tuple[list[ReplicateRecord], bool]:
     """Records of the block's replicates, and whether a curve was pruned."""
 
-    def should_prune(replicate: int, curve: Sequence[float]) -> bool:
-        if not (job.pruning and job.incumbent):
+    def should_prune(lane: Lane, curve: Sequence[float]) -> bool:
+        # With a schedule the curve's end is its steepest part, so its slope so far is no forecast.
+        if not (job.pruning and job.incumbent) or job.architecture.is_scheduled:
             return False
-        return curve_is_hopeless(job.incumbent, replicate, curve, job.evaluation.max_epochs)
+        return curve_is_hopeless(job.incumbent, lane.replicate, curve, job.evaluation.max_epochs)
 
     started = time.perf_counter()
     fits = fit_stack(
         backend,
-        job.architecture,
         [_lane(job, replicate, data[replicate]) for replicate in block],
-        classes,
+        head.name,
+        head.outputs,
         job.evaluation,
         should_prune=should_prune,
         on_epoch=lambda epoch, loss: on_progress(block[0], epoch, loss),
     )
     for fit in fits:
         if fit.diverged:
-            raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.replicate}")
+            raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.lane.replicate}")
     pruned = any(fit.pruned for fit in fits)
-    scores = [None] * len(fits) if pruned else _score(job, fits, data, backend)
+    scores = [None] * len(fits) if pruned else _score(head, fits, data, backend)
     seconds = (time.perf_counter() - started) / len(fits)
     return [_record(fit, score, seconds) for fit, score in zip(fits, scores, strict=True)], pruned
 
 
 def _lane(job: Job, replicate: int, data: ReplicateData) -> Lane:
+    def stream(purpose: Purpose) -> np.random.Generator:
+        return generator(job.seed, purpose, slot=job.slot, replicate=replicate)
+
     return Lane(
+        architecture=job.architecture,
         replicate=replicate,
         data=data,
-        weights=generator(job.seed, "weights", slot=job.slot, replicate=replicate),
-        order=generator(job.seed, "order", slot=job.slot, replicate=replicate),
-        dropout=generator(job.seed, "dropout", slot=job.slot, replicate=replicate),
+        weights=stream("weights"),
+        order=stream("order"),
+        dropout=stream("dropout"),
+        noise=stream("noise"),
     )
 
 
-def _score(job: Job, fits: Sequence[Fit], data: Sequence[ReplicateData], backend: Backend) -> list[float]:
-    inputs = [data[fit.replicate].score_x for fit in fits]
-    logits = predict(backend, job.architecture, [fit.weights for fit in fits], inputs)
-    losses = [log_loss(data[fit.replicate].score_y, part) for fit, part in zip(fits, logits, strict=True)]
+def _score(head: Head, fits: Sequence[Fit], data: Sequence[ReplicateData], backend: Backend) -> list[float]:
+    parts = [data[fit.lane.replicate] for fit in fits]
+    architectures, networks = [fit.lane.architecture for fit in fits], [fit.weights for fit in fits]
+    predicted = predict(backend, head.name, architectures, networks, [part.score_x for part in parts])
+    judge = loss_function(head.name)
+    losses = [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
     for fit, loss in zip(fits, losses, strict=True):
         if not np.isfinite(loss):
-            raise DivergedError(f"score loss of replicate {fit.replicate} was not finite: {loss}")
+            raise DivergedError(f"score loss of replicate {fit.lane.replicate} was not finite: {loss}")
     return losses
 
 
 def _record(fit: Fit, score: float | None, seconds: float) -> ReplicateRecord:
     return ReplicateRecord(
-        index=fit.replicate,
+        index=fit.lane.replicate,
         stop_loss=fit.stop_loss,
         score_loss=score,
         best_epoch=fit.best_epoch,

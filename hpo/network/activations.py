@@ -1,4 +1,4 @@
-"""Activations of hidden layers, written in `keras.ops` so that every backend shares them."""
+"""Activations of hidden layers, written in `keras.ops` so that every backend shares them; each as Keras has it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,12 +24,19 @@ def _prelu(z: Tensor, slopes: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[str, Activation] = {
+    "linear": Activation(lambda z, _: z),
+    "sigmoid": Activation(lambda z, _: ops.sigmoid(z)),
+    "hard_sigmoid": Activation(lambda z, _: ops.hard_sigmoid(z)),
+    "tanh": Activation(lambda z, _: ops.tanh(z)),
+    "softsign": Activation(lambda z, _: ops.softsign(z)),
+    "softplus": Activation(lambda z, _: ops.softplus(z)),
+    "exponential": Activation(lambda z, _: ops.exp(z)),
     "relu": Activation(lambda z, _: ops.relu(z)),
     "leaky_relu": Activation(lambda z, _: ops.leaky_relu(z, negative_slope=LEAKY_SLOPE)),
+    "prelu": Activation(_prelu, learns_slopes=True),
     "elu": Activation(lambda z, _: ops.elu(z)),
     "selu": Activation(lambda z, _: ops.selu(z)),
+    "gelu": Activation(lambda z, _: ops.gelu(z, approximate=False)),
     "swish": Activation(lambda z, _: ops.silu(z)),
-    "tanh": Activation(lambda z, _: ops.tanh(z)),
-    "sigmoid": Activation(lambda z, _: ops.sigmoid(z)),
-    "prelu": Activation(_prelu, learns_slopes=True),
+    "mish": Activation(lambda z, _: z * ops.tanh(ops.softplus(z))),
 }

@@ -1,15 +1,165 @@
-"""Optimizer settings; the update itself is the backend's fused kernel."""
+"""Optimizers of a stack of networks, in `keras.ops`: each as the Keras optimizer of that name with its defaults."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from keras import ops
+
+Tensor = Any
+Moments = tuple[Tensor, ...]
+
+EPSILON = 1e-7
+RMSPROP_RHO = 0.9
+ADADELTA_RHO = 0.95
+LION_BETA_1, LION_BETA_2 = 0.9, 0.99
+NADAM_DECAY = 0.96
 
 
 @dataclass(frozen=True, slots=True)
 class Adam:
-    """Adam as Keras has it (Kingma & Ba 2015, arXiv:1412.6980); the learning rate is the architecture's."""
+    """Constants of Adam, and of what was made of it: AdamW, Adamax, Nadam."""
 
     beta_1: float = 0.9
     beta_2: float = 0.999
-    epsilon: float = 1e-7
+    epsilon: float = EPSILON
 
 
 ADAM = Adam()
+
+
+class Settings(NamedTuple):
+    """What may differ between the networks of a stack, each (s, 1, 1); `nesterov` is 0 or 1."""
+
+    learning_rate: Tensor
+    momentum: Tensor
+    nesterov: Tensor
+    weight_decay: Tensor
+
+
+# (gradient, moments, settings, step) -> (what to subtract from the weight, new moments)
+Rule = Callable[[Tensor, Moments, Settings, Tensor], tuple[Tensor, Moments]]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """An optimizer that keeps `moments` tensors of a weight's shape, all starting at `initial`."""
+
+    rule: Rule
+    moments: int
+    initial: float = 0.0
+
+    def update(
+        self, weight: Tensor, gradient: Tensor, moments: Sequence[Tensor], settings: Settings, step: Tensor
+    ) -> tuple[Tensor, Moments]:
+        """The weight and moments after one step; weight, gradient, moments (s, in, out) or (s, 1, out).
+
+        `step` is the number of steps taken before, a float scalar or (s, 1, 1). The weight decays first, apart from
+        the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101). Zero weights without gradient stay exactly zero.
+        """
+        change, new_moments = self.rule(gradient, tuple(moments), settings, step)
+        return weight * (1.0 - settings.learning_rate * settings.weight_decay) - change, new_moments
+
+
+def clip_by_global_norm(gradients: Sequence[Tensor], clip_norm: Tensor) -> list[Tensor]:
+    """Each network's gradients, scaled down to a joint norm of `clip_norm` (s, 1, 1) at most; 0 is off.
+
+    A norm that is not finite makes that network's gradients NaN, as in Keras, so that its divergence shows.
+    """
+    norm = ops.sqrt(sum(ops.sum(ops.square(gradient), axis=(1, 2), keepdims=True) for gradient in gradients))
+    scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm) + (norm - norm)
+    scale = ops.where(clip_norm > 0.0, scale, 1.0)
+    return [gradient * scale for gradient in gradients]
+
+
+def _toward(average: Tensor, value: Tensor, beta: float) -> Tensor:
+    """The moving average after one more value."""
+    return average + (value - average) * (1.0 - beta)
+
+
+def _sgd(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+    """Momentum as in Sutskever et al. 2013; without it, plain descent."""
+    (velocity,) = moments
+    descent = settings.learning_rate * gradient
+    velocity = settings.momentum * velocity - descent
+    ahead = settings.momentum * velocity - descent
+    return -(settings.nesterov * ahead + (1.0 - settings.nesterov) * velocity), (velocity,)
+
+
+def _rmsprop(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+    """Hinton 2012, not centred; the momentum is that of the increments."""
+    square, velocity = moments
+    square = RMSPROP_RHO * square + (1.0 - RMSPROP_RHO) * ops.square(gradient)
+    velocity = settings.momentum * velocity + settings.learning_rate * gradient / ops.sqrt(square + EPSILON)
+    return velocity, (square, velocity)
+
+
+def _adagrad(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+    """Duchi et al. 2011."""
+    square = moments[0] + ops.square(gradient)
+    return settings.learning_rate * gradient / ops.sqrt(square + EPSILON), (square,)
+
+
+def _adadelta(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+    """Zeiler 2012, arXiv:1212.5701."""
+    square, square_change = moments
+    square = ADADELTA_RHO * square + (1.0 - ADADELTA_RHO) * ops.square(gradient)
+    change = ops.sqrt(square_change + EPSILON) * gradient / ops.sqrt(square + EPSILON)
+    square_change = ADADELTA_RHO * square_change + (1.0 - ADADELTA_RHO) * ops.square(change)
+    return settings.learning_rate * change, (square, square_change)
+
+
+def _adam(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+    """Kingma & Ba 2015, arXiv:1412.6980, in the form before section 2.1 (epsilon hat)."""
+    mean, square = _toward(moments[0], gradient, ADAM.beta_1), _toward(moments[1], ops.square(gradient), ADAM.beta_2)
+    bias_1, bias_2 = 1.0 - ops.power(ADAM.beta_1, step + 1.0), 1.0 - ops.power(ADAM.beta_2, step + 1.0)
+    rate = settings.learning_rate * ops.sqrt(bias_2) / bias_1
+    return mean * rate / (ops.sqrt(square) + ADAM.epsilon), (mean, square)
+
+
+def _adamax(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+    """Kingma & Ba 2015, section 7.1."""
+    mean = _toward(moments[0], gradient, ADAM.beta_1)
+    largest = ops.maximum(ADAM.beta_2 * moments[1], ops.abs(gradient))
+    rate = settings.learning_rate / (1.0 - ops.power(ADAM.beta_1, step + 1.0))
+    return mean * rate / (largest + ADAM.epsilon), (mean, largest)
+
+
+def _nadam_momentum(step: Tensor) -> Tensor:
+    """Nadam's beta_1 of the step after `step` others."""
+    return ADAM.beta_1 * (1.0 - 0.5 * NADAM_DECAY ** (step + 1.0))
+
+
+# The product of Nadam's momentums up to each step; after these, 1 minus it is 1 in float32.
+_NADAM_PRODUCTS = np.cumprod(_nadam_momentum(np.arange(256.0))).astype(np.float32)
+
+
+def _nadam(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+    """Dozat 2016, with its schedule of momentums."""
+    mean, square = _toward(moments[0], gradient, ADAM.beta_1), _toward(moments[1], ops.square(gradient), ADAM.beta_2)
+    now, following = _nadam_momentum(step), _nadam_momentum(step + 1.0)
+    product = ops.take(_NADAM_PRODUCTS, ops.cast(ops.minimum(step, len(_NADAM_PRODUCTS) - 1.0), "int32"))
+    ahead = following / (1.0 - product * following) * mean + (1.0 - now) / (1.0 - product) * gradient
+    deviation = ops.sqrt(square / (1.0 - ops.power(ADAM.beta_2, step + 1.0)))
+    return ahead * settings.learning_rate / (deviation + ADAM.epsilon), (mean, square)
+
+
+def _lion(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+    """Chen et al. 2023, arXiv:2302.06675."""
+    (mean,) = moments
+    direction = ops.sign(LION_BETA_1 * mean + (1.0 - LION_BETA_1) * gradient)
+    return settings.learning_rate * direction, (LION_BETA_2 * mean + (1.0 - LION_BETA_2) * gradient,)
+
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer(_sgd, moments=1),
+    "rmsprop": Optimizer(_rmsprop, moments=2),
+    "adagrad": Optimizer(_adagrad, moments=1, initial=0.1),
+    "adadelta": Optimizer(_adadelta, moments=2),
+    "adam": Optimizer(_adam, moments=2),
+    "adamw": Optimizer(_adam, moments=2),
+    "adamax": Optimizer(_adamax, moments=2),
+    "nadam": Optimizer(_nadam, moments=2),
+    "lion": Optimizer(_lion, moments=1),
+}

@@ -1,9 +1,9 @@
 """Networks trained together: every weight has a leading axis of networks (lanes)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,18 @@ import numpy.typing as npt
 from hpo.network.activations import ACTIVATIONS
 from hpo.network.architecture import Architecture
 from hpo.network.initializers import INITIALIZERS
+from hpo.training.kind import Kind, kind_of, stacked_widths
 
 FloatArray = npt.NDArray[np.float32]
 Tensor = Any
 
-# One flat list per stack, in this order: kernel, bias[, slopes] of each layer, input side first.
-Weights = list[FloatArray]
+# By name: for each hidden layer i kernel_i and bias_i, slopes_i where the activation learns them, scale_i and shift_i
+# where values are normalized, mean_i and variance_i where they are normalized over batches; kernel_out, bias_out;
+# frequencies where inputs are embedded. Of one network: kernels (in, out), the others (1, units), frequencies
+# (features, k). Of a stack: the same with a leading axis of lanes, narrow networks filled up with zeros.
+Weights = dict[str, FloatArray]
+Settings = dict[str, npt.NDArray[Any]]
+STATISTICS = ("mean_", "variance_")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,33 +30,51 @@ class Epoch:
     """One pass over the training rows of every lane (or a part of one), then a prediction.
 
     order: (s, n) int32, row numbers in the stack's training rows, in the order of use.
-    bits: (s, n, units) uint8, eight random bits for each row and hidden unit; a unit is dropped
-        where its bits are below `threshold`, the others are scaled up.
-    threshold: dropout probability in units of 1/256.
-    first_step: how many steps the lanes have taken before, for Adam's bias correction.
+    bits: (s, n, units) uint8, eight random bits for each row and hidden unit; a unit is dropped where its bits are
+        below the lane's threshold, the others are scaled up.
+    input_bits: (s, n, features) uint8, the same for inputs; noise: (s, n, features) standard normal numbers; both
+        without rows (s, 0, features) where the kind is not noisy.
+    learning_rates: (s, steps) of each step.
+    first_step: how many steps the lanes have taken before.
     predict: (s, m, features) inputs to predict after the steps; m may be 0.
     """
 
     order: npt.NDArray[np.int32]
     bits: npt.NDArray[np.uint8]
-    threshold: int
+    input_bits: npt.NDArray[np.uint8]
+    noise: FloatArray
     batch_size: int
-    learning_rate: float
+    learning_rates: FloatArray
     first_step: int
     predict: Tensor
 
 
-class Program(Protocol):
-    """A compiled training loop for one depth and activation; any width, stack size and batch size fits.
+class Rows(NamedTuple):
+    """Training rows of all replicates: inputs (rows, features), targets (class numbers (rows,) int32 for softmax, else
+    (rows, outputs) float32) and weights (rows,), ones where the kind is not weighted."""
 
-    It holds the state of one stack at a time: weights, Adam's moments, training rows.
+    x: FloatArray
+    y: npt.NDArray[Any]
+    weights: FloatArray
+
+
+def no_rows(head: str, features: int, outputs: int) -> Rows:
+    """Rows to predict without training: one that is never used."""
+    y = np.zeros(1, np.int32) if head == "softmax" else np.zeros((1, outputs), np.float32)
+    return Rows(np.zeros((1, features), np.float32), y, np.ones(1, np.float32))
+
+
+class Program(Protocol):
+    """A compiled training loop for one kind of stack.
+
+    It holds the state of one stack at a time: weights, the optimizer's moments, settings, training rows.
     """
 
-    def start(self, weights: Weights, x: FloatArray, y: npt.NDArray[np.int32]) -> None:
-        """Begin a new stack with zero moments; x (rows of all lanes, features), y (rows of all lanes,)."""
+    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
+        """Begin a new stack."""
 
     def run(self, epoch: Epoch) -> FloatArray:
-        """Train, then predict: logits (s, m, classes)."""
+        """Train, then predict: outputs (s, m, outputs of the head)."""
 
     def weights(self) -> Weights:
         """Copies of the current weights."""
@@ -65,31 +89,130 @@ class Program(Protocol):
 class Backend(Protocol):
     """Compiles programs and moves arrays to the device."""
 
-    name: str
+    @property
+    def traces(self) -> int:
+        """How often a program was compiled so far."""
 
-    def program(self, depth: int, activation: str) -> Program:
-        """The program for networks with `depth` hidden layers; compiled once."""
+    def program(self, kind: Kind) -> Program:
+        """The program for stacks of this kind."""
 
     def tensor(self, array: npt.NDArray[Any]) -> Tensor:
         """A copy of `array` on the device."""
 
+    def worth_dropping(self, live: int, lanes: int) -> bool:
+        """Whether a stack of which so many lanes are live should drop the others."""
 
-def initial_weights(
-    architecture: Architecture, inputs: int, outputs: int, rng: np.random.Generator
-) -> list[FloatArray]:
-    """Weights of one network, without the axis of lanes: kernels (in, out), biases and slopes (1, out)."""
-    sizes = (inputs, *architecture.widths, outputs)
-    hidden, last = INITIALIZERS[architecture.initializer], INITIALIZERS["glorot_uniform"]
-    slopes = ACTIVATIONS[architecture.activation].learns_slopes
-    weights: list[FloatArray] = []
-    for index, (fan_in, units) in enumerate(pairwise(sizes)):
-        is_last = index == architecture.depth
-        weights += [(last if is_last else hidden)(rng, fan_in, units), np.zeros((1, units), np.float32)]
-        if slopes and not is_last:
-            weights.append(np.zeros((1, units), np.float32))
+
+def initial_weights(architecture: Architecture, inputs: int, outputs: int, rng: np.random.Generator) -> Weights:
+    """Weights of one network."""
+    a = architecture
+    hidden, last = INITIALIZERS[a.initializer], INITIALIZERS["glorot_uniform"]
+    sizes = (a.embedded(inputs), *a.widths)
+    weights: Weights = {}
+    for i, (fan_in, units) in enumerate(pairwise(sizes)):
+        weights[f"kernel_{i}"] = hidden(rng, fan_in, units)
+        weights |= _vectors(a, str(i), units)
+    weights["kernel_out"] = last(rng, a.widths[-1], outputs)
+    weights["bias_out"] = np.zeros((1, outputs), np.float32)
+    if a.embedding == "periodic":
+        draws = rng.standard_normal((inputs, a.embedding_frequencies), dtype=np.float32)
+        weights["frequencies"] = draws * np.float32(a.embedding_scale)
     return weights
 
 
-def stack_weights(networks: Sequence[Sequence[FloatArray]]) -> Weights:
-    """Join the weights of single networks along a new leading axis."""
-    return [np.stack(parts) for parts in zip(*networks, strict=True)]
+def _vectors(architecture: Architecture, layer: str, units: int) -> Weights:
+    """The weights of a hidden layer beside its kernel, as they start."""
+    zeros, ones = np.zeros((1, units), np.float32), np.ones((1, units), np.float32)
+    vectors = {f"bias_{layer}": zeros}
+    if ACTIVATIONS[architecture.activation].learns_slopes:
+        vectors[f"slopes_{layer}"] = zeros
+    if architecture.normalization != "none":
+        vectors |= {f"scale_{layer}": ones, f"shift_{layer}": zeros}
+    if architecture.normalization == "batch":
+        vectors |= {f"mean_{layer}": zeros, f"variance_{layer}": ones}
+    return vectors
+
+
+def stack_weights(networks: Sequence[Mapping[str, FloatArray]], architectures: Sequence[Architecture]) -> Weights:
+    """Join the weights of single networks; a missing layer becomes the identity, missing units zero."""
+    kind = kind_of(architectures)
+    if not kind.mixed and not kind.padded:
+        return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
+    widths = stacked_widths(architectures)
+    filled = [_filled(network, a, widths, architectures) for network, a in zip(networks, architectures, strict=True)]
+    return {name: np.stack([network[name] for network in filled]) for name in filled[0]}
+
+
+def _filled(
+    network: Mapping[str, FloatArray], own: Architecture, widths: Sequence[int], stack: Sequence[Architecture]
+) -> Weights:
+    inputs, outputs = network["kernel_0"].shape[0], network["kernel_out"].shape[1]
+    slopes = any(ACTIVATIONS[a.activation].learns_slopes for a in stack)
+    filled: Weights = {}
+    for i, (fan_in, units) in enumerate(pairwise((inputs, *widths))):
+        if i < own.depth:
+            part = {name: network[name] for name in network if name.endswith(f"_{i}")}
+        else:
+            part = {f"kernel_{i}": np.eye(own.widths[-1], dtype=np.float32), **_vectors(own, str(i), own.widths[-1])}
+        if slopes:
+            part.setdefault(f"slopes_{i}", np.zeros((1, 1), np.float32))
+        filled |= {n: _grown(w, fan_in if n.startswith("kernel") else 1, units) for n, w in part.items()}
+    filled["kernel_out"] = _grown(network["kernel_out"], widths[-1], outputs)
+    return {**filled, **{name: network[name] for name in ("bias_out", "frequencies") if name in network}}
+
+
+def _grown(array: FloatArray, rows: int, columns: int) -> FloatArray:
+    grown = np.zeros((rows, columns), np.float32)
+    grown[: array.shape[0], : array.shape[1]] = array
+    return grown
+
+
+def lane_weights(weights: Mapping[str, FloatArray], lane: int, architecture: Architecture, inputs: int) -> Weights:
+    """Copies of one network's weights, without what fills it up."""
+    sizes = (architecture.embedded(inputs), *architecture.widths)
+    own: Weights = {}
+    for name, array in weights.items():
+        kind, _, layer = name.rpartition("_")
+        part = array[lane]
+        if name == "kernel_out":
+            part = part[: sizes[-1]]
+        elif layer.isdigit():
+            i = int(layer)
+            if i >= architecture.depth or (kind == "slopes" and architecture.activation != "prelu"):
+                continue
+            part = part[: sizes[i] if kind == "kernel" else 1, : sizes[i + 1]]
+        own[name] = part.copy() if len(array) > 1 else part
+    return own
+
+
+def dropout_threshold(probability: float) -> int:
+    """A dropout probability in units of 1/256, as the engine quantizes it."""
+    return min(round(probability * 256), 255)
+
+
+def lane_settings(architectures: Sequence[Architecture], widths: Sequence[int]) -> Settings:
+    """What a stack's lanes are trained with: an array (s, 1, 1) by name, `units_i` (s, 1, width of layer i)."""
+    kind = kind_of(architectures)
+
+    def column(values: Sequence[Any], dtype: type[np.generic] = np.float32) -> npt.NDArray[Any]:
+        return np.array(values, dtype)[:, None, None]
+
+    settings = {
+        name: column([getattr(a, name) for a in architectures])
+        for name in ("momentum", "nesterov", "weight_decay", "l1", "l2", "noise", "label_smoothing", "clip_norm")
+    }
+    for name in ("dropout", "input_dropout"):
+        thresholds = [dropout_threshold(getattr(a, name)) for a in architectures]
+        settings[f"{name}_threshold"] = column(thresholds, np.uint8)
+        settings[f"{name}_scale"] = column([256 / (256 - t) for t in thresholds])
+    for field, names in (("activation", kind.activations), ("optimizer", kind.optimizers)):
+        if len(names) > 1:
+            settings |= {f"{field}_{n}": column([getattr(a, field) == n for a in architectures]) for n in names}
+    for i, width in enumerate(widths):
+        if kind.skip and i:
+            settings[f"skip_{i}"] = column([i < a.depth and a.widths[i] == a.widths[i - 1] for a in architectures])
+        if kind.padded:
+            own = [a.widths[min(i, a.depth - 1)] for a in architectures]
+            settings[f"active_{i}"] = column([i < a.depth for a in architectures])
+            settings[f"units_{i}"] = (np.arange(width) < np.array(own)[:, None])[:, None].astype(np.float32)
+    return settings

@@ -8,13 +8,14 @@ import pytest
 
 from hpo.data.prepared import ReplicateData
 from hpo.evaluation.job import Job
-from hpo.evaluation.objective import STACKED_PARAMETERS, blocks, evaluate
+from hpo.evaluation.objective import STACKED_PARAMETERS, Head, blocks, evaluate
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.study.spec import EvaluationSpec
 from hpo.training.backend.tensorflow import TensorFlowBackend
 
 CLASSES, REPLICATES = 3, 4
+HEAD = Head("softmax", CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def incumbent(score=0.3, stop=0.3, deviation=0.05):
 
 def test_complete_trial_is_the_mean_of_its_replicates(backend, data):
     progress = []
-    outcome = evaluate(job(), data, CLASSES, backend, lambda *event: progress.append(event))
+    outcome = evaluate(job(), data, HEAD, backend, lambda *event: progress.append(event))
     losses = [r.score_loss for r in outcome.replicates]
     assert outcome.state == "complete"
     assert outcome.value == pytest.approx(np.mean(losses))
@@ -72,8 +73,8 @@ def test_complete_trial_is_the_mean_of_its_replicates(backend, data):
 
 
 def test_blocks_do_not_change_a_replicates_result(backend, data):
-    together = evaluate(job(), data, CLASSES, backend)
-    raced = evaluate(job(incumbent=incumbent(score=9.0, stop=9.0)), data, CLASSES, backend)
+    together = evaluate(job(), data, HEAD, backend)
+    raced = evaluate(job(incumbent=incumbent(score=9.0, stop=9.0)), data, HEAD, backend)
     assert raced.state == "complete"
     assert not raced.raced_out
     assert raced.value == pytest.approx(together.value, rel=1e-4)
@@ -81,31 +82,31 @@ def test_blocks_do_not_change_a_replicates_result(backend, data):
 
 def test_trial_behind_the_incumbent_is_raced_out(backend, data):
     rival = incumbent(score=0.01, deviation=0.01)
-    outcome = evaluate(job(incumbent=rival, pruning=False), data, CLASSES, backend)
+    outcome = evaluate(job(incumbent=rival, pruning=False), data, HEAD, backend)
     assert outcome.raced_out
     assert outcome.state == "complete"
     assert len(outcome.replicates) == 1
     assert outcome.value == pytest.approx(0.01 + outcome.replicates[0].score_loss - 0.01)
     assert outcome.reason == "raced out after 1 of 4 replicates"
-    full = evaluate(job(incumbent=rival, racing=False, pruning=False), data, CLASSES, backend)
+    full = evaluate(job(incumbent=rival, racing=False, pruning=False), data, HEAD, backend)
     assert len(full.replicates) == REPLICATES
 
 
 def test_hopeless_curve_is_pruned(backend, data):
     slow = replace(job().architecture, learning_rate=1e-5)
     hopeless = job(architecture=slow, incumbent=incumbent(stop=0.01, deviation=0.001))
-    outcome = evaluate(hopeless, data, CLASSES, backend)
+    outcome = evaluate(hopeless, data, HEAD, backend)
     assert outcome.state == "pruned"
     assert outcome.value is None
     assert len(outcome.replicates[0].curve) < 25
     assert outcome.replicates[0].score_loss is None
-    assert evaluate(replace(hopeless, pruning=False, racing=False), data, CLASSES, backend).state == "complete"
+    assert evaluate(replace(hopeless, pruning=False, racing=False), data, HEAD, backend).state == "complete"
 
 
 def test_divergence_fails_the_trial_with_a_reason(backend, data):
     """Fault 18."""
     wild = job(architecture=replace(job().architecture, learning_rate=1e36))
-    outcome = evaluate(wild, data, CLASSES, backend)
+    outcome = evaluate(wild, data, HEAD, backend)
     assert outcome.state == "failed"
     assert outcome.value is None
     assert "not finite" in outcome.reason

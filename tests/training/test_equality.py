@@ -1,82 +1,203 @@
-"""A stack of networks gives the same losses as plain Keras models trained one by one."""
+"""A stack of networks gives the same losses as plain Keras models trained one by one, on either backend."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
 
-from hpo.network.activations import ACTIVATIONS
-from hpo.network.architecture import Architecture
+from hpo.evaluation.metrics import loss_function
+from hpo.network.architecture import ACTIVATION_NAMES, OPTIMIZER_NAMES, Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
-from hpo.training.backend.tensorflow import TensorFlowBackend
-from hpo.training.stack import Epoch, initial_weights, stack_weights
+from hpo.training.kind import kind_of, stackable, stacked_widths
+from hpo.training.stack import Epoch, Rows, initial_weights, lane_settings, lane_weights, stack_weights
+from tests.training.engine import make_backend
 
-FEATURES, CLASSES, ROWS, STACK, STEPS = 9, 4, 160, 3, 50
-
-
-@pytest.fixture(scope="module")
-def backend():
-    return TensorFlowBackend()
+FEATURES, CLASSES, ROWS, STEPS, BATCH = 9, 4, 160, 50, 32
+OUTPUTS = {"softmax": CLASSES, "sigmoid": 3, "squared": 1, "gaussian": 2}
 
 
-def architecture(activation, **changes):
+def architecture(**changes):
     values = {
         "widths": (13, 8, 5),
-        "activation": activation,
-        "initializer": "lecun_normal" if activation == "selu" else "glorot_uniform",
+        "activation": "tanh",
+        "initializer": "glorot_uniform",
         "dropout": 0.0,
         "learning_rate": 3e-3,
-        "batch_size": 32,
+        "batch_size": BATCH,
     }
     return Architecture(**{**values, **changes})
 
 
-def keras_losses(arch, weights, x, y, order):
-    """Loss on all rows after each of the steps, by a plain Sequential."""
-    model = build_keras_model(arch, FEATURES, CLASSES)
-    shapes = [w.shape for w in model.get_weights()]
-    model.set_weights([w.reshape(shape) for w, shape in zip(weights, shapes, strict=True)])
-    compile_keras_model(model, arch)
+@pytest.fixture(scope="module")
+def backend():
+    return make_backend()
+
+
+def targets(head, rng):
+    """Targets of all rows, as a study's head has them."""
+    if head == "softmax":
+        return rng.integers(0, CLASSES, ROWS).astype(np.int32)
+    if head == "sigmoid":
+        return rng.integers(0, 2, (ROWS, OUTPUTS[head])).astype(np.float32)
+    return rng.normal(size=(ROWS, 1)).astype(np.float32)
+
+
+def keras_losses(arch, weights, rows, order, rates, head, weighted):
+    """Loss on all rows after each of the steps, by a plain model."""
+    keras.utils.set_random_seed(0)
+    model = build_keras_model(arch, FEATURES, OUTPUTS[head])
+    named = zip(keras_names(arch), model.weights, strict=True)
+    model.set_weights([weights[name].reshape(tuple(weight.shape)) for name, weight in named])
+    compile_keras_model(model, arch, rates, head)
+    one_hot = head == "softmax" and arch.label_smoothing
+    labels = keras.utils.to_categorical(rows.y, CLASSES) if one_hot else rows.y
     losses = []
-    for rows in order:
-        model.train_on_batch(x[rows], y[rows])
-        losses.append(model.loss(y, model(x)).numpy())
+    for part in order:
+        model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.weights[part] if weighted else None)
+        losses.append(loss_function(head)(rows.y, keras.ops.convert_to_numpy(model(rows.x)), None))
     return losses
 
 
-def stack_losses(backend, arch, networks, x, y, order):
+def keras_names(arch):
+    """Our names of a Keras model's weights, in its order."""
+    parts = ["kernel", "bias"]
+    parts += ["scale", "shift"] * (arch.normalization != "none") + ["mean", "variance"] * (
+        arch.normalization == "batch"
+    )
+    parts += ["slopes"] * (arch.activation == "prelu")
+    hidden = [f"{part}_{i}" for i in range(arch.depth) for part in parts]
+    return [*["frequencies"] * (arch.embedding == "periodic"), *hidden, "kernel_out", "bias_out"]
+
+
+def stack_losses(backend, kind, architectures, networks, rows, order, rates):
     """Loss of every network on all rows after each step; order (steps, s, batch)."""
-    program = backend.program(arch.depth, arch.activation)
-    program.start(stack_weights(networks), np.tile(x, (STACK, 1)), np.tile(y, STACK))
-    offsets = np.arange(STACK, dtype=np.int32)[:, None] * ROWS
-    predict = backend.tensor(np.tile(x, (STACK, 1, 1)))
+    widths, judge = stacked_widths(architectures), loss_function(kind.head)
+    program = backend.program(kind)
+    program.start(stack_weights(networks, architectures), lane_settings(architectures, widths), rows)
+    predict = backend.tensor(np.tile(rows.x, (len(architectures), 1, 1)))
     losses = []
-    for number, rows in enumerate(order):
-        bits = np.zeros((*rows.shape, sum(arch.widths)), np.uint8)
-        logits = program.run(
+    for number, part in enumerate(order):
+        outputs = program.run(
             Epoch(
-                order=(rows + offsets).astype(np.int32),
-                bits=bits,
-                threshold=0,
-                batch_size=arch.batch_size,
-                learning_rate=arch.learning_rate,
+                order=part.astype(np.int32),
+                bits=np.zeros((*part.shape, sum(widths)), np.uint8),
+                input_bits=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.uint8),
+                noise=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.float32),
+                batch_size=BATCH,
+                learning_rates=rates[:, number : number + 1],
                 first_step=number,
                 predict=predict,
             )
-        ).astype(np.float64)
-        normalized = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
-        losses.append(-normalized[:, np.arange(ROWS), y].mean(axis=1))
-    return np.array(losses)
+        )
+        losses.append([judge(rows.y, own, None) for own in outputs])
+    return np.array(losses), program.weights()
+
+
+def check(backend, architectures, head="softmax", weighted=False):
+    """Train a stack of these networks and each of them alone in Keras, on the same batches."""
+    assert len({stackable(a) for a in architectures}) == 1
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
+    rows = Rows(x, targets(head, rng), rng.uniform(0.2, 3.0, ROWS).astype(np.float32))
+    networks = [
+        initial_weights(a, FEATURES, OUTPUTS[head], np.random.default_rng(i)) for i, a in enumerate(architectures)
+    ]
+    order = rng.integers(0, ROWS, (STEPS, len(architectures), BATCH))
+    # Rates that change from step to step, as a schedule's do.
+    rates = np.array(
+        [[a.learning_rate * (1 - 0.01 * step) for step in range(STEPS)] for a in architectures], np.float32
+    )
+    kind = kind_of(architectures, head, weighted)
+    ours, weights = stack_losses(backend, kind, architectures, networks, rows, order, rates)
+    for i, (a, network) in enumerate(zip(architectures, networks, strict=True)):
+        theirs = keras_losses(a, network, rows, order[:, i], rates[i], head, weighted)
+        np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)
+        assert len(set(theirs)) == STEPS  # it learned something in each step
+        padding = {n: w[i].sum() for n, w in weights.items() if n.startswith("kernel")}
+        own = lane_weights(weights, i, a, FEATURES)
+        for name in (n for n in own if n.startswith("kernel")):
+            assert padding[name] == pytest.approx(own[name].sum(), rel=1e-4, abs=1e-4)  # the filling stayed zero
+
+
+def of_activation(name):
+    """Exponentials of exponentials overflow unless weights are small."""
+    return {"activation": name, **({"initializer": "random_normal"} if name == "exponential" else {})}
+
+
+# Adam and one activation: the short cut of the TensorFlow backend.
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
+def test_activation(backend, activation):
+    check(backend, [architecture(**of_activation(activation))] * 3)
+
+
+OPTIMIZERS = {
+    **{name: {"optimizer": name} for name in OPTIMIZER_NAMES},
+    "sgd with momentum": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01},
+    "sgd with Nesterov's momentum": {"optimizer": "sgd", "momentum": 0.8, "nesterov": True, "learning_rate": 0.01},
+    "rmsprop with momentum": {"optimizer": "rmsprop", "momentum": 0.5},
+    "adamw with decay": {"optimizer": "adamw", "weight_decay": 0.1},
+    "lion with decay": {"optimizer": "lion", "weight_decay": 0.1, "learning_rate": 1e-3},
+}
+SETTINGS = {
+    "l1": {"l1": 1e-3},
+    "l2": {"l2": 1e-2},
+    "label smoothing": {"label_smoothing": 0.1},
+    "clipped": {"clip_norm": 0.05, "optimizer": "sgd", "learning_rate": 0.5},
+    "batch normalization": {"normalization": "batch"},
+    "layer normalization": {"normalization": "layer"},
+    "skip": {"skip": True, "widths": (10, 10, 10)},
+    "skip where widths are equal": {"skip": True, "widths": (10, 10, 7)},
+    "periodic embedding": {"embedding": "periodic", "embedding_frequencies": 3},
+}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_stack_equals_keras_models(backend, activation):
-    rng = np.random.default_rng(3)
-    arch = architecture(activation)
-    x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
-    y = rng.integers(0, CLASSES, ROWS).astype(np.int32)
-    networks = [initial_weights(arch, FEATURES, CLASSES, np.random.default_rng(i)) for i in range(STACK)]
-    order = rng.integers(0, ROWS, (STEPS, STACK, arch.batch_size))
-    ours = stack_losses(backend, arch, networks, x, y, order)
-    theirs = np.array([keras_losses(arch, networks[i], x, y, order[:, i]) for i in range(STACK)]).T
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
-    assert (ours[-1] < ours[0]).all()
+@pytest.mark.parametrize("changes", [*OPTIMIZERS.values(), *SETTINGS.values()], ids=[*OPTIMIZERS, *SETTINGS])
+def test_setting(backend, changes):
+    check(backend, [architecture(**changes)] * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighted", [False, True], ids=["alike", "weighted"])
+@pytest.mark.parametrize("changes", [{}, {"label_smoothing": 0.1, "optimizer": "nadam"}], ids=["plain", "general"])
+@pytest.mark.parametrize("head", OUTPUTS)
+def test_head(backend, head, changes, weighted):
+    check(backend, [architecture(**changes)] * 2, head, weighted)
+
+
+MIXED = {
+    "widths": [{"widths": (13, 8)}, {"widths": (5, 11)}],
+    "depths": [{"widths": (6,)}, {"widths": (13, 8, 5)}, {"widths": (4, 9), "activation": "sigmoid"}],
+    "activations": [of_activation(name) for name in ACTIVATION_NAMES],
+    "optimizers": [*OPTIMIZERS.values()],
+    "penalties": [{"l1": 1e-3}, {"l2": 1e-2, "widths": (7,)}, {"label_smoothing": 0.2}, {"clip_norm": 0.1}],
+    "batch normalization": [{"normalization": "batch"}, {"normalization": "batch", "widths": (6,), "optimizer": "sgd"}],
+    "layer normalization": [
+        {"normalization": "layer"},
+        {"normalization": "layer", "widths": (6,), "activation": "prelu"},
+    ],
+    "skip": [{"skip": True, "widths": (8, 8, 8)}, {"skip": True, "widths": (6, 6)}, {"skip": True, "widths": (9, 5)}],
+    "embedding": [{"embedding": "periodic"}, {"embedding": "periodic", "widths": (6,), "optimizer": "nadam"}],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mix", MIXED.values(), ids=MIXED)
+def test_mixed_stack(backend, mix):
+    check(backend, [architecture(**changes) for changes in mix])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
+def test_the_same_on_jax():
+    pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
+    company = f"{Path(__file__).with_name('test_fit.py')}::test_same_trial_alone_and_among_others"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, company]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]

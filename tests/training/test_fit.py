@@ -7,55 +7,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hpo.data.prepared import ReplicateData
-from hpo.network.architecture import Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
-from hpo.seeds import generator
 from hpo.study.spec import EvaluationSpec
-from hpo.training.backend.tensorflow import TensorFlowBackend
-from hpo.training.fit import Lane, dropout_threshold, fit_stack, predict, random_bits
-from hpo.training.stack import Epoch, initial_weights
-
-FEATURES, CLASSES = 6, 3
+from hpo.training.fit import fit_stack, predict
+from hpo.training.kind import kind_of
+from hpo.training.lanes import random_bits
+from hpo.training.stack import Epoch, Rows, dropout_threshold, initial_weights, lane_settings, stack_weights
+from tests.training.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
 
 @pytest.fixture(scope="module")
 def backend():
-    return TensorFlowBackend()
-
-
-def architecture(**changes):
-    values = {
-        "widths": (12, 7),
-        "activation": "relu",
-        "initializer": "he_normal",
-        "dropout": 0.0,
-        "learning_rate": 0.02,
-        "batch_size": 16,
-    }
-    return Architecture(**{**values, **changes})
-
-
-def replicate_data(seed, rows=120):
-    rng = np.random.default_rng(seed)
-    centers = np.random.default_rng(9).normal(size=(CLASSES, FEATURES))
-
-    def part(count):
-        y = rng.integers(0, CLASSES, count).astype(np.int32)
-        return (centers[y] + rng.normal(size=(count, FEATURES))).astype(np.float32), y
-
-    return ReplicateData(*part(rows), *part(40), *part(50))
-
-
-def lane(replicate, seed=0, data=None):
-    streams = {p: generator(seed, p, slot=1, replicate=replicate) for p in ("weights", "order", "dropout")}
-    return Lane(replicate=replicate, data=data or replicate_data(replicate), **streams)
+    return make_backend()
 
 
 def test_same_seed_same_fit_alone_and_in_company(backend):
     arch, protocol = architecture(dropout=0.3), EvaluationSpec(max_epochs=12)
-    together = fit_stack(backend, arch, [lane(r) for r in range(4)], CLASSES, protocol)
-    alone = fit_stack(backend, arch, [lane(2)], CLASSES, protocol)[0]
+    together = fit_stack(backend, [lane(r, arch) for r in range(4)], "softmax", CLASSES, protocol)
+    alone = fit_stack(backend, [lane(2, arch)], "softmax", CLASSES, protocol)[0]
     assert len(alone.curve) == len(together[2].curve)
     np.testing.assert_allclose(alone.curve, together[2].curve, rtol=1e-4)
     assert together[0].curve != together[1].curve
@@ -66,11 +35,11 @@ def test_early_stopping_is_that_of_keras(backend):
     arch = architecture(learning_rate=0.05, batch_size=120)  # one batch an epoch, so that order does not matter
     protocol = EvaluationSpec(max_epochs=60, patience=4, min_delta=1e-2)
     data = replicate_data(5)
-    fit = fit_stack(backend, arch, [lane(0, data=data)], CLASSES, protocol)[0]
+    fit = fit_stack(backend, [lane(0, arch, data=data)], "softmax", CLASSES, protocol)[0]
 
     model = build_keras_model(arch, FEATURES, CLASSES)
     start = initial_weights(arch, FEATURES, CLASSES, lane(0).weights)
-    model.set_weights([w.reshape(v.shape) for w, v in zip(start, model.get_weights(), strict=True)])
+    model.set_weights([w.reshape(v.shape) for w, v in zip(start.values(), model.get_weights(), strict=True)])
     compile_keras_model(model, arch)
     stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-2, restore_best_weights=True)
     history = model.fit(
@@ -85,23 +54,23 @@ def test_early_stopping_is_that_of_keras(backend):
     assert len(fit.curve) == len(history.history["val_loss"]) < 60
     assert fit.best_epoch == stopping.best_epoch
     np.testing.assert_allclose(fit.curve, history.history["val_loss"], rtol=2e-4)
-    ours = predict(backend, arch, [fit.weights], [data.score_x])[0]
+    ours = predict(backend, "softmax", [arch], [fit.weights], [data.score_x])[0]
     np.testing.assert_allclose(ours, model.predict(data.score_x, verbose=0), rtol=1e-2, atol=1e-3)
 
 
 def test_kept_weights_give_the_best_epochs_loss(backend):
     arch = architecture(learning_rate=0.3)
-    fits = fit_stack(backend, arch, [lane(r) for r in range(3)], CLASSES, EvaluationSpec(max_epochs=40))
+    fits = fit_stack(backend, [lane(r, arch) for r in range(3)], "softmax", CLASSES, EvaluationSpec(max_epochs=40))
     assert any(fit.best_epoch < len(fit.curve) - 1 for fit in fits)
     for fit in fits:
-        data = replicate_data(fit.replicate)
-        logits = predict(backend, arch, [fit.weights], [data.stop_x])[0].astype(float)
+        data = replicate_data(fit.lane.replicate)
+        logits = predict(backend, "softmax", [arch], [fit.weights], [data.stop_x])[0].astype(float)
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data.stop_y)), data.stop_y]
         assert losses.mean() == pytest.approx(fit.stop_loss, rel=1e-5)
 
 
 def test_one_trace_per_depth_and_activation():
-    backend = TensorFlowBackend()
+    backend = make_backend()
     rng = np.random.default_rng(0)
     kinds = set()
     for trial in range(30):
@@ -114,16 +83,19 @@ def test_one_trace_per_depth_and_activation():
             learning_rate=float(rng.uniform(1e-4, 1e-1)),
             batch_size=int(2 ** rng.integers(4, 10)),
         )
-        lanes = [lane(r) for r in range(1 + trial % 5)]
-        fit_stack(backend, arch, lanes, CLASSES, EvaluationSpec(max_epochs=3))
+        lanes = [lane(r, arch) for r in range(1 + trial % 5)]
+        fit_stack(backend, lanes, "softmax", CLASSES, EvaluationSpec(max_epochs=3))
     assert backend.traces == len(kinds)
 
 
 def test_epochs_in_parts_equal_whole_epochs(backend, monkeypatch):
-    arch, protocol = architecture(), EvaluationSpec(max_epochs=4)
-    whole = fit_stack(backend, arch, [lane(0), lane(1)], CLASSES, protocol)
-    monkeypatch.setattr("hpo.training.fit.MAX_RANDOM_BYTES", 1)
-    parts = fit_stack(backend, arch, [lane(0), lane(1)], CLASSES, protocol)
+    arch, protocol = (
+        architecture(widths=(13, 7), dropout=0.2, input_dropout=0.1, noise=0.2),
+        EvaluationSpec(max_epochs=4),
+    )
+    whole = fit_stack(backend, [lane(0, arch), lane(1, arch)], "softmax", CLASSES, protocol)
+    monkeypatch.setattr("hpo.training.lanes.MAX_RANDOM_BYTES", 1)
+    parts = fit_stack(backend, [lane(0, arch), lane(1, arch)], "softmax", CLASSES, protocol)
     np.testing.assert_allclose(whole[1].curve, parts[1].curve, rtol=1e-4)
 
 
@@ -141,25 +113,29 @@ def test_dropout_drops_that_share_of_units(probability):
 
 def test_dropout_masks_and_scales_as_written_out(backend):
     """Known bits, a few steps: the same weights as Keras' Adam on `relu(x W + b) * mask * 2`."""
-    arch = architecture(widths=(12,), learning_rate=0.01)
+    arch = architecture(widths=(12,), learning_rate=0.01, dropout=0.5)
     rng = np.random.default_rng(4)
     x, y = rng.normal(size=(64, FEATURES)).astype(np.float32), rng.integers(0, CLASSES, 64).astype(np.int32)
     bits = rng.integers(0, 256, (64, 12), dtype=np.uint8)
     start = initial_weights(arch, FEATURES, CLASSES, rng)
-    program = backend.program(1, "relu")
-    program.start([w[None] for w in start], x, y)
+    program = backend.program(kind_of([arch]))
+    program.start(
+        stack_weights([start], [arch]), lane_settings([arch], arch.widths), Rows(x, y, np.ones(64, np.float32))
+    )
     program.run(
         Epoch(
             order=np.arange(64, dtype=np.int32)[None],
             bits=bits[None],
-            threshold=128,
+            input_bits=np.zeros((1, 64, 0), np.uint8),
+            noise=np.zeros((1, 64, 0), np.float32),
             batch_size=16,
-            learning_rate=0.01,
+            learning_rates=np.full((1, 4), 0.01, np.float32),
             first_step=0,
             predict=backend.tensor(np.zeros((1, 0, FEATURES), np.float32)),
         )
     )
-    variables = [tf.Variable(w) for w in start]
+    names = ("kernel_0", "bias_0", "kernel_out", "bias_out")
+    variables = [tf.Variable(start[name]) for name in names]
     optimizer = keras.optimizers.Adam(0.01)
     for step in range(4):
         rows = slice(16 * step, 16 * step + 16)
@@ -168,27 +144,58 @@ def test_dropout_masks_and_scales_as_written_out(backend):
             logits = hidden @ variables[2] + variables[3]
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y[rows], logits))
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-    for ours, theirs in zip(program.weights(), variables, strict=True):
-        np.testing.assert_allclose(ours[0], theirs.numpy(), rtol=1e-3, atol=1e-5)
+    for name, theirs in zip(names, variables, strict=True):
+        np.testing.assert_allclose(program.weights()[name][0], theirs.numpy(), rtol=1e-3, atol=1e-5)
 
 
-def test_pruned_lane_ends_its_stack(backend):
+def test_pruned_lane_ends_its_trial(backend):
     fits = fit_stack(
         backend,
-        architecture(),
-        [lane(r) for r in range(3)],
+        [*(lane(r) for r in range(3)), lane(1, slot=2)],
+        "softmax",
         CLASSES,
         EvaluationSpec(max_epochs=15, patience=15),
-        should_prune=lambda replicate, curve: replicate == 1 and len(curve) == 5,
+        should_prune=lambda lane, curve: (lane.trial, lane.replicate) == (1, 1) and len(curve) == 5,
     )
-    assert [len(fit.curve) for fit in fits] == [5, 5, 5]
-    assert [fit.pruned for fit in fits] == [False, True, False]
+    assert [len(fit.curve) for fit in fits] == [5, 5, 5, 15]
+    assert [fit.pruned for fit in fits] == [False, True, False, False]
 
 
-def test_divergence_ends_the_stack(backend):
+def test_divergence_ends_the_trial(backend):
     data = replicate_data(0)
     broken = replace(data, train_x=data.train_x * np.float32(1e36))
-    fits = fit_stack(backend, architecture(), [lane(0, data=broken), lane(1)], CLASSES, EvaluationSpec(max_epochs=8))
+    lanes = [lane(0, data=broken), lane(1), lane(1, slot=2)]
+    fits = fit_stack(backend, lanes, "softmax", CLASSES, EvaluationSpec(max_epochs=8))
     assert fits[0].diverged
     assert not fits[1].diverged
-    assert len(fits[1].curve) == len(fits[0].curve) < 8
+    assert len(fits[1].curve) == len(fits[0].curve) < len(fits[2].curve) == 8
+
+
+# What can share a stack: widths, depths, activations, optimizers, schedules and amounts may differ.
+COMPANY = [
+    {},
+    {"widths": (20,), "activation": "gelu", "optimizer": "sgd", "momentum": 0.9, "dropout": 0.4},
+    {
+        "widths": (5, 9, 4),
+        "activation": "exponential",
+        "optimizer": "lion",
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+    },
+    {"widths": (7, 7), "activation": "prelu", "noise": 0.3, "input_dropout": 0.2, "warmup": 0.1, "schedule_epochs": 20},
+]
+
+
+@pytest.mark.parametrize("changes", COMPANY, ids=str)
+def test_same_trial_alone_and_among_others(backend, changes):
+    protocol = EvaluationSpec(max_epochs=12)
+    arch = architecture(**{"dropout": 0.3, **changes})
+    alone = fit_stack(backend, [lane(r, arch) for r in range(2)], "softmax", CLASSES, protocol)
+    others = [lane(0, architecture(**other), slot=place) for place, other in enumerate(COMPANY, start=2)]
+    together = fit_stack(backend, [*others, *(lane(r, arch) for r in range(2))], "softmax", CLASSES, protocol)
+    for mine, theirs in zip(alone, together[-2:], strict=True):
+        assert len(mine.curve) == len(theirs.curve)
+        np.testing.assert_allclose(mine.curve, theirs.curve, rtol=1e-4)
+        assert mine.weights.keys() == theirs.weights.keys()
+        for name, weight in mine.weights.items():
+            assert weight.shape == theirs.weights[name].shape

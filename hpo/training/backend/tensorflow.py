@@ -1,244 +1,174 @@
-"""TensorFlow backend: compile, gradient and fused update for CPU.
+"""TensorFlow backend: compile, gradient and update for CPU.
 
 A whole epoch is one graph with a while loop, run by the single-threaded executor, which costs well under a
 microsecond per operation. Variables have no fixed shape, so one trace serves every width, stack size and batch size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-from tensorflow.python.eager import context  # function_executor_type has no public name
 
-from hpo.network.activations import ACTIVATIONS
-from hpo.training.optimizers import ADAM
-from hpo.training.stack import Epoch, FloatArray, Weights
-from hpo.training.step import Layer, Pass, forward, training_loss
-
-EXECUTOR = "SINGLE_THREADED_EXECUTOR"
+from hpo.training.backend.tensorflow_fused import FusedProgram
+from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, shapeless_variable, single_threaded
+from hpo.training.kind import Kind
+from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
+from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
 
 
 def use_one_thread() -> None:
     """Pin TensorFlow to one thread; call before the first operation."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    # A program is written as it should run: rewriting it takes a quarter of the time to trace it.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
-def _onednn_matmul(a: tf.Tensor, b: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
-    """Batched product by oneDNN's kernel, 1.7 to 2.5 times faster than Eigen's on stacks.
+class GeneralProgram:
+    """Any kind of stack, with TensorFlow's gradients and the update in single operations (see `stack.Program`)."""
 
-    TensorFlow puts this kernel in place of BatchMatMulV2 by itself, but not in loops of the single-threaded executor.
-    """
-    attributes = {
-        "adj_x": tf.compat.v1.AttrValue(b=transpose_a),
-        "adj_y": tf.compat.v1.AttrValue(b=transpose_b),
-        "T": tf.compat.v1.AttrValue(type=tf.float32.as_datatype_enum),
-        "_kernel": tf.compat.v1.AttrValue(s=b"MklNameChangeOp"),
-    }
-    graph = tf.compat.v1.get_default_graph()
-    product = graph.create_op("_MklBatchMatMulV2", [a, b], [tf.float32], attrs=attributes, name="product").outputs[0]
-    rows, columns = a.shape[-1 if transpose_a else -2], b.shape[-2 if transpose_b else -1]
-    product.set_shape([a.shape[0], rows, columns])
-    return product
-
-
-def _has_onednn() -> bool:
-    """Whether this build of TensorFlow carries oneDNN's batched product and it gives the right answer."""
-    a, b = tf.constant([[[1.0, 2.0]]]), tf.constant([[[3.0], [4.0]]])
-    try:
-        return bool(tf.function(_onednn_matmul, autograph=False)(a, b)[0, 0, 0] == 11.0)
-    except (tf.errors.OpError, ValueError, RuntimeError):
-        return False
-
-
-class TensorFlowProgram:
-    """One trace for networks of one depth and activation (see `hpo.training.stack.Program`)."""
-
-    def __init__(self, depth: int, activation: str, matmul: Callable[..., tf.Tensor]) -> None:
+    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor]) -> None:
         self.traces = 0
-        self._activation = ACTIVATIONS[activation]
-        self._matmul = matmul
-        per_hidden = 3 if self._activation.learns_slopes else 2
-        self._layout = [per_hidden] * depth + [2]
-        count = sum(self._layout)
-        self._x: tf.Tensor | None = None
-        self._y: tf.Tensor | None = None
-        self._weights, self._means, self._squares = ([_shapeless_variable() for _ in range(count)] for _ in range(3))
-        scalar, integer = tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int32)
-        self._epoch = tf.function(
-            self._trace_epoch,
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None, None], tf.int32),
-                tf.TensorSpec([None, None, None], tf.uint8),
-                tf.TensorSpec([], tf.uint8),
-                integer,
-                scalar,
-                scalar,
-                tf.TensorSpec([None, None, None], tf.float32),
-            ],
-        )
+        self._kind, self._matmul = kind, matmul
+        self._state: State | None = None  # of variables
+        self._settings: dict[str, tf.Tensor] = {}
+        self._rows: Rows | None = None  # of tensors
+        self._epoch: Callable[..., tf.Tensor] | None = None
 
-    def start(self, weights: Weights, x: FloatArray, y: npt.NDArray[np.int32]) -> None:
-        """Begin a new stack with zero moments."""
-        self._assign(weights, *([np.zeros_like(w) for w in weights] for _ in range(2)))
-        self._x, self._y = tf.constant(x), tf.constant(y)
+    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
+        """Begin a new stack."""
+        tensors = {name: tf.constant(array) for name, array in weights.items()}
+        values = new_state(self._kind, tensors)
+        if self._state is None:
+            self._state = tf.nest.map_structure(lambda _: shapeless_variable(), values)
+        self._assign(values)
+        self._settings = {name: tf.constant(array) for name, array in settings.items()}
+        self._rows = Rows(*map(tf.constant, rows))
+        if self._epoch is None:
+            self._epoch = tf.function(self._trace_epoch, autograph=False, input_signature=self._signature())
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
-        with context.function_executor_type(EXECUTOR):
+        assert self._epoch is not None
+        with single_threaded():
             logits = self._epoch(
-                self._x,
-                self._y,
+                self._settings,
+                self._rows,
                 epoch.order,
                 epoch.bits,
-                np.uint8(epoch.threshold),
+                epoch.input_bits,
+                epoch.noise,
+                epoch.learning_rates,
                 np.int32(epoch.batch_size),
-                np.float32(epoch.learning_rate),
-                np.float32(epoch.first_step),
+                np.int32(epoch.first_step),
                 epoch.predict,
             )
         return np.asarray(logits)
 
     def weights(self) -> Weights:
         """Copies of the current weights."""
-        return [variable.numpy() for variable in self._weights]
+        assert self._state is not None
+        return {n: variable.numpy() for n, variable in {**self._state.weights, **self._state.statistics}.items()}
 
     def keep(self, lanes: Sequence[int]) -> None:
         """Drop all lanes but these."""
-        states = (self._weights, self._means, self._squares)
-        self._assign(*([variable.numpy()[list(lanes)] for variable in state] for state in states))
+        self._assign(tf.nest.map_structure(lambda variable: tf.gather(variable, list(lanes)), self._state))
+        self._settings = {name: tf.gather(setting, list(lanes)) for name, setting in self._settings.items()}
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
-        nothing = [np.zeros((1, 1, 1), np.float32)] * len(self._weights)
-        self._assign(nothing, nothing, nothing)
-        self._x = self._y = None
+        self._assign(tf.nest.map_structure(lambda _: tf.zeros((1, 1, 1)), self._state))
+        self._rows = None
 
-    def _assign(self, *values: Weights) -> None:
-        for variables, arrays in zip((self._weights, self._means, self._squares), values, strict=True):
-            for variable, array in zip(variables, arrays, strict=True):
-                variable.assign(array, read_value=False)
+    def _assign(self, values: State) -> None:
+        for variable, value in zip(tf.nest.flatten(self._state), tf.nest.flatten(values), strict=True):
+            variable.assign(value, read_value=False)
 
-    def _layers(self, weights: Sequence[tf.Tensor]) -> list[Layer]:
-        layers, start = [], 0
-        for length in self._layout:
-            layers.append(Layer(*weights[start : start + length]))
-            start += length
-        return layers
+    def _signature(self) -> list[Any]:
+        def spec(rank: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
+            return tf.TensorSpec([None] * rank, dtype)
+
+        settings = {name: tf.TensorSpec([None, 1, None], tensor.dtype) for name, tensor in self._settings.items()}
+        random = [spec(3, tf.uint8), spec(3, tf.uint8), spec(3)]
+        targets = spec(1, tf.int32) if self._kind.head == "softmax" else spec(2)
+        return [
+            settings, Rows(spec(2), targets, spec(1)), spec(2, tf.int32), *random, spec(2),
+            spec(0, tf.int32), spec(0, tf.int32), spec(3),
+        ]  # fmt: skip
 
     def _trace_epoch(
         self,
-        x: tf.Tensor,
-        y: tf.Tensor,
+        settings: Mapping[str, tf.Tensor],
+        rows: Rows,
         order: tf.Tensor,
         bits: tf.Tensor,
-        threshold: tf.Tensor,
+        input_bits: tf.Tensor,
+        noise: tf.Tensor,
+        rates: tf.Tensor,
         batch_size: tf.Tensor,
-        learning_rate: tf.Tensor,
         first_step: tf.Tensor,
         predict: tf.Tensor,
     ) -> tf.Tensor:
         self.traces += 1
-        stack, rows = tf.unstack(tf.shape(order))
-        widths = [tf.shape(variable.read_value())[2] for variable in self._kernels()[:-1]]
-        scale = 256.0 / (256.0 - tf.cast(threshold, tf.float32))
+        assert self._state is not None
+        kind, count = self._kind, tf.shape(order)[1]
+        widths = [tf.shape(self._state.weights[f"bias_{i}"].read_value())[2] for i in range(kind.depth)]
 
-        def step(start: tf.Tensor, time: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            stop = tf.minimum(start + batch_size, rows)
-            index = tf.reshape(order[:, start:stop], [-1])
-            inputs = tf.reshape(tf.gather(x, index), [stack, stop - start, -1])
-            kept = tf.cast(bits[:, start:stop] >= threshold, tf.float32) * scale
-            masks = tf.split(kept, tf.stack(widths), axis=2, num=len(widths))
-            self._update(inputs, tf.gather(y, index), masks, learning_rate, time)
-            return stop, time + 1.0
+        def step(start: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            part = slice(start, tf.minimum(start + batch_size, count))
+            index = order[:, part]
+            inputs = tf.gather(rows.x, index)
+            if kind.noisy:
+                inputs = noisy(inputs, noise[:, part], input_bits[:, part], settings)
+            hidden = tf.split(bits[:, part], tf.stack(widths), axis=2, num=kind.depth)
+            weights = tf.gather(rows.weights, index) if kind.weighted else None
+            batch = Batch(inputs, tf.gather(rows.y, index), dropout_masks(hidden, settings), weights)
+            state = tf.nest.map_structure(lambda variable: variable.read_value(), self._state)
+            total, statistics = loss(kind, state.weights, state.statistics, settings, self._matmul, batch)
+            names = list(state.weights)
+            gradients = dict(zip(names, tf.gradients(total, [state.weights[n] for n in names]), strict=True))
+            taken = tf.cast(first_step + number, tf.float32)
+            new = update(kind, state, gradients, settings, rates[:, number, None, None], taken)
+            self._assign(new._replace(statistics=statistics))
+            return part.stop, number + 1
 
-        tf.while_loop(lambda start, _: start < rows, step, [0, first_step + 1.0], parallel_iterations=1)
-        layers = self._layers([variable.read_value() for variable in self._weights])
-        return forward(layers, predict, self._activation, self._matmul).logits
-
-    def _kernels(self) -> list[tf.Variable]:
-        starts = np.cumsum([0, *self._layout[:-1]])
-        return [self._weights[start] for start in starts]
-
-    def _update(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        masks: Sequence[tf.Tensor],
-        learning_rate: tf.Tensor,
-        time: tf.Tensor,
-    ) -> None:
-        layers = self._layers([variable.read_value() for variable in self._weights])
-        result = forward(layers, x, self._activation, self._matmul, masks)
-        gradients = self._gradients(layers, result, y, masks)
-        power_1, power_2 = ADAM.beta_1**time, ADAM.beta_2**time
-        for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
-            tf.raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=power_1,
-                beta2_power=power_2,
-                lr=learning_rate,
-                beta1=ADAM.beta_1,
-                beta2=ADAM.beta_2,
-                epsilon=ADAM.epsilon,
-                grad=gradient,
-            )
-
-    def _gradients(
-        self, layers: Sequence[Layer], result: Pass, y: tf.Tensor, masks: Sequence[tf.Tensor]
-    ) -> list[tf.Tensor]:
-        """Back-propagation written out, of the loss to each weight, in the order of the variables.
-
-        With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
-        more operations than the rest of a small network's step; it differentiates loss and activation only.
-        """
-        (upstream,) = tf.gradients(training_loss(y, result.logits), [result.logits])
-        gradients: list[tf.Tensor] = []
-        to_slopes: list[tf.Tensor] = []
-        for index in reversed(range(len(layers))):
-            to_kernel = self._matmul(result.inputs[index], upstream, transpose_a=True)
-            to_bias = tf.reduce_sum(upstream, axis=1, keepdims=True)
-            gradients = [to_kernel, to_bias, *to_slopes, *gradients]
-            if index > 0:
-                upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * masks[index - 1]
-                slopes = layers[index - 1].slopes
-                sources = [result.before[index - 1], *([] if slopes is None else [slopes])]
-                upstream, *to_slopes = tf.gradients(result.after[index - 1], sources, upstream)
-        return gradients
+        tf.while_loop(lambda start, _: start < count, step, [0, 0], parallel_iterations=1)
+        trained = {n: v.read_value() for n, v in {**self._state.weights, **self._state.statistics}.items()}
+        return forward(kind, trained, predict, settings, self._matmul)[0]
 
 
-def _shapeless_variable() -> tf.Variable:
-    return tf.Variable(np.zeros((1, 1, 1), np.float32), shape=tf.TensorShape([None] * 3), validate_shape=False)
+def new_state(kind: Kind, weights: Mapping[str, tf.Tensor]) -> State:
+    """The state a stack starts with."""
+    trained = {name: weight for name, weight in weights.items() if not name.startswith(STATISTICS)}
+    statistics = {name: weight for name, weight in weights.items() if name.startswith(STATISTICS)}
+    return State(trained, statistics, new_moments(kind, trained))
 
 
 class TensorFlowBackend:
-    """Programs by depth and activation (see `hpo.training.stack.Backend`)."""
-
-    name = "tensorflow"
+    """Programs by kind (see `hpo.training.stack.Backend`)."""
 
     def __init__(self) -> None:
-        self._matmul = _onednn_matmul if _has_onednn() else tf.matmul
-        self._programs: dict[tuple[int, str], TensorFlowProgram] = {}
+        self._matmul = onednn_matmul if has_onednn() else tf.matmul
+        self._programs: dict[Kind, FusedProgram | GeneralProgram] = {}
 
     @property
     def traces(self) -> int:
         """How often an epoch was traced so far."""
         return sum(program.traces for program in self._programs.values())
 
-    def program(self, depth: int, activation: str) -> TensorFlowProgram:
-        """The program for networks with `depth` hidden layers; compiled at its first epoch."""
-        key = (depth, activation)
-        if key not in self._programs:
-            self._programs[key] = TensorFlowProgram(depth, activation, self._matmul)
-        return self._programs[key]
+    def program(self, kind: Kind) -> FusedProgram | GeneralProgram:
+        """The program for stacks of this kind; compiled at its first epoch."""
+        if kind not in self._programs:
+            make = FusedProgram if kind.is_plain else GeneralProgram
+            self._programs[kind] = make(kind, self._matmul)
+        return self._programs[kind]
 
     def tensor(self, array: npt.NDArray[Any]) -> tf.Tensor:
         """A copy of `array` on the device."""
         return tf.constant(array)
+
+    def worth_dropping(self, live: int, lanes: int) -> bool:
+        """Always: shapes cost nothing to change."""
+        return live < lanes

@@ -1,0 +1,167 @@
+"""JAX backend: compile and gradient, for GPU and CPU.
+
+XLA compiles a program for each kind of stack and its shapes. The compiled programs are kept in the user's cache folder,
+so that a later study on the same machine need not wait for them.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+from jax import lax
+from jax import numpy as jnp
+
+from hpo.training.kind import Kind
+from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
+from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
+
+MOST_SMALL_LANES = 8
+Array = Any
+
+
+def use_cache() -> None:
+    """Keep compiled programs in the user's cache folder."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", str(home / "hpo" / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+class JaxProgram:
+    """Any kind of stack (see `hpo.training.stack.Program`)."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.traces = 0
+        self._kind = kind
+        self._state: State | None = None
+        self._settings: dict[str, Array] = {}
+        self._rows: Rows | None = None  # of JAX's arrays
+        self._train = jax.jit(self._trace_training, donate_argnums=0, static_argnames="batch_size")
+        self._predict = jax.jit(self._trace_prediction)
+
+    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
+        """Begin a new stack."""
+        trained = {n: jnp.asarray(w) for n, w in weights.items() if not n.startswith(STATISTICS)}
+        statistics = {n: jnp.asarray(w) for n, w in weights.items() if n.startswith(STATISTICS)}
+        # Each moment is a buffer of its own, because the state's buffers are given away and reused.
+        moments = jax.tree.map(jnp.copy, new_moments(self._kind, trained))
+        self._state = State(trained, statistics, moments)
+        self._settings = {name: jnp.asarray(array) for name, array in settings.items()}
+        self._rows = Rows(jnp.asarray(rows.x), jnp.asarray(rows.y), jnp.asarray(rows.weights))
+
+    def run(self, epoch: Epoch) -> FloatArray:
+        """Train, then predict: logits (s, m, classes)."""
+        assert self._state is not None
+        rows, batch = epoch.order.shape[1], epoch.batch_size
+        if rows:
+            missing = -rows % batch  # rows that fill the last batch up and count nothing
+            present = np.concatenate([np.ones(rows, np.float32), np.zeros(missing, np.float32)])
+            room = [(0, 0), (0, missing), (0, 0)]
+            random = [np.pad(part, room) for part in (epoch.bits, epoch.input_bits, epoch.noise)]
+            self._state = self._train(
+                self._state,
+                self._settings,
+                self._rows,
+                np.pad(epoch.order, room[:2]),
+                random,
+                present,
+                epoch.learning_rates,
+                np.float32(epoch.first_step),
+                batch_size=batch,
+            )
+        if not epoch.predict.shape[1]:
+            return np.empty((len(epoch.order), 0, 0), np.float32)
+        return np.asarray(
+            self._predict({**self._state.weights, **self._state.statistics}, self._settings, epoch.predict)
+        )
+
+    def weights(self) -> Weights:
+        """Copies of the current weights."""
+        assert self._state is not None
+        return {name: np.array(w) for name, w in {**self._state.weights, **self._state.statistics}.items()}
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Drop all lanes but these."""
+        index = np.array(lanes)
+        self._state, self._settings = jax.tree.map(lambda part: part[index], (self._state, self._settings))
+
+    def release(self) -> None:
+        """Give the stack's memory back; the compiled program stays."""
+        self._state, self._settings = None, {}
+        self._rows = None
+
+    def _trace_training(
+        self,
+        state: State,
+        settings: Mapping[str, Array],
+        rows: Rows,
+        order: Array,
+        random: Sequence[Array],
+        present: Array,
+        rates: Array,
+        first_step: Array,
+        batch_size: int,
+    ) -> State:
+        self.traces += 1
+        kind = self._kind
+        edges = np.cumsum([state.weights[f"bias_{i}"].shape[2] for i in range(kind.depth)])[:-1]
+        gradient = jax.value_and_grad(partial(_loss, kind), has_aux=True)
+
+        def step(number: Array, state: State) -> State:
+            def part(array: Array) -> Array:
+                return lax.dynamic_slice_in_dim(array, number * batch_size, batch_size, 1)
+
+            index = part(order)
+            bits, input_bits, noise = map(part, random)
+            inputs = noisy(rows.x[index], noise, input_bits, settings) if kind.noisy else rows.x[index]
+            masks = dropout_masks(jnp.split(bits, edges, axis=2), settings)
+            weights = rows.weights[index] if kind.weighted else None
+            there = lax.dynamic_slice_in_dim(present, number * batch_size, batch_size)
+            batch = Batch(inputs, rows.y[index], masks, weights, there)
+            (_, statistics), gradients = gradient(state.weights, state.statistics, settings, batch)
+            new = update(kind, state, gradients, settings, rates[:, number, None, None], first_step + number)
+            return new._replace(statistics=statistics)
+
+        trained: State = lax.fori_loop(0, rates.shape[1], step, state)
+        return trained
+
+    def _trace_prediction(self, weights: Mapping[str, Array], settings: Mapping[str, Array], x: Array) -> Array:
+        return forward(self._kind, weights, x, settings, jnp.matmul)[0]
+
+
+def _loss(
+    kind: Kind,
+    weights: Mapping[str, Array],
+    statistics: Mapping[str, Array],
+    settings: Mapping[str, Array],
+    batch: Batch,
+) -> tuple[Array, dict[str, Array]]:
+    return loss(kind, weights, statistics, settings, jnp.matmul, batch)
+
+
+class JaxBackend:
+    """Programs by kind (see `hpo.training.stack.Backend`)."""
+
+    def __init__(self) -> None:
+        self._programs: dict[Kind, JaxProgram] = {}
+
+    @property
+    def traces(self) -> int:
+        """How often training was compiled so far."""
+        return sum(program.traces for program in self._programs.values())
+
+    def program(self, kind: Kind) -> JaxProgram:
+        """The program for stacks of this kind; compiled for each new shape."""
+        return self._programs.setdefault(kind, JaxProgram(kind))
+
+    def tensor(self, array: npt.NDArray[Any]) -> Array:
+        """A copy of `array` on the device."""
+        return jnp.asarray(array)
+
+    def worth_dropping(self, live: int, lanes: int) -> bool:
+        """Where half of many lanes are gone: another number of lanes is another program to compile."""
+        return lanes > MOST_SMALL_LANES and live <= lanes // 2

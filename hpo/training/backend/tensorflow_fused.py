@@ -1,0 +1,202 @@
+"""The short cut for what most stacks are: one activation, Adam, dropout and nothing else.
+
+Adam is TensorFlow's fused kernel and back-propagation is written out: a third fewer operations than the general
+program, and most of a small network's step is the cost of operations.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hpo.network.activations import ACTIVATIONS
+from hpo.training.backend.tensorflow_kernels import shapeless_variable, single_threaded
+from hpo.training.kind import Kind
+from hpo.training.optimizers import ADAM
+from hpo.training.stack import Epoch, FloatArray, Rows, Settings, Weights
+from hpo.training.step import row_losses
+
+
+class _Layer(NamedTuple):
+    """Kernel (s, in, out), bias (s, 1, out), slopes (s, 1, out) or None."""
+
+    kernel: tf.Tensor
+    bias: tf.Tensor
+    slopes: tf.Tensor | None = None
+
+
+class _Pass(NamedTuple):
+    """Logits (s, rows, classes); each layer's input; each hidden layer's values before and after its activation."""
+
+    logits: tf.Tensor
+    inputs: list[tf.Tensor]
+    before: list[tf.Tensor]
+    after: list[tf.Tensor]
+
+
+class FusedProgram:
+    """One trace for plain networks of one depth and activation (see `hpo.training.stack.Program`)."""
+
+    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor]) -> None:
+        self.traces = 0
+        self._head = kind.head
+        self._activation = ACTIVATIONS[kind.activations[0]]
+        self._matmul = matmul
+        parts = ("kernel", "bias", "slopes") if self._activation.learns_slopes else ("kernel", "bias")
+        self._names = [[f"{part}_{i}" for part in parts] for i in range(kind.depth)] + [["kernel_out", "bias_out"]]
+        self._flat = [name for layer in self._names for name in layer]
+        self._threshold = np.uint8(0)
+        self._x: tf.Tensor | None = None
+        self._y: tf.Tensor | None = None
+        self._weights, self._means, self._squares = ([shapeless_variable() for _ in self._flat] for _ in range(3))
+        self._epoch = tf.function(
+            self._trace_epoch,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None], tf.int32) if kind.head == "softmax" else tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([None, None], tf.int32),
+                tf.TensorSpec([None, None, None], tf.uint8),
+                tf.TensorSpec([], tf.uint8),
+                tf.TensorSpec([], tf.int32),
+                tf.TensorSpec([None], tf.float32),
+                tf.TensorSpec([], tf.float32),
+                tf.TensorSpec([None, None, None], tf.float32),
+            ],
+        )
+
+    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
+        """Begin a new stack; the lanes' settings are all the same."""
+        values = [weights[name] for name in self._flat]
+        self._assign(values, *([np.zeros_like(value) for value in values] for _ in range(2)))
+        self._threshold = settings["dropout_threshold"][0, 0, 0]
+        self._x, self._y = tf.constant(rows.x), tf.constant(rows.y)
+
+    def run(self, epoch: Epoch) -> FloatArray:
+        """Train, then predict: logits (s, m, classes)."""
+        with single_threaded():
+            logits = self._epoch(
+                self._x,
+                self._y,
+                epoch.order,
+                epoch.bits,
+                self._threshold,
+                np.int32(epoch.batch_size),
+                epoch.learning_rates[0],
+                np.float32(epoch.first_step),
+                epoch.predict,
+            )
+        return np.asarray(logits)
+
+    def weights(self) -> Weights:
+        """Copies of the current weights."""
+        return {name: variable.numpy() for name, variable in zip(self._flat, self._weights, strict=True)}
+
+    def keep(self, lanes: Sequence[int]) -> None:
+        """Drop all lanes but these."""
+        states = (self._weights, self._means, self._squares)
+        self._assign(*([variable.numpy()[list(lanes)] for variable in state] for state in states))
+
+    def release(self) -> None:
+        """Give the stack's memory back; the compiled program stays."""
+        nothing = [np.zeros((1, 1, 1), np.float32)] * len(self._weights)
+        self._assign(nothing, nothing, nothing)
+        self._x = self._y = None
+
+    def _assign(self, *values: Sequence[FloatArray]) -> None:
+        for variables, arrays in zip((self._weights, self._means, self._squares), values, strict=True):
+            for variable, array in zip(variables, arrays, strict=True):
+                variable.assign(array, read_value=False)
+
+    def _layers(self) -> list[_Layer]:
+        values = iter([variable.read_value() for variable in self._weights])
+        return [_Layer(*(next(values) for _ in names)) for names in self._names]
+
+    def _trace_epoch(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        order: tf.Tensor,
+        bits: tf.Tensor,
+        threshold: tf.Tensor,
+        batch_size: tf.Tensor,
+        rates: tf.Tensor,
+        first_step: tf.Tensor,
+        predict: tf.Tensor,
+    ) -> tf.Tensor:
+        self.traces += 1
+        rows = tf.shape(order)[1]
+        widths = [tf.shape(layer.bias)[2] for layer in self._layers()[:-1]]
+        scale = 256.0 / (256.0 - tf.cast(threshold, tf.float32))
+
+        def step(start: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            stop = tf.minimum(start + batch_size, rows)
+            index = order[:, start:stop]
+            inputs = tf.gather(x, index)
+            kept = tf.cast(bits[:, start:stop] >= threshold, tf.float32) * scale
+            masks = tf.split(kept, tf.stack(widths), axis=2, num=len(widths))
+            time = first_step + tf.cast(number, tf.float32) + 1.0
+            self._update(inputs, tf.gather(y, index), masks, rates[number], time)
+            return stop, number + 1
+
+        tf.while_loop(lambda start, _: start < rows, step, [0, 0], parallel_iterations=1)
+        return self._forward(self._layers(), predict).logits
+
+    def _forward(self, layers: Sequence[_Layer], x: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> _Pass:
+        inputs, before, after = [x], [], []
+        for index, layer in enumerate(layers[:-1]):
+            before.append(self._matmul(inputs[-1], layer.kernel) + layer.bias)
+            after.append(self._activation.function(before[-1], layer.slopes))
+            inputs.append(after[-1] if masks is None else after[-1] * masks[index])
+        return _Pass(self._matmul(inputs[-1], layers[-1].kernel) + layers[-1].bias, inputs, before, after)
+
+    def _update(
+        self,
+        x: tf.Tensor,
+        y: tf.Tensor,
+        masks: Sequence[tf.Tensor],
+        learning_rate: tf.Tensor,
+        time: tf.Tensor,
+    ) -> None:
+        layers = self._layers()
+        result = self._forward(layers, x, masks)
+        gradients = self._gradients(layers, result, y, masks)
+        power_1, power_2 = ADAM.beta_1**time, ADAM.beta_2**time
+        for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=mean.handle,
+                v=square.handle,
+                beta1_power=power_1,
+                beta2_power=power_2,
+                lr=learning_rate,
+                beta1=ADAM.beta_1,
+                beta2=ADAM.beta_2,
+                epsilon=ADAM.epsilon,
+                grad=gradient,
+            )
+
+    def _gradients(
+        self, layers: Sequence[_Layer], result: _Pass, y: tf.Tensor, masks: Sequence[tf.Tensor]
+    ) -> list[tf.Tensor]:
+        """Back-propagation written out, of the loss to each weight, in the order of the variables.
+
+        With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
+        more operations than the rest of a small network's step; it differentiates loss and activation only.
+        """
+        rows = tf.cast(tf.shape(result.logits)[1], tf.float32)
+        losses = row_losses(self._head, y, result.logits)
+        (upstream,) = tf.gradients(tf.reduce_sum(losses) / rows, [result.logits])
+        gradients: list[tf.Tensor] = []
+        to_slopes: list[tf.Tensor] = []
+        for index in reversed(range(len(layers))):
+            to_kernel = self._matmul(result.inputs[index], upstream, transpose_a=True)
+            to_bias = tf.reduce_sum(upstream, axis=1, keepdims=True)
+            gradients = [to_kernel, to_bias, *to_slopes, *gradients]
+            if index > 0:
+                upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * masks[index - 1]
+                slopes = layers[index - 1].slopes
+                sources = [result.before[index - 1], *([] if slopes is None else [slopes])]
+                upstream, *to_slopes = tf.gradients(result.after[index - 1], sources, upstream)
+        return gradients

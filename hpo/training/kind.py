@@ -1,0 +1,108 @@
+"""What a compiled program depends on, and which networks can share one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpo.network.architecture import Architecture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """The part of a stack's description that is compiled in; all else is data, so it never compiles anew.
+
+    Attributes:
+        head: what the outputs are and how they are judged, see `HEADS`.
+        weighted: whether rows have weights.
+        depth: hidden layers; lanes with fewer pass their values through the rest.
+        activations, optimizers: those that occur in the stack, sorted; with several, each lane selects its own.
+        normalization, embedding, skip: as in `Architecture`, the same for all lanes.
+        penalized, decayed, clipped, smoothed, noisy: whether any lane has an L1 or L2 penalty, weight decay, a limit
+            on its gradient's norm, smoothed labels, noise or dropout on its inputs.
+        mixed: whether lanes differ in anything.
+        padded: whether they differ in width or depth.
+    """
+
+    head: str
+    weighted: bool
+    depth: int
+    activations: tuple[str, ...]
+    optimizers: tuple[str, ...]
+    normalization: str
+    embedding: str
+    skip: bool
+    penalized: bool
+    decayed: bool
+    clipped: bool
+    smoothed: bool
+    noisy: bool
+    mixed: bool
+    padded: bool
+
+    @property
+    def learns_slopes(self) -> bool:
+        """Whether any lane has an activation with slopes of its own."""
+        return "prelu" in self.activations
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is one activation trained by Adam and nothing else: what a backend may have a short cut for."""
+        extras = (
+            self.weighted,
+            self.skip,
+            self.penalized,
+            self.decayed,
+            self.clipped,
+            self.smoothed,
+            self.noisy,
+            self.mixed,
+        )
+        return (
+            not any(extras)
+            and (self.normalization, self.embedding) == ("none", "none")
+            and self.optimizers == ("adam",)
+            and len(self.activations) == 1
+        )
+
+
+HEADS = ("softmax", "sigmoid", "squared", "gaussian")
+"""softmax: a logit for each class; sigmoid: a logit for each label; squared: a number; gaussian: the mean and the
+logarithm of the variance of a number."""
+
+
+def kind_of(architectures: Sequence[Architecture], head: str = "softmax", weighted: bool = False) -> Kind:
+    """The kind of a stack of these networks, which must be `stackable`."""
+    first = architectures[0]
+    widths = {a.widths for a in architectures}
+    skip = first.skip and max(a.depth for a in architectures) > 1
+    return Kind(
+        head=head,
+        weighted=weighted,
+        depth=max(a.depth for a in architectures),
+        activations=tuple(sorted({a.activation for a in architectures})),
+        optimizers=tuple(sorted({a.optimizer for a in architectures})),
+        normalization=first.normalization,
+        embedding=first.embedding,
+        skip=skip,
+        penalized=any(a.l1 or a.l2 for a in architectures),
+        decayed=any(a.weight_decay for a in architectures),
+        clipped=any(a.clip_norm for a in architectures),
+        smoothed=any(a.label_smoothing for a in architectures),
+        noisy=any(a.is_noisy for a in architectures),
+        mixed=len(set(architectures)) > 1,
+        padded=len(widths) > 1 or (skip and len(set(first.widths)) > 1),
+    )
+
+
+def stackable(architecture: Architecture) -> tuple[object, ...]:
+    """Networks with equal keys can share a stack."""
+    a = architecture
+    embedding = (a.embedding, a.embedding_frequencies) if a.embedding != "none" else ()
+    return (a.batch_size, a.normalization, a.skip, embedding)
+
+
+def stacked_widths(architectures: Sequence[Architecture]) -> tuple[int, ...]:
+    """The width of each layer of a stack: what its widest lane needs; all the same where inputs skip a layer."""
+    depth = max(a.depth for a in architectures)
+    padded = [(*a.widths, *[a.widths[-1]] * (depth - a.depth)) for a in architectures]
+    widths = tuple(max(layer) for layer in zip(*padded, strict=True))
+    return (max(widths),) * depth if architectures[0].skip and depth > 1 else widths
