@@ -13,6 +13,8 @@ import os
 import time
 from itertools import pairwise
 
+from hpo.worker.machine import trainer_environment
+
 NETWORKS = {"5k": (100,), "70k": (250, 150, 90, 54, 32), "1M": (450,) * 6}
 FEATURES, CLASSES, ROWS = 50, 7, 2000
 EPOCHS = 5
@@ -23,16 +25,16 @@ def main() -> None:
     arguments.add_argument("--core", type=int, help="pin to this core")
     arguments.add_argument("--rounds", type=int, default=3, help="best of so many")
     arguments.add_argument("--activation", default="relu")
+    arguments.add_argument("--backend", default="tensorflow", choices=["tensorflow", "jax"])
     options = arguments.parse_args()
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1", KERAS_BACKEND="tensorflow")
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1", **trainer_environment(options.backend))
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     from machine import sgemm_gflops
 
-    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from hpo.training.backend.load import load_backend
 
-    use_one_thread()
-    backend = TensorFlowBackend()
+    backend = load_backend(options.backend)
     peak = sgemm_gflops()
     print(f"sgemm before: {peak:.0f} GFLOP/s, one thread")
     print(f"{'network':8}{'stack':>6}{'batch':>6}{'ms/epoch':>10}{'GFLOP/s':>9}{'of sgemm':>10}{'needed':>9}")
@@ -58,7 +60,8 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
     from hpo.data.prepared import ReplicateData
     from hpo.network.architecture import Architecture
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.fit import Lane, fit_stack
+    from hpo.training.fit import fit_stack
+    from hpo.training.lanes import Lane
 
     architecture = Architecture(
         widths=widths,
@@ -75,20 +78,17 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
 
     def lane(index: int) -> Lane:
         data = ReplicateData(*part(ROWS), *part(ROWS // 10), *part(ROWS // 3))
-        return Lane(
-            replicate=index,
-            data=data,
-            weights=np.random.default_rng(index),
-            order=np.random.default_rng(index),
-            dropout=np.random.Generator(np.random.SFC64(index)),
-        )
+        streams = {
+            name: np.random.Generator(np.random.SFC64(index)) for name in ("weights", "order", "dropout", "noise")
+        }
+        return Lane(architecture=architecture, replicate=index, data=data, **streams)
 
     protocol = EvaluationSpec(max_epochs=EPOCHS + 1, patience=EPOCHS + 1)
     ends: list[float] = []
     fit_stack(
         backend,
-        architecture,
         [lane(index) for index in range(stack)],
+        "softmax",
         CLASSES,
         protocol,
         on_epoch=lambda epoch, loss: ends.append(time.perf_counter()),

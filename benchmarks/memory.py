@@ -28,14 +28,13 @@ def main() -> None:
     from hpo.data.prepare import prepare
     from hpo.data.prepared import open_replicate
     from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import evaluate
+    from hpo.evaluation.objective import Head, evaluate
     from hpo.seeds import generator
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from hpo.training.backend.load import load_backend
     from search_spaces.mlp import MLP
 
-    use_one_thread()
-    backend = TensorFlowBackend()
+    backend = load_backend("tensorflow")
     evaluation = EvaluationSpec(max_epochs=2, replicates=3)
     kinds = set()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +53,7 @@ def main() -> None:
             architecture = MLP.architecture(params)
             kinds.add((architecture.depth, architecture.activation))
             job = Job(slot=trial, seed=0, architecture=architecture, evaluation=evaluation)
-            evaluate(job, replicates, len(facts["classes"]), backend)
+            evaluate(job, replicates, Head(facts["head"], facts["outputs"]), backend)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def evaluate(params: Mapping[str, Any], table: Table, seed: int, slot: int) -> l
     architecture = MLP.architecture(params)
     return [
         train_replicate(architecture, data, table.classes, integer_seed(seed, "weights", slot=slot, replicate=index))
-        for index, data in enumerate(table.replicates)
+        for index, data in enumerate(table.numbered)
     ]
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,18 @@ class Table:
     """A table as both sides train on it: one entry per replicate, in memory."""
 
     classes: int
+    head: str
+    outputs: int
     prior_loss: float
     replicates: list[ReplicateData]
+
+    @property
+    def numbered(self) -> list[ReplicateData]:
+        """The replicates with class numbers (rows,) as targets, where hpo has one logit for two classes."""
+        if self.head == "softmax":
+            return self.replicates
+        names = ("train_y", "stop_y", "score_y")
+        return [replace(r, **{n: getattr(r, n)[:, 0].astype(np.int32) for n in names}) for r in self.replicates]
 
 
 def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: EvaluationSpec | None = None) -> Table:
@@ -66,6 +76,8 @@ def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: Evaluat
     facts = answer["facts"]
     return Table(
         classes=len(facts["classes"]),
+        head=facts["head"],
+        outputs=facts["outputs"],
         prior_loss=facts["prior_loss"],
         replicates=[_in_memory(open_replicate(folder, index)) for index in range(facts["replicates"])],
     )

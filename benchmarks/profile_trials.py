@@ -47,7 +47,8 @@ def main() -> None:
     from hpo.evaluation.job import Job
     from hpo.search.samplers import Proposer
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.backend.tensorflow import TensorFlowBackend, TensorFlowProgram, use_one_thread
+    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from hpo.training.backend.tensorflow_fused import FusedProgram
     from search_spaces.mlp import MLP
     from storage import slots, studies, workers
     from storage.database import connect, upgrade
@@ -56,12 +57,12 @@ def main() -> None:
     use_one_thread()
     backend = TensorFlowBackend()
     timed(
-        TensorFlowProgram,
+        FusedProgram,
         "run",
         lambda program, *_: "training" if program.traces else "tracing (with the first epoch)",
     )
     for name in ("start", "weights", "keep"):
-        timed(TensorFlowProgram, name, "transfer (weights, rows)")
+        timed(FusedProgram, name, "transfer (weights, rows)")
     timed(Proposer, "propose", "sampling")
     timed(slots, "claim", "storage, with sampling")
     timed(slots, "finish", "storage, with sampling")
@@ -90,7 +91,9 @@ def main() -> None:
             )
             start = time.perf_counter()
             job = Job.from_json(json.loads(json.dumps(job.to_json())))
-            outcome: Outcome = objective.evaluate(job, table.replicates, table.classes, backend)
+            outcome: Outcome = objective.evaluate(
+                job, table.replicates, objective.Head(table.head, table.outputs), backend
+            )
             SECONDS["trial"] += time.perf_counter() - start
             proposer.observe(claim.number, claim.params, outcome)
             slots.finish(db, claim, outcome)

@@ -81,14 +81,13 @@ def record_part(folder: Path, slots: range) -> None:
     """Train some of the points to their end and print one JSON line for each."""
     from hpo.data.prepared import open_prepared, open_replicate
     from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import evaluate
+    from hpo.evaluation.objective import Head, evaluate
     from hpo.seeds import generator
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from hpo.training.backend.load import load_backend
     from search_spaces.mlp import MLP
 
-    use_one_thread()
-    backend = TensorFlowBackend()
+    backend = load_backend("tensorflow")
     facts = open_prepared(folder)
     data = [open_replicate(folder, r) for r in range(facts["replicates"])]
     for slot in slots:
@@ -98,7 +97,7 @@ def record_part(folder: Path, slots: range) -> None:
         parts, seconds = [], []
         for part in data:
             start = time.process_time()
-            parts.append(evaluate(job, [part], len(facts["classes"]), backend))
+            parts.append(evaluate(job, [part], Head(facts["head"], facts["outputs"]), backend))
             seconds.append(time.process_time() - start)
         replicates = [part.replicates[0] for part in parts if part.state == "complete"]
         row = {

@@ -1,13 +1,15 @@
-"""Tuning of Keras MLPs on tabular data. What is exported here is loaded when it is first used."""
+"""Tuning of Keras MLPs on tabular data. What is exported here is loaded when it is first used, errors aside."""
 
 from typing import TYPE_CHECKING
+
+from hpo import errors
 
 if TYPE_CHECKING:
     from hpo.api import Best, Study, open_study, tune
 
     __version__: str
 
-__all__ = ["Best", "Study", "__version__", "open_study", "tune"]
+__all__ = ["Best", "Study", "__version__", "errors", "open_study", "tune"]
 
 
 def __getattr__(name: str) -> object:

@@ -4,21 +4,26 @@ import hashlib
 import json
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import DataError, InputError, StudyError
+from storage.urls import database_url
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     import plotly.graph_objects as go
 
+    from hpo.study.study import StudyOptions
     from hpo.worker.progress import ProgressView
-    from storage.records import StudyRecord
+    from storage.records import StudyRecord, TrialRecord
 
-    Data = pd.DataFrame | str | PathLike[str]
+    Location = str | PathLike[str]
+    Data = pd.DataFrame | Location
 
 NAME_DIGITS = 8
 
@@ -27,7 +32,7 @@ NAME_DIGITS = 8
 class Best:
     """The winner of a study.
 
-    `value` is its mean log loss over `replicates` (one loss each), in nats; `standard_error` is over them,
+    `value` is its mean loss (`Study.loss_name`) over `replicates`, one loss each; `standard_error` is over them,
     None for a single one. `network` holds facts: {"parameters": 1234, "widths": [..], "batch_size": 32}.
     """
 
@@ -64,6 +69,14 @@ class Study:
         return self._record.finished
 
     @property
+    def loss_name(self) -> str:
+        """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
+        variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
+        from hpo.report.losses import loss_of
+
+        return loss_of(self._record.facts).name
+
+    @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
         trial = self._record.best
@@ -80,26 +93,21 @@ class Study:
         )
 
     def trials_frame(self) -> "pd.DataFrame":
-        """One row per trial: how it ended, its value, its network, and a column per parameter."""
+        """One row per trial: how it ended, its value, its network, and a column per parameter.
+
+        A parameter with the name of another column gets `params_` before it: `params_value`.
+        """
         import pandas as pd
 
-        rows = [
-            {
-                "trial": trial.number,
-                "state": trial.state,
-                "raced_out": trial.raced_out,
-                "value": trial.value,
-                "standard_error": trial.standard_error,
-                "replicates": len(trial.replicates),
-                "reason": trial.reason,
-                "started": trial.started,
-                "finished": trial.finished,
-                "weights": trial.info.get("parameters"),
-                "widths": trial.info.get("widths"),
-                **trial.params,
-            }
-            for trial in self._record.trials
-        ]
+        from hpo.study.columns import parameter_columns
+
+        trials = self._record.trials
+        names = dict.fromkeys(name for trial in trials for name in trial.params)
+        rows = []
+        for trial in trials:
+            row = _trial_row(trial)
+            columns = parameter_columns(names, row)
+            rows.append({**row, **{columns[name]: value for name, value in trial.params.items()}})
         return pd.DataFrame(rows)
 
     def report(self, path: str | PathLike[str]) -> Path:
@@ -117,42 +125,83 @@ class Study:
         return FIGURES[name](self._record)
 
 
+def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "state": trial.state,
+        "raced_out": trial.raced_out,
+        "value": trial.value,
+        "standard_error": trial.standard_error,
+        "replicates": len(trial.replicates),
+        "reason": trial.reason,
+        "started": trial.started,
+        "finished": trial.finished,
+        "weights": trial.info.get("parameters"),
+        "widths": trial.info.get("widths"),
+    }
+
+
 def tune(
     data: "Data",
-    target: str,
+    target: "str | Sequence[str]",
     *,
     study: str | None = None,
-    trials: int = 50,
-    space: str = "mlp",
-    seed: int = 0,
-    replicates: int = 5,
-    storage: str | None = None,
+    trials: int | None = None,
+    space: str | None = None,
+    seed: int | None = None,
+    replicates: int | None = None,
+    encoding: str | None = None,
+    missing_words: bool | None = None,
+    task: str | None = None,
+    loss: str | None = None,
+    weight: str | None = None,
+    class_weights: str | None = None,
+    storage: "Location | None" = None,
     trainers: int | None = None,
+    backend: str | None = None,
     progress: bool = True,
 ) -> Study:
-    """Tune an MLP that predicts column `target`, and return the study.
+    """Tune an MLP that predicts column `target`, or several labels, and return the study.
 
     `data` is a data frame (its index is not used), the path of a CSV or Parquet file, or the name of a
-    built-in set. The study is stored in `storage` (default: `sqlite:///hpo.db`). Its name derives from data
-    and settings unless given, so that the same call again resumes it, and more `trials` extend it. Progress
-    goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when
-    the trials that ran are finished and stored.
+    built-in set. The study is stored in `storage`, a URL or an SQLite file (default: `sqlite:///hpo.db`). Its
+    name derives from data and settings unless given, so that the same call again resumes it, and more `trials`
+    extend it. What is None has the stored study's value, or else the default of `hpo run`. Progress goes to
+    standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the
+    trials that ran are finished and stored.
     """
+    from hpo.data.target_names import joined
+    from hpo.study.study import StudyOptions
+
+    source = str(data) if isinstance(data, str | PathLike) else None
+    options = StudyOptions(
+        name=study or "",
+        data=source,
+        target=joined(target),
+        space=space,
+        seed=seed,
+        replicates=replicates,
+        encoding=encoding,
+        missing_words=missing_words,
+        task=task,
+        loss=loss,
+        weight=weight,
+        class_weights=class_weights,
+    )
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        frame_path = None if isinstance(data, str | PathLike) else write_frame(data, Path(folder) / "frame.parquet")
-        settings = {"target": target, "space": space, "seed": seed, "replicates": replicates}
-        source = str(data) if isinstance(data, str | PathLike) else None
-        name = study if study is not None else _derived_name(source, frame_path, settings)
-        return _run(name, source, frame_path, settings, storage, trials, trainers, progress)
+        frame_path = None if source is not None else write_frame(data, Path(folder) / "frame.parquet")
+        if study is None:
+            options = replace(options, name=_derived_name(options, frame_path))
+        return _run(options, frame_path, storage, trials, trainers, backend, progress)
 
 
-def open_study(name: str, storage: str | None = None) -> Study:
+def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
     from hpo.study.spec import check_study_name
-    from storage.database import DEFAULT_URL, connect
+    from storage.database import connect
     from storage.studies import read_study
 
-    database = connect(storage or DEFAULT_URL, create=False)
+    database = connect(database_url(storage), create=False)
     try:
         return Study(read_study(database, check_study_name(name)))
     finally:
@@ -186,38 +235,49 @@ def write_frame(frame: object, path: Path) -> Path:
     return path
 
 
-def _derived_name(source: str | None, frame_path: Path | None, settings: dict[str, Any]) -> str:
-    """`tune-` and 8 hexadecimal digits of a hash of the data and the settings that make a study."""
+def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
+    """`tune-` and 8 hexadecimal digits of a hash of the data and the settings that make a study.
+
+    What is not given counts as its default; settings that came later count only where they differ from it.
+    """
     from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+    from hpo.study.spec import EvaluationSpec, SearchSpec
+    from hpo.study.study import DEFAULT_SPACE, special_settings
     from search_spaces import load_space
 
+    source = options.data
     path = frame_path or Path(str(source))
     builtin = frame_path is None and source in BUILTIN_NAMES and not path.exists()
     content = source if builtin else file_sha256(path)
+    settings = {
+        "target": options.target,
+        "space": options.space or DEFAULT_SPACE,
+        "seed": SearchSpec().seed if options.seed is None else options.seed,
+        "replicates": EvaluationSpec().replicates if options.replicates is None else options.replicates,
+        **special_settings(options),
+    }
     parts = [content, settings, load_space(settings["space"]).describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"tune-{digest[:NAME_DIGITS]}"
 
 
 def _run(
-    name: str,
-    source: str | None,
+    options: "StudyOptions",
     frame_path: Path | None,
-    settings: dict[str, Any],
-    storage: str | None,
-    trials: int,
+    storage: "Location | None",
+    trials: int | None,
     trainers: int | None,
+    backend: str | None,
     progress: bool,
 ) -> Study:
-    from hpo.study.study import StudyOptions
     from hpo.worker import supervisor
-    from storage.database import DEFAULT_URL
 
     result = supervisor.run(
-        StudyOptions(name=name, data=source, **settings),
-        url=storage or DEFAULT_URL,
+        options,
+        url=database_url(storage),
         trials=trials,
         trainers=trainers,
+        backend=backend,
         view=_view(progress),
         frame_path=frame_path,
     )

@@ -1,5 +1,7 @@
 """The Python API: what is exported, how frames are stored and named, and what a study offers."""
 
+import hashlib
+import json
 import pickle
 import re
 import subprocess
@@ -16,6 +18,8 @@ import hpo
 from hpo import api
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
+from hpo.study.study import StudyOptions
+from search_spaces import load_space
 from storage.database import connect, upgrade
 from storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
@@ -98,17 +102,23 @@ def make_study(*values: float | None) -> StudyRecord:
 
 
 def test_what_is_exported():
-    assert hpo.__all__ == ["Best", "Study", "__version__", "open_study", "tune"]
+    assert hpo.__all__ == ["Best", "Study", "__version__", "errors", "open_study", "tune"]
     assert set(hpo.__all__) <= set(dir(hpo))
     assert [getattr(hpo, name).__name__ for name in hpo.__all__ if name != "__version__"] == [
         "Best",
         "Study",
+        "hpo.errors",
         "open_study",
         "tune",
     ]
     assert re.fullmatch(r"\d+\.\d+\.\d+", hpo.__version__)
     with pytest.raises(AttributeError, match="'tuen'"):
         hpo.tuen  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["__version__", "errors.InputError", "tune"])
+def test_one_import_gives_all_names(name):
+    subprocess.run([sys.executable, "-c", f"import hpo; hpo.{name}"], check=True)
 
 
 @pytest.mark.parametrize("code", ["import hpo", "import hpo; hpo.__version__", "import hpo; hpo.tune"])
@@ -182,18 +192,40 @@ def test_what_is_no_table_is_refused(tmp_path, monkeypatch, data, named):
 
 
 def test_derived_names_tell_data_and_settings_apart(tmp_path):
-    settings = {"target": "y", "space": "mlp", "seed": 0, "replicates": 5}
     path = api.write_frame(pd.DataFrame({"x": [1.0], "y": ["a"]}), tmp_path / "a.parquet")
+
+    def named(data=str(path), frame=None, target="y", **settings):
+        return api._derived_name(StudyOptions(name="", data=data, target=target, **settings), frame)
+
     names = [
-        api._derived_name(None, path, settings),
-        api._derived_name(None, path, {**settings, "seed": 1}),
-        api._derived_name(None, path, {**settings, "target": "x"}),
-        api._derived_name("wine", None, settings),
-        api._derived_name("iris", None, settings),
+        named(),
+        named(seed=1),
+        named(replicates=4),
+        named(target="x"),
+        named(encoding="cp1252"),
+        named(missing_words=False),
+        named(task="regression"),
+        named(loss="gaussian"),
+        named(weight="w"),
+        named(class_weights="balanced"),
+        named("wine"),
+        named("iris"),
     ]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"tune-[0-9a-f]{8}", name) for name in names)
-    assert api._derived_name(str(path), None, dict(reversed(settings.items()))) == names[0]
+    assert named(None, path) == names[0]
+    assert named(space="mlp", seed=0, replicates=5, encoding="UTF8", missing_words=True) == names[0]
+    assert named(task="auto", loss="auto", class_weights="none") == names[0]
+
+
+def test_names_stay_derived_as_they_were(tmp_path):
+    """Or else a script that is run again would begin a new study."""
+    path = tmp_path / "a.csv"
+    path.write_text("x,y\n1,a\n")
+    settings = {"target": "y", "space": "mlp", "seed": 0, "replicates": 5}
+    parts = [file_sha256(path), settings, load_space("mlp").describe()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    assert api._derived_name(StudyOptions(name="", data=str(path), target="y"), None) == f"tune-{digest[:8]}"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +237,16 @@ def test_derived_names_tell_data_and_settings_apart(tmp_path):
         ({"trials": 0}, StudyError),
         ({"data": "nowhere.csv"}, DataError),
         ({"replicates": 0}, StudyError),
+        ({"encoding": "klingon"}, StudyError),
+        ({"encoding": "cp1252"}, StudyError),
+        ({"missing_words": False}, StudyError),
+        ({"task": "guess"}, StudyError),
+        ({"class_weights": "heavy"}, StudyError),
+        ({"loss": "squared_error"}, DataError),
+        ({"weight": "wight"}, DataError),
+        ({"target": []}, DataError),
+        ({"target": ["target", "alcohol"]}, DataError),
+        ({"study": "\ud800"}, StudyError),
     ],
 )
 def test_unusable_settings_raise_input_errors(tmp_path, monkeypatch, changes, error):
@@ -212,6 +254,21 @@ def test_unusable_settings_raise_input_errors(tmp_path, monkeypatch, changes, er
     with pytest.raises(error) as raised:
         hpo.tune(**{"data": "wine", "target": "target", "progress": False, **changes})
     assert isinstance(raised.value, InputError)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_not_given_is_the_stored_studys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"target": "target", "study": "iris", "storage": Path("team.db"), "progress": False, "trainers": 1}
+    first = hpo.tune("iris", trials=2, seed=3, replicates=2, **settings)
+    assert (first.finished, first.budget) == (2, 2)
+    assert hpo.tune("iris", **settings) == first
+    for more, named in (({"seed": 0}, "stored 3, now 0"), ({"replicates": 5}, "now 5"), ({"trials": 1}, "only grow")):
+        with pytest.raises(hpo.errors.StudyError, match=named):
+            hpo.tune("iris", **settings, **more)
+    assert hpo.tune("iris", trials=3, **settings).finished == 3
+    assert hpo.open_study("iris", "team.db").budget == 3
 
 
 def test_best_is_the_winner():
@@ -245,6 +302,16 @@ def test_trials_as_a_frame():
     assert frame["activation"].tolist() == ["elu", "elu"]
     assert frame["replicates"].tolist() == [2, 0]
     assert str(frame["started"].dtype).endswith("UTC]")
+
+
+def test_parameters_called_like_a_column_are_told_apart():
+    study = make_study(0.5)
+    params = {"value": 0.25, "state": "solid", "params_value": 3, "dropout": 0.1}
+    frame = api.Study(replace(study, trials=(replace(study.trials[0], params=params),))).trials_frame()
+    assert frame.columns.is_unique
+    assert (frame["value"][0], frame["state"][0]) == (0.5, "complete")
+    named = ["params_params_value", "params_state", "params_value", "dropout"]
+    assert frame[named].iloc[0].tolist() == list(params.values())
 
 
 def test_plots_are_those_of_the_report():

@@ -4,13 +4,12 @@ from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hpo.report.losses import error_text, loss_of, target_text
 from hpo.report.texts import count_text, duration_text, loss_text, value_text
+from storage.records import INTERRUPTED_REASON
 
 if TYPE_CHECKING:
     from storage.records import StudyRecord, StudySummary, TrialRecord
-
-INTERRUPTED = "interrupted"
-"""The reason of attempts that were stopped from outside."""
 
 
 def state_of(study: "StudyRecord | StudySummary") -> str:
@@ -33,7 +32,7 @@ def trial_state(study: "StudyRecord", trial: "TrialRecord") -> str:
     if trial.raced_out:
         return "raced out"
     abandoned = trial.state == "running" and not study.running
-    if abandoned or (trial.state == "failed" and trial.reason == INTERRUPTED):
+    if abandoned or (trial.state == "failed" and trial.reason == INTERRUPTED_REASON):
         return "interrupted"
     return trial.state
 
@@ -44,7 +43,7 @@ def failure_reasons(study: "StudyRecord") -> list[tuple[str, int]]:
     reasons = Counter(
         trial.reason or "no reason was stored"
         for trial in last.values()
-        if trial.state == "failed" and trial.reason != INTERRUPTED
+        if trial.state == "failed" and trial.reason != INTERRUPTED_REASON
     )
     return reasons.most_common()
 
@@ -84,21 +83,22 @@ def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
 
 
 def prior_text(study: "StudyRecord") -> str:
-    """The loss of a guess that knows only the class frequencies, beside the winner's."""
-    prior, best = study.facts.get("prior_loss"), study.best
-    text = f"{loss_text(prior)} from class frequencies alone"
-    if best is None or best.value is None or not prior:
+    """The loss of the best guess that is the same for all rows, beside the winner's."""
+    loss, prior, best = loss_of(study.facts), study.facts.get("prior_loss"), study.best
+    text = f"{loss_text(prior)} from {loss.baseline} alone"
+    if best is None or best.value is None or prior is None:
         return text
-    if best.value >= prior:
-        return f"{text}: the winner is no better"
-    return f"{text}: the winner's is {1 - best.value / prior:.0%} lower"
+    lower = loss.compared(best.value, prior)
+    return f"{text}: the winner's is {lower}" if lower else f"{text}: the winner is no better"
 
 
 def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people."""
+    error = error_text(study.facts, trial.value) if trial.value is not None else ""
     return {
-        "log loss": best_text(study, trial),
+        loss_of(study.facts).name: best_text(study, trial),
         "compare": prior_text(study),
+        **({"error": error} if error else {}),
         "network": network_text(trial),
         "parameters": parameters_text(trial),
     }
@@ -131,12 +131,12 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "state": state_of(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {number}" for number in running),
-        "log loss": best_text(study, best) if best else "no trial has all its replicates yet",
+        loss_of(facts).name: best_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
         "data": f"{spec['data']['source']}, target {spec['data']['target']}: "
         f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{len(facts.get('classes', []))} classes",
+        f"{target_text(facts)}",
         "notes": "; ".join(facts.get("notes", [])),
         "space": spec["space"]["reference"],
         "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}",
@@ -155,6 +155,7 @@ def summary_json(study: "StudyRecord") -> dict[str, Any]:
         "budget": study.budget,
         "finished": study.finished,
         **{name.replace(" ", "_"): count for name, count in counts(study).items()},
+        "loss": loss_of(study.facts).name,
         "prior_loss": study.facts.get("prior_loss"),
         "best": best_json(study),
         "failures": dict(failure_reasons(study)),
@@ -174,6 +175,7 @@ def best_json(study: "StudyRecord") -> dict[str, Any] | None:
         return None
     return {
         "trial": trial.number,
+        "loss": loss_of(study.facts).name,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "params": trial.params,

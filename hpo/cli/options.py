@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpo.errors import InputError
+from storage.urls import DEFAULT_URL, FILE_ENDINGS, database_url
 
 if TYPE_CHECKING:
     from storage.database import Database
     from storage.records import StudyRecord
 
-DEFAULT_STORAGE = "sqlite:///hpo.db"
 STORAGE_VARIABLE = "HPO_STORAGE"
-_FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
 Method = Literal["bootstrap", "shuffle", "kfold", "holdout"]
 StopOn = Literal["stop", "score"]
 Sampler = Literal["tpe", "random"]
+Task = Literal["auto", "classification", "multilabel", "regression"]
+LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
+ClassWeights = Literal["none", "balanced"]
+Backend = Literal["auto", "tensorflow", "jax"]
 
 
 def _checked_name(context: typer.Context, name: str) -> str:
@@ -72,7 +75,7 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         metavar="URL",
-        help=f"Database: a URL or an SQLite file. Default: {DEFAULT_STORAGE}.",
+        help=f"Database: a URL or an SQLite file. Default: {DEFAULT_URL}.",
         envvar=STORAGE_VARIABLE,
     ),
 ]
@@ -80,20 +83,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 
-def storage_url(given: str | None) -> str:
-    """The database's URL; a plain file name that ends like a database stands for SQLite."""
-    if not given:
-        return DEFAULT_STORAGE
-    if "://" not in given and given.endswith(_FILE_ENDINGS):
-        return f"sqlite:///{given}"
-    return given
-
-
 def shown_storage(url: str) -> str:
     """How to write the database in a command: a file's name, or the URL with `***` for its password."""
     if url.startswith("sqlite:///"):
         path = url.removeprefix("sqlite:///")
-        return path if path.endswith(_FILE_ENDINGS) else url
+        return path if path.endswith(FILE_ENDINGS) else url
     from sqlalchemy import make_url
 
     return make_url(url).set(query={}).render_as_string(hide_password=True)
@@ -101,7 +95,7 @@ def shown_storage(url: str) -> str:
 
 def with_storage(command: str, url: str) -> str:
     """The command with the database named, where it is not the default one."""
-    return command if url == DEFAULT_STORAGE else f"{command} {shlex.join(['--storage', shown_storage(url)])}"
+    return command if url == DEFAULT_URL else f"{command} {shlex.join(['--storage', shown_storage(url)])}"
 
 
 @contextmanager
@@ -109,7 +103,7 @@ def opened(storage: str | None) -> Iterator["Database"]:
     """A database to read, closed at the end; StorageError where there is none."""
     from storage.database import connect
 
-    database = connect(storage_url(storage), create=False)
+    database = connect(database_url(storage), create=False)
     try:
         yield database
     finally:

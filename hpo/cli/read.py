@@ -17,15 +17,22 @@ from hpo.cli.describe import (
     winner_fields,
 )
 from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage, storage_url
+from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
+from hpo.report.losses import loss_of
 from hpo.report.texts import duration_text, loss_text
+from hpo.study.columns import parameter_columns
+from storage.urls import database_url
 
 if TYPE_CHECKING:
     from storage.records import StudyRecord, TrialRecord
 
 
 _LIST_HEADER = ("study", "state", "budget", "finished", "best_value", "created")
+_TRIAL_HEADER = (
+    *("trial", "state", "value", "standard_error", "replicates", "seconds", "started"),
+    *("widths", "parameters", "reason"),
+)
 
 
 def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
@@ -50,14 +57,14 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
         rows = [list_json(study) for study in studies]
         write_lines([_LIST_HEADER, *([row[name] for name in _LIST_HEADER] for row in rows)])
     elif not studies:
-        write_text(f"no studies in {shown_storage(storage_url(storage))}; make one with: hpo run --study mlp")
+        write_text(f"no studies in {shown_storage(database_url(storage))}; make one with: hpo run --study mlp")
     else:
         write_table(
             [
                 Column(title="study", cells=[study.name for study in studies]),
                 Column(title="state", cells=[state_of(study) for study in studies]),
                 Column(title="trials", cells=[f"{s.finished}/{s.budget}" for s in studies], right=True),
-                Column(title="log loss", cells=[loss_text(s.best_value) for s in studies], right=True),
+                Column(title="best loss", cells=[loss_text(s.best_value) for s in studies], right=True),
                 Column(title="created", cells=[time_text(study.created) for study in studies], spare=1),
             ]
         )
@@ -100,7 +107,7 @@ def _trial_columns(study: "StudyRecord") -> list[Column]:
     return [
         Column(title="#", cells=[str(trial.number) for trial in trials], right=True),
         Column(title="state", cells=[trial_state(study, trial) for trial in trials]),
-        Column(title="log loss", cells=[loss_text(trial.value) for trial in trials], right=True),
+        Column(title=loss_of(study.facts).name, cells=[loss_text(trial.value) for trial in trials], right=True),
         Column(title="±", cells=[_error_text(trial) for trial in trials], right=True, spare=2),
         *(_parameter_column(name, [texts.get(name, "") for texts in values]) for name in names),
         Column(title="network", cells=[widths_text(trial) for trial in trials], spare=4),
@@ -118,11 +125,9 @@ def _error_text(trial: "TrialRecord") -> str:
 
 
 def _trial_lines(study: "StudyRecord") -> list[list[object]]:
-    trials = study.trials
-    names = list(dict.fromkeys(name for trial in trials for name in trial.params))
-    header: list[object] = ["trial", "state", "value", "standard_error", "replicates", "seconds", "started"]
-    rows: list[list[object]] = [[*header, "widths", "parameters", "reason", *names]]
-    for trial in trials:
+    names = list(dict.fromkeys(name for trial in study.trials for name in trial.params))
+    rows: list[list[object]] = [[*_TRIAL_HEADER, *parameter_columns(names, _TRIAL_HEADER).values()]]
+    for trial in study.trials:
         count = len(trial.replicates)
         row = [
             trial.number,

@@ -12,18 +12,22 @@ from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_
 from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
 from hpo.cli.options import (
     AsJson,
+    Backend,
+    ClassWeights,
+    LossChoice,
     Method,
     NewStudyName,
     Sampler,
     StopOn,
     Storage,
-    storage_url,
+    Task,
     with_storage,
     writable,
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.show import report_path, write_report
 from hpo.report.texts import duration_text
+from storage.urls import database_url
 
 if TYPE_CHECKING:
     from hpo.study.study import StudyOptions
@@ -43,6 +47,10 @@ def run(
     trainers: Annotated[
         int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core.")
     ] = None,
+    backend: Annotated[
+        Backend | None,
+        typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Where the report goes. Default: report-STUDY.html."),
@@ -55,11 +63,48 @@ def run(
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", metavar="COLUMN", help="The column to predict: classes.", rich_help_panel=_DATA),
+        typer.Option(
+            "--target",
+            metavar="COLUMN",
+            help="The column to predict: classes or a quantity; or labels, with commas between.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option("--task", help="What the target is. Default: auto, by its values.", rich_help_panel=_DATA),
+    ] = None,
+    weight: Annotated[
+        str | None,
+        typer.Option("--weight", metavar="COLUMN", help="How much a row counts.", rich_help_panel=_DATA),
     ] = None,
     group: Annotated[
         str | None,
         typer.Option("--group", metavar="COLUMN", help="Rows that share a value stay together.", rich_help_panel=_DATA),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", metavar="NAME", help="Of a CSV file. Default: utf-8.", rich_help_panel=_DATA),
+    ] = None,
+    missing_words: Annotated[
+        bool | None,
+        typer.Option(
+            "--missing-words/--no-missing-words",
+            help="Whether NA, null, None and the like in a CSV file are missing values. Default: yes.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    loss: Annotated[
+        LossChoice | None,
+        typer.Option("--loss", help="Default: auto, the first that goes with the task.", rich_help_panel=_JUDGE),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights | None,
+        typer.Option(
+            "--class-weights",
+            help="'balanced': rare classes weigh as much as frequent ones in training. Default: none.",
+            rich_help_panel=_JUDGE,
+        ),
     ] = None,
     method: Annotated[
         Method | None,
@@ -108,7 +153,7 @@ def run(
 ) -> int:
     """Tune: create a study or resume it, until its budget of trials is used up.
 
-    The first Ctrl-C finishes the trials that run, the second stops at once; the study can be resumed.
+    The first Ctrl-C gives the trials that run 30 seconds to finish, the second stops at once; resuming redoes the rest.
     """
     if report is not None or not no_report:
         writable(report or report_path(study), "--report")
@@ -118,6 +163,12 @@ def run(
         name=study,
         data=data,
         target=target,
+        encoding=encoding,
+        missing_words=missing_words,
+        task=task,
+        loss=loss,
+        weight=weight,
+        class_weights=class_weights,
         space=space,
         method=method,
         replicates=replicates,
@@ -131,7 +182,7 @@ def run(
         pruning=pruning,
     )
     wanted = None if no_report and report is None else (report or report_path(study))
-    return _work(options, storage_url(storage), trials, trainers, wanted, report is not None, as_json)
+    return _work(options, database_url(storage), trials, trainers, backend, wanted, report is not None, as_json)
 
 
 def _work(
@@ -139,6 +190,7 @@ def _work(
     url: str,
     trials: int | None,
     trainers: int | None,
+    backend: str | None,
     report: Path | None,
     report_always: bool,
     as_json: bool,
@@ -150,7 +202,7 @@ def _work(
     started = time.monotonic()
     view = make_view(sys.stderr if as_json else sys.stdout)
     try:
-        result = supervise(options, url=url, trials=trials, trainers=trainers, view=view)
+        result = supervise(options, url=url, trials=trials, trainers=trainers, backend=backend, view=view)
     except KeyboardInterrupt:
         typer.echo("interrupted before a trial began; the same command starts again", err=True)
         return INTERRUPTED

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import Figure, Open, Storage, StudyName, read, storage_url, with_storage, writable
+from hpo.cli.options import Figure, Open, Storage, StudyName, read, with_storage, writable
 from hpo.cli.output import write_text
+from storage.urls import database_url
 
 if TYPE_CHECKING:
     from storage.records import StudyRecord
@@ -24,7 +25,7 @@ def report_path(study: str) -> Path:
 def report(study: StudyName, storage: Storage = None, output: Output = None, open_: Open = False) -> int:
     """Write a study's report: one HTML file that needs no network. Default: report-STUDY.html."""
     path = writable(output or report_path(study), "--output")
-    return _finish(write_report(read(storage, study), path, storage_url(storage)), open_)
+    return _finish(write_report(read(storage, study), path, database_url(storage)), open_)
 
 
 def plot(

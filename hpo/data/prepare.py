@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hpo.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from hpo.data.resampling import Resample
+    from hpo.data.resampling import IntArray, Resample
     from hpo.data.table import Table
+    from hpo.data.target import Weights
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -32,8 +30,9 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
             `frame_path` (a Parquet file where the data is a frame, else None).
 
     Returns:
-        rows, features (inputs of the network), columns, classes, class_counts, prior_loss (nats: log loss of
-        predicting the classes' frequencies), notes, replicates, train_rows (of replicate 0), sha256.
+        rows, features (inputs of the network), columns, task, head, outputs, classes, class_counts, target_mean,
+        target_deviation, loss_name, prior_loss (as in `Target`), notes, replicates, train_rows (of replicate 0),
+        sha256.
 
     Raises DataError where the data cannot be used; nothing is written then.
     """
@@ -46,54 +45,90 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
     evaluation = EvaluationSpec.model_validate(request["evaluation"])
     frame_path = request.get("frame_path")
     source = read_source(spec, Path(frame_path) if frame_path else None)
-    table = build_table(source, spec.target, evaluation.group)
-    parts = resamples(table.labels, evaluation, request["seed"], table.groups, names=table.classes)
+    table = build_table(source, spec.target, evaluation)
+    target = table.target
+    parts = resamples(target.strata, evaluation, request["seed"], table.groups, names=target.classes)
     folder = Path(request["folder"])
-    features = _write_replicates(folder, table, parts)
+    balanced = evaluation.class_weights == "balanced"
+    features = _write_replicates(folder, table, parts, balanced)
     facts = _facts(table, parts, features) | {"sha256": source.sha256}
     (folder / "prepared.json").write_text(json.dumps(facts), "utf-8")
     return facts
 
 
 def _facts(table: "Table", parts: "Sequence[Resample]", features: int) -> dict[str, Any]:
-    import numpy as np
-
-    counts = np.bincount(table.labels)
-    shares = counts / counts.sum()
+    target = table.target
     return {
-        "rows": len(table.labels),
+        "rows": len(target.strata),
         "features": features,
         "columns": [asdict(column) for column in table.columns],
-        "classes": list(table.classes),
-        "class_counts": counts.tolist(),
-        "prior_loss": float(-(shares * np.log(shares)).sum()),
+        "task": target.task,
+        "head": target.head,
+        "outputs": target.outputs,
+        "classes": list(target.classes),
+        "class_counts": list(target.counts),
+        "target_mean": target.mean,
+        "target_deviation": target.deviation,
+        "loss_name": target.loss_name,
+        "prior_loss": target.prior_loss,
         "notes": list(table.notes),
         "replicates": len(parts),
         "train_rows": len(parts[0].train),
     }
 
 
-def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]") -> int:
-    """Write the arrays of all replicates, padded with zero columns to one width, and return it."""
-    import numpy as np
+def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool) -> int:
+    """Write the arrays of one replicate after the other, pad them with zero columns to one width, and return it.
 
-    from hpo.data.features import encode
+    Widths differ where few rows hold a category; only the narrower arrays are read again.
+    """
+    from hpo.data.prepared import PARTS
 
-    encoded = [encode(table.frame, table.columns, part.train) for part in parts]
-    width: int = max(1, *(array.shape[1] for array in encoded))
-    for number, (array, part) in enumerate(zip(encoded, parts, strict=True)):
-        for name, rows in (("train", part.train), ("stop", part.stop), ("score", part.score)):
-            np.save(folder / f"{name}_x.{number}.npy", _padded(array[rows], width))
-            np.save(folder / f"{name}_y.{number}.npy", table.labels[rows])
+    widths = [_write_replicate(folder, table, number, part, balanced) for number, part in enumerate(parts)]
+    width = max(1, *widths)
+    for number in (number for number, narrow in enumerate(widths) if narrow < width):
+        for name in PARTS:
+            _pad(folder / f"{name}_x.{number}.npy", width)
     return width
 
 
-def _padded(array: "npt.NDArray[np.float32]", width: int) -> "npt.NDArray[np.float32]":
+def _write_replicate(folder: Path, table: "Table", number: int, part: "Resample", balanced: bool) -> int:
+    """Write one replicate's arrays, and return how many inputs it has."""
     import numpy as np
 
-    padded = np.zeros((len(array), width), np.float32)
-    padded[:, : array.shape[1]] = array
-    return padded
+    from hpo.data.features import encode
+    from hpo.data.prepared import PARTS
+
+    encoded = encode(table.frame, table.columns, part.train)
+    for name in PARTS:
+        rows = getattr(part, name)
+        np.save(folder / f"{name}_x.{number}.npy", encoded[rows])
+        np.save(folder / f"{name}_y.{number}.npy", table.target.values[rows])
+        weights = _weights(table, rows, balanced and name == "train")
+        if weights is not None:
+            np.save(folder / f"{name}_w.{number}.npy", weights)
+    width: int = encoded.shape[1]
+    return width
+
+
+def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "Weights":
+    """(rows,) of a part; None where all count alike."""
+    from hpo.data.weights import balanced_weights
+
+    weights = None if table.weights is None else table.weights[rows]
+    if not balanced:
+        return weights
+    by_class = balanced_weights(table.target.strata[rows], len(table.target.classes))
+    return by_class if weights is None else weights * by_class
+
+
+def _pad(path: Path, width: int) -> None:
+    import numpy as np
+
+    narrow = np.load(path)
+    padded = np.zeros((len(narrow), width), np.float32)
+    padded[:, : narrow.shape[1]] = narrow
+    np.save(path, padded)
 
 
 def main() -> None:

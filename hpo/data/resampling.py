@@ -1,6 +1,7 @@
 """Rows of each replicate's parts: `train`, `stop` and `score`, disjoint and stratified.
 
-A unit is what is never split: a row, or all rows of one group; its stratum is its most frequent class. A draw
+A unit is what is never split: a row, or all rows of one group; its stratum is its most frequent class, and one
+class is all where the target has none. A draw
 is one number per unit: how often it is in `train`, or SCORE, or STOP. So the parts are disjoint and together
 hold all rows by construction.
 """
@@ -54,7 +55,7 @@ def resamples(
     """The resamples of a study, one per replicate.
 
     Args:
-        labels: class number of each row, (rows,), 0 … classes − 1.
+        labels: class number of each row, (rows,), 0 … classes − 1; all 0 where rows are not stratified.
         evaluation: its method, replicates, fractions and `stop_on` are used.
         seed: the study's.
         groups: group number of each row, (rows,); rows of one group stay together.
@@ -89,8 +90,12 @@ def _units(labels: npt.NDArray[np.integer], groups: npt.NDArray[np.integer] | No
 def _check_classes(labels: npt.NDArray[np.integer], units: _Units, names: Sequence[str] | None) -> None:
     counts = np.bincount(labels) if units.presence is None else units.presence.sum(axis=0)
     for number in np.flatnonzero(counts == 1):
-        name = repr(names[int(number)]) if names else int(number)
         unit = "row" if units.presence is None else "group"
+        if len(counts) == 1:
+            raise DataError(
+                f"a table needs at least 2 {unit}s, one to train on and one to score, it has 1; add {unit}s"
+            )
+        name = repr(names[int(number)]) if names else int(number)
         raise DataError(
             f"every class needs at least 2 {unit}s, one to train on and one to score; class {name} has 1; "
             f"add {unit}s of it, join it with another class, or remove it from the data"
@@ -102,7 +107,7 @@ def _check_parts(parts: Sequence[Resample], rows: int) -> None:
         if len(getattr(part, name)) == 0:
             raise DataError(
                 f"the rows must suffice for training, early stopping and scoring, got {rows} rows, "
-                f"which leaves none for {name!r}; add rows, at least 3 of one class (or 3 groups)"
+                f"which leaves none for {name!r}; add rows, at least 3 (of one class), or 3 groups"
             )
 
 

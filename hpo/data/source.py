@@ -24,7 +24,14 @@ UNNAMED = "(unnamed column) "
 """Begins the name of a CSV column that has none."""
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _DECIMAL_COMMA = r"\s*[+-]?\d*,?\d+([eE][+-]?\d+)?\s*"
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Byte order marks; UTF-16's begins UTF-32's."""
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet",
     b"\x1f\x8b": "compressed",
@@ -63,8 +70,10 @@ def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
             f"the data must stay the same during a study, {name} was changed; put it back, or start a new study"
         )
     if data[:4] == b"PAR1":
+        if spec.encoding != "utf-8" or not spec.missing_words:
+            raise DataError(f"an encoding and missing words are for CSV files, {name} is Parquet; leave them away")
         return Source(name, _read_parquet(name, data), sha256)
-    frame, notes = _read_csv(name, data)
+    frame, notes = _read_csv(name, data, spec.encoding, spec.missing_words)
     return Source(name, frame, sha256, notes)
 
 
@@ -93,9 +102,9 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(name: str, data: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _read_csv(name: str, data: bytes, encoding: str, missing_words: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The frame, and notes on how it was read."""
-    text = _decoded(name, data)
+    text = _decoded(name, data, encoding)
     separator = _separator(text)
     header, rows = _check_rows(name, text, separator)
     try:
@@ -107,6 +116,8 @@ def _read_csv(name: str, data: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
             index_col=False,
             skipinitialspace=True,
             low_memory=False,
+            keep_default_na=missing_words,
+            na_values=[""],
         )
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{name} is no readable CSV file: {error}; check how it was written") from None
@@ -143,22 +154,34 @@ def _convert_decimal_commas(frame: pd.DataFrame) -> list[str]:
     return changed
 
 
-def _decoded(name: str, data: bytes) -> str:
+def _decoded(name: str, data: bytes, encoding: str) -> str:
     """The text of a CSV file; DataError names the line of what cannot be text."""
     if not data.strip():
         raise DataError(f"{name} must hold a header and rows, it is empty; check how it was written")
     for start, what in _OTHER_FORMATS.items():
         if data.startswith(start):
             raise DataError(f"data must be a CSV or Parquet file, {name} is {what}; unpack or convert it first")
-    if data.startswith(_UTF16):
-        raise DataError(f"a CSV file must be UTF-8, {name} is UTF-16; save it as UTF-8")
-    if (place := data.find(b"\0")) >= 0:
-        raise _at_line(name, _line(data, place), "a NUL byte; the file is damaged or is not text")
+    _check_mark(name, data, encoding)
     try:
-        return data.decode("utf-8-sig")
+        text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        reason = f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise _at_line(name, _line(data, error.start), reason) from None
+        before = data[: error.start].decode(encoding, "replace")
+        remedy = "save the file as UTF-8, or name its encoding, for instance --encoding cp1252"
+        reason = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; {remedy}"
+        raise _at_line(name, _line(before, len(before)), reason) from None
+    if (place := text.find("\0")) >= 0:
+        raise _at_line(name, _line(text, place), "a NUL byte; the file is damaged or is not text")
+    return text
+
+
+def _check_mark(name: str, data: bytes, encoding: str) -> None:
+    """Refuse a file whose first bytes say that it is in another encoding."""
+    marked = next((family for mark, family in _MARKS.items() if data.startswith(mark)), None)
+    if marked is not None and not encoding.startswith(marked):
+        raise DataError(
+            f"a CSV file must be in the encoding that it is read in, {name} is {marked.upper()} and is read "
+            f"as {encoding.upper()}; use --encoding {marked}, or save it as UTF-8"
+        )
 
 
 def _check_rows(name: str, text: str, separator: str) -> tuple[list[str], int]:
@@ -212,8 +235,8 @@ def _named(header: list[str]) -> list[str]:
     return [column or f"{UNNAMED}{number}" for number, column in enumerate(header, start=1)]
 
 
-def _line(data: bytes, place: int) -> int:
-    return data.count(b"\n", 0, place) + 1
+def _line(text: str, place: int) -> int:
+    return text.count("\n", 0, place) + 1
 
 
 def _at_line(name: str, line: int, reason: str) -> DataError:

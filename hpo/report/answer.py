@@ -6,6 +6,7 @@ from html import escape
 
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
+from hpo.report.losses import error_text, loss_of, target_text
 from hpo.report.markup import card
 from hpo.report.texts import count_text, loss_text, widths_text
 from storage.records import StudyRecord, TrialRecord
@@ -20,7 +21,7 @@ def header(study: StudyRecord) -> str:
         f"{data['source']}, target {data['target']}",
         count_text(facts["rows"], "row") if "rows" in facts else "",
         count_text(facts["features"], "feature") if "features" in facts else "",
-        f"{len(facts['classes'])} classes" if "classes" in facts else "",
+        target_text(facts) if "classes" in facts else "",
     ]
     return (
         f"<header><p class='over'>hyperparameter study</p><h1>{escape(study.name)}</h1>"
@@ -64,23 +65,28 @@ def _winner(study: StudyRecord, best: TrialRecord) -> str:
     count = count_text(len(best.replicates), "replicate")
     value, _, error = loss_text(best.value, best.standard_error).partition(" ± ")
     error = f" ± {escape(error)}" if error else ""
+    loss = loss_of(study.facts)
     return (
         f"<p class='over'>{leader(study).capitalize()}: trial {best.number}</p>"
-        f"<p class='value'>{escape(value)}<small>{error} nats</small></p>"
-        f"<p class='under'>Mean log loss over {count}, scored on rows they were not trained on"
-        f"{', with its standard error' if error else ''}. {escape(_compared(study, best))}</p>"
+        f"<p class='value'>{escape(value)}<small>{error} {loss.unit}</small></p>"
+        f"<p class='under'>{loss.name[:1].upper()}{loss.name[1:]}, the mean over {count}, "
+        f"scored on rows they were not trained on{', with its standard error' if error else ''}. "
+        f"{escape(_compared(study, best))}</p>"
         f"{_honesty(study)}"
     )
 
 
 def _compared(study: StudyRecord, best: TrialRecord) -> str:
-    """The winner's value beside the loss of a guess that knows the class frequencies alone."""
+    """The winner's value beside the loss of the best guess that is the same for all rows."""
     prior = study.facts.get("prior_loss")
-    if not prior or best.value is None:
+    if prior is None or best.value is None:
         return ""
-    guess = f"Predicting the class frequencies alone gives {loss_text(prior)}"
-    less = f"{1 - best.value / prior:.0%} less" if best.value < prior else "the winner is no better"
-    return f"{guess}: {less}."
+    loss = loss_of(study.facts)
+    guess = f"Predicting {loss.baseline} alone gives {loss_text(prior)}"
+    error = error_text(study.facts, best.value)
+    return f"{guess}: {loss.compared(best.value, prior) or 'the winner is no better'}." + (
+        f" That is {error}." if error else ""
+    )
 
 
 def _honesty(study: StudyRecord) -> str:

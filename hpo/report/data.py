@@ -1,4 +1,4 @@
-"""From a stored study to plain tables. Losses in nats per row, times in seconds; what is not known is NaN.
+"""From a stored study to plain tables. Losses per row as `losses` says, times in seconds; what is not known is NaN.
 
 What is drawn and printed is decided here and tested; `figures` and `page` only show it.
 """

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from hpo.report.axes import axes
 from hpo.report.data import STATES, curves_table, history_table, leader, timeline_table
 from hpo.report.importances import FEWEST_TRIALS, importances_table
+from hpo.report.losses import loss_of
 from hpo.report.parameter_figures import parallel_figure, slice_figure
 from hpo.report.style import (
     BEST,
@@ -20,7 +21,6 @@ from hpo.report.style import (
     GRID,
     HOVER,
     INK,
-    LOSS_TITLE,
     by_state,
     canvas,
     empty,
@@ -45,9 +45,9 @@ def history_figure(study: StudyRecord) -> go.Figure:
     if table.empty:
         return empty(NOT_STARTED)
     valued, rest = table[table["value"].notna()], table[table["value"].isna()]
-    prior = study.facts.get("prior_loss")
+    loss, prior = loss_of(study.facts), study.facts.get("prior_loss")
     losses = [*valued["value"], *([prior] if prior else [])]
-    figure = canvas(height=440, x_title="trial", y_title=LOSS_TITLE, losses=losses)
+    figure = canvas(height=440, x_title="trial", y_title=loss.title, losses=losses)
     for state, rows in by_state(valued):
         figure.add_scatter(x=plain(rows["trial"]), y=plain(rows["value"]), text=trial_texts(rows), **markers(state))
     first, last = int(table["trial"].min()), int(table["trial"].max())
@@ -59,7 +59,7 @@ def history_figure(study: StudyRecord) -> go.Figure:
         _add_line(figure, [*plain(best["trial"]), end], [*steps, steps[-1]], "best so far", line)
     if prior and not valued.empty:
         line = {"color": INK, "width": 1.2, "dash": "dot"}
-        _add_line(figure, [begin, end], [prior, prior], "class frequencies alone", line)
+        _add_line(figure, [begin, end], [prior, prior], f"{loss.baseline} alone", line)
     room = 0.015 * (end - begin)
     whole = {"dtick": 1} if last - first < MOST_NAMED_TRIALS else {}
     figure.update_xaxes(range=[begin - room, end + room], **whole)
@@ -73,7 +73,8 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     table = curves_table(study)
     if table.empty:
         return empty("no trial has been trained yet")
-    figure = canvas(height=440, x_title="epoch", y_title="stop loss (nats)", losses=table["loss"])
+    y_title = f"stop loss ({loss_of(study.facts).unit})"
+    figure = canvas(height=440, x_title="epoch", y_title=y_title, losses=table["loss"])
     opacity = max(0.3, min(0.9, 20 / table["trial"].nunique()))
     for state, rows in by_state(table):
         line = {"color": COLOURS[state], "width": 1.2}

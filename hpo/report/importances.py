@@ -54,8 +54,10 @@ def _rebuild(study: StudyRecord) -> optuna.Study:
     for trial in study.trials:
         if trial.state != "complete" or trial.value is None or not math.isfinite(trial.value):
             continue
+        given = [d for d in shown if d.name in trial.params]  # the others' condition does not hold
         params: dict[str, Any] = {
-            d.name: d.index(trial.params[d.name]) if isinstance(d, Ordered) else trial.params[d.name] for d in shown
+            d.name: d.index(trial.params[d.name]) if isinstance(d, Ordered) else trial.params[d.name] for d in given
         }
-        memory.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=trial.value))
+        own = {name: distributions[name] for name in params}
+        memory.add_trial(optuna.trial.create_trial(params=params, distributions=own, value=trial.value))
     return memory

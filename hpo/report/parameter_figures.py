@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 
 from hpo.report.axes import Axis, axes, log_ticks
 from hpo.report.data import history_table, leader, parameters_table
+from hpo.report.losses import loss_of
 from hpo.report.style import (
     BEST,
     CLEAR,
     GRID,
     HOVER,
-    LOSS_TITLE,
     by_state,
     canvas,
     empty,
@@ -55,7 +55,7 @@ def slice_figure(study: StudyRecord) -> go.Figure:
     groups.append((table[table["trial"] == best_number], {**_STAR, "name": leader(study)}))
     positions = parameters_table(study)
     for number, axis in enumerate(shown, start=1):
-        y_title = title(LOSS_TITLE if (number - 1) % columns == 0 else "")
+        y_title = title(loss_of(study.facts).title if (number - 1) % columns == 0 else "")
         matches = {"matches": "y"} if number > 1 else {}
         panel = {f"xaxis{number}": _panel_axis(axis), f"yaxis{number}": {**y_axis, **matches, "title": y_title}}
         figure.update_layout(panel)
@@ -68,15 +68,16 @@ def slice_figure(study: StudyRecord) -> go.Figure:
 
 
 def parallel_figure(study: StudyRecord) -> go.Figure:
-    """One line per trial with a value across all parameters, the better the stronger its colour."""
+    """One line per trial with a value across the parameters that all have, the better the stronger its colour."""
     values = history_table(study).set_index("trial")["value"].dropna()
-    positions = parameters_table(study).loc[values.index].dropna()
+    positions = parameters_table(study).loc[values.index].dropna(axis="columns")
     # Drawn in this order: the best lie on top.
     values = values.loc[positions.index].sort_values(ascending=False)
     if values.empty:
         return empty(NO_VALUE)
-    dimensions = [_parallel_dimension(axis, positions.loc[values.index, axis.name]) for axis in axes(study)]
-    dimensions.append(_parallel_dimension(_loss_axis(values), values))
+    shown = [axis for axis in axes(study) if axis.name in positions]
+    dimensions = [_parallel_dimension(axis, positions.loc[values.index, axis.name]) for axis in shown]
+    dimensions.append(_parallel_dimension(_loss_axis(loss_of(study.facts).title, values), values))
     ranks = (values.rank(method="first") - 1) / max(1, len(values) - 1)
     line = {"color": plain(ranks), "colorscale": RANK_COLOURS, "cmin": 0.0, "cmax": 1.0}
     figure = canvas(height=430)
@@ -123,11 +124,11 @@ def _reflow(figure: go.Figure, columns: int, panels: int) -> None:
     figure.update_layout(grid=grid, height=wide, meta=meta)
 
 
-def _loss_axis(values: "pd.Series[float]") -> Axis:
+def _loss_axis(title: str, values: "pd.Series[float]") -> Axis:
     low, high = float(values.min()), float(values.max())
     if is_log(values):
-        return Axis(name="", title=LOSS_TITLE, scale="log", low=low, high=high, ticks=log_ticks(low, high))
-    return Axis(name="", title=LOSS_TITLE, scale="linear", low=low, high=high)
+        return Axis(name="", title=title, scale="log", low=low, high=high, ticks=log_ticks(low, high))
+    return Axis(name="", title=title, scale="linear", low=low, high=high)
 
 
 def _parallel_dimension(axis: Axis, positions: "pd.Series[float]") -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
+from hpo.report.losses import loss_of
 from hpo.report.markup import Cell, card, flat, html_table, nothing, pairs
 from hpo.report.texts import ABSENT, duration_text, loss_text, widths_text
 from storage.records import StudyRecord
@@ -42,7 +43,7 @@ def replicates(study: StudyRecord) -> str:
     body = html_table(columns, rows, foot=foot, left={"replicate"})
     caption = (
         f"Trial {best.number}. Each replicate trains the network on one resample, stops early on the stop "
-        f"rows and is scored on rows it has not seen. Losses in nats."
+        f"rows and is scored on rows it has not seen. Losses are the {loss_of(study.facts).title}."
     )
     whose = "winner" if leader(study) == "winner" else "best trial"
     title = f"<h2>The {whose}'s replicates</h2><p class='caption'>{caption}</p>"
@@ -54,8 +55,8 @@ def trials(study: StudyRecord) -> str:
     table = trials_table(study)
     if table.empty:
         return card("trials", "full", "<h2>Trials</h2>" + nothing("no trial has started yet"))
-    shown = axes(study)
-    columns = ["trial", "state", "log loss", *(axis.title for axis in shown), "hidden layers"]
+    shown, loss = axes(study), loss_of(study.facts)
+    columns = ["trial", "state", loss.name, *(axis.title for axis in shown), "hidden layers"]
     columns += ["weights", "replicates", "epochs", "time", "attempt", "reason"]
     rows = []
     for trial, row in zip(study.trials, table.to_dict("records"), strict=True):
@@ -73,7 +74,9 @@ def trials(study: StudyRecord) -> str:
         sortable=True,
         marked=[trial.number == best for trial in study.trials],
     )
-    caption = "Losses in nats. The value of a raced-out trial is an estimate (~). Click a column's name to sort."
+    caption = (
+        f"Losses in {loss.unit}. The value of a raced-out trial is an estimate (~). Click a column's name to sort."
+    )
     title = f"<h2>Trials</h2><p class='caption'>{caption}</p>"
     return card("trials", "full", f"{title}<div class='box tall' tabindex='0'>{body}</div>")
 
@@ -88,15 +91,17 @@ def data_notes(study: StudyRecord) -> str:
         "rows": "rows",
         "features": "features, encoded",
         "train_rows": "training rows per replicate",
-        "prior_loss": "loss of class frequencies",
+        "target_mean": "mean of the target",
+        "target_deviation": "standard deviation of the target",
+        "prior_loss": f"{loss_of(facts).name} of {loss_of(facts).baseline}",
     }
     for key, title in names.items():
-        if key in facts:
-            known[title] = loss_text(facts[key]) if key == "prior_loss" else f"{facts[key]:,}"
+        if (value := facts.get(key)) is not None:
+            known[title] = loss_text(value) if key == "prior_loss" else f"{value:,.6g}"
     classes = list(zip(facts.get("classes", ()), facts.get("class_counts", ()), strict=False))
     listed = ", ".join(f"{name} ({count:,})" for name, count in classes[:MOST_CLASSES])
     if listed:
-        known["classes (rows)"] = listed + (
+        known["labels (rows)" if facts.get("task") == "multilabel" else "classes (rows)"] = listed + (
             f", and {len(classes) - MOST_CLASSES} more" if classes[MOST_CLASSES:] else ""
         )
     notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts.get("notes", ()))
@@ -153,6 +158,10 @@ def _loss(value: float) -> Cell:
 def _range(axis: Axis, fields: Mapping[str, Any]) -> str:
     """What the dimension ranges over: `0.0001 to 0.1, log`, `relu, elu`."""
     if "choices" in fields:
-        return ", ".join(axis.text(choice) for choice in fields["choices"])
-    text = f"{axis.text(fields['low'])} to {axis.text(fields['high'])}"
-    return f"{text}, log" if axis.scale == "log" else text
+        text = ", ".join(axis.text(choice) for choice in fields["choices"])
+    else:
+        text = f"{axis.text(fields['low'])} to {axis.text(fields['high'])}{', log' if axis.scale == 'log' else ''}"
+    if "when" not in fields:
+        return text
+    name, values = fields["when"]
+    return f"{text} (where {name} is {' or '.join(str(value) for value in values)})"

@@ -31,7 +31,6 @@ SYMBOLS = {
     "interrupted": "square-open",
     "running": "square-open",
 }
-LOSS_TITLE = "log loss (nats)"
 LOG_FROM_RATIO = 10.0
 """Losses whose greatest is more than this many times the least are drawn on a logarithmic axis."""
 HOVER = "%{text}<extra></extra>"
@@ -42,7 +41,7 @@ def canvas(*, height: int, x_title: str = "", y_title: str = "", losses: Iterabl
     """A figure without data; its y axis is logarithmic where the losses span a lot."""
     y_axis: dict[str, Any] = {**GRID, "title": title(y_title)}
     finite = pd.Series([loss for loss in losses if math.isfinite(loss)], dtype=float)
-    if len(finite):
+    if len(finite) and finite.min() >= 0:
         y_axis["rangemode"] = "nonnegative"
     if is_log(finite):
         ticks = log_ticks(float(finite.min()) / 1.15, float(finite.max()) * 1.15)

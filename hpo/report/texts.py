@@ -19,7 +19,7 @@ def shortened(text: object) -> str:
 
 
 def loss_text(value: float | None, standard_error: float | None = None) -> str:
-    """A loss in nats: `0.0823 ± 0.0051`."""
+    """A loss: `0.0823 ± 0.0051`."""
     if value is None or value != value:
         return ABSENT
     if standard_error is None or standard_error != standard_error:

@@ -15,12 +15,17 @@ class _Frozen(BaseModel):
 
 
 class DataSpec(_Frozen):
-    """Where the rows come from; `sha256` pins their content ("" for a built-in set)."""
+    """Where the rows come from; `sha256` pins their content ("" for a built-in set).
+
+    `encoding` and `missing_words` say how a CSV file is read, and keep their defaults for anything else.
+    """
 
     kind: Literal["builtin", "file", "frame"]
     source: str = Field(description="built-in name, path as given, or 'frame'")
-    target: str
+    target: str = Field(description="a column, or several with commas between")
     sha256: str = ""
+    encoding: str = Field(default="utf-8", description="as codecs.lookup names it")
+    missing_words: bool = Field(default=True, description="whether NA, null, None and the like are read as missing")
 
 
 class SpaceSpec(_Frozen):
@@ -31,8 +36,12 @@ class SpaceSpec(_Frozen):
 
 
 class EvaluationSpec(_Frozen):
-    """How a trial is judged: resamples and the training protocol."""
+    """How a trial is judged: what is predicted with which loss and weights, resamples, and the training protocol."""
 
+    task: Literal["auto", "classification", "multilabel", "regression"] = "auto"
+    loss: Literal["auto", "log_loss", "squared_error", "gaussian"] = "auto"
+    weight: str | None = Field(default=None, description="column that says how much a row counts, in all parts")
+    class_weights: Literal["none", "balanced"] = Field(default="none", description="in training only")
     method: Literal["bootstrap", "shuffle", "kfold", "holdout"] = "bootstrap"
     replicates: int = Field(default=5, ge=1, le=100)
     group: str | None = Field(default=None, description="column whose values are never split")
@@ -41,7 +50,7 @@ class EvaluationSpec(_Frozen):
     stop_on: Literal["stop", "score"] = "stop"
     max_epochs: int = Field(default=200, ge=1)
     patience: int = Field(default=10, ge=1, description="epochs without improvement before stopping")
-    min_delta: float = Field(default=1e-3, ge=0.0, description="nats that count as an improvement")
+    min_delta: float = Field(default=1e-3, ge=0.0, description="how much less loss is an improvement")
 
 
 class SearchSpec(_Frozen):

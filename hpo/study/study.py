@@ -1,5 +1,6 @@
 """From what a user asked for to a study's spec: new, built-in or stored."""
 
+import codecs
 import tomllib
 from dataclasses import asdict, dataclass
 from importlib.resources import files
@@ -22,8 +23,11 @@ from hpo.study.spec import (
 from search_spaces import SearchSpace, changed_dimensions, load_space
 
 DEFAULT_TRIALS = 50
+DEFAULT_SPACE = "mlp"
 SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
-_EVALUATION = ("method", "replicates", "group", "stop_on", "max_epochs", "patience")
+_CSV = ("encoding", "missing_words")
+_TASK = ("task", "loss", "weight", "class_weights")
+_EVALUATION = (*_TASK, "method", "replicates", "group", "stop_on", "max_epochs", "patience")
 _SEARCH = ("sampler", "seed", "racing", "pruning")
 
 
@@ -34,6 +38,12 @@ class StudyOptions:
     name: str
     data: str | None = None
     target: str | None = None
+    encoding: str | None = None
+    missing_words: bool | None = None
+    task: str | None = None
+    loss: str | None = None
+    weight: str | None = None
+    class_weights: str | None = None
     space: str | None = None
     method: str | None = None
     replicates: int | None = None
@@ -64,16 +74,42 @@ def resolve(
     DataError and SpaceError where the file or the space cannot be used.
     """
     check_study_name(options.name)
-    given = {key: value for key, value in asdict(options).items() if value is not None}
+    given = _given(options)
     if stored is None:
         given = {**_definition(options), **given}
-    reference = given.get("space") or (stored.space.reference if stored else "mlp")
+    reference = given.get("space") or (stored.space.reference if stored else DEFAULT_SPACE)
     space = load_space(reference)
+    space_spec = SpaceSpec(reference=reference, description=space.describe())
+    spec = _spec(given, stored, space_spec, _data_spec(given, stored, frame_sha256))
+    return ResolvedStudy(spec=spec, space=space)
+
+
+def refuse_changes(options: StudyOptions, stored: StudySpec, *, frame_sha256: str | None = None) -> None:
+    """Raise StudyError where the options differ from the stored spec.
+
+    What they do not name is not looked at: the data file and the space's module may be gone.
+    """
+    given = _given(options)
+    space, data = stored.space, stored.data
+    if "space" in given:
+        space = SpaceSpec(reference=given["space"], description=load_space(given["space"]).describe())
+    if "data" in given or frame_sha256 is not None:
+        data = _data_spec(given, stored, frame_sha256)
+    else:
+        data = _as_given(data, given)
+    _spec(given, stored, space, data)
+
+
+def _given(options: StudyOptions) -> dict[str, Any]:
+    return {key: value for key, value in asdict(options).items() if value is not None}
+
+
+def _spec(given: dict[str, Any], stored: StudySpec | None, space: SpaceSpec, data: DataSpec) -> StudySpec:
     try:
         spec = StudySpec(
-            name=options.name,
-            data=_data_spec(given, stored, frame_sha256),
-            space=SpaceSpec(reference=reference, description=space.describe()),
+            name=given["name"],
+            data=data,
+            space=space,
             evaluation=_changed(stored.evaluation if stored else EvaluationSpec(), given, _EVALUATION),
             search=_changed(stored.search if stored else SearchSpec(), given, _SEARCH),
         )
@@ -81,7 +117,18 @@ def resolve(
         raise StudyError(_first_problem(error)) from None
     if stored is not None:
         _refuse_differences(stored, spec)
-    return ResolvedStudy(spec=spec, space=space)
+    return spec
+
+
+def special_settings(options: StudyOptions) -> dict[str, Any]:
+    """How a CSV file is to be read and what the task is, where that is not the default."""
+    given = _as_given(DataSpec(kind="file", source="", target=""), _given(options))
+    task = {name: getattr(options, name) for name in _TASK}
+    default = EvaluationSpec()
+    return {
+        **given.model_dump(include=set(_CSV), exclude_defaults=True),
+        **{name: value for name, value in task.items() if value not in (None, getattr(default, name))},
+    }
 
 
 def definition_names() -> list[str]:
@@ -99,23 +146,52 @@ def _definition(options: StudyOptions) -> dict[str, Any]:
 
 
 def _data_spec(given: dict[str, Any], stored: StudySpec | None, frame_sha256: str | None) -> DataSpec:
+    """The data that is asked for; a file is read for its hash."""
     old = stored.data if stored else None
     target = given.get("target") or (old.target if old else None)
     if frame_sha256 is not None:
-        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=frame_sha256)
-    source = given.get("data") or (old.source if old else None)
-    if source is None:
-        raise StudyError(
-            f"a new study needs data: no study or built-in study is named {given['name']!r} "
-            f"(built-in: {', '.join(definition_names())}); give --data FILE --target COLUMN"
-        )
-    if old is not None and old.kind == "frame" and "data" not in given:
-        return old
+        return _as_given(DataSpec(kind="frame", source="frame", target=target or "target", sha256=frame_sha256), given)
+    if "data" not in given:
+        if old is None:
+            raise StudyError(
+                f"a new study needs data: no study or built-in study is named {given['name']!r} "
+                f"(built-in: {', '.join(definition_names())}); give --data FILE --target COLUMN"
+            )
+        now = {"sha256": file_sha256(Path(old.source))} if old.kind == "file" else {}
+        return _as_given(old.model_copy(update=now), given)
+    source = given["data"]
     if source in BUILTIN_NAMES and not Path(source).exists():
-        return DataSpec(kind="builtin", source=source, target=target or "target")
+        return _as_given(DataSpec(kind="builtin", source=source, target=target or "target"), given)
     if target is None:
         raise StudyError(f"a target column is needed for {source}; give --target COLUMN")
-    return DataSpec(kind="file", source=source, target=target, sha256=file_sha256(Path(source)))
+    reading = old.model_dump(include=set(_CSV)) if old is not None and old.kind == "file" else {}
+    file = DataSpec(kind="file", source=source, target=target, sha256=file_sha256(Path(source)), **reading)
+    return _as_given(file, given)
+
+
+def _as_given(data: DataSpec, given: dict[str, Any]) -> DataSpec:
+    """`data` with the target, encoding and missing words that are given; the latter two are for files."""
+    changes = {name: given[name] for name in ("target", *_CSV) if name in given}
+    if "encoding" in changes:
+        changes["encoding"] = _encoding(changes["encoding"])
+    changed = data.model_copy(update=changes)
+    if changed.kind != "file" and any(getattr(changed, name) != DataSpec.model_fields[name].default for name in _CSV):
+        raise StudyError(
+            f"an encoding and missing words are for CSV files, got them for {changed.source}; leave the options away"
+        )
+    return changed
+
+
+def _encoding(name: str) -> str:
+    """The name under which Python knows the encoding."""
+    try:
+        "a".encode(name)  # looks the name up, and refuses codecs that are not of text
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise StudyError(
+            f"an encoding must be one that Python knows, such as utf-8, utf-16, cp1252 or latin-1, got {name!r}; "
+            f"use the one that the file was saved in"
+        ) from None
 
 
 def _changed(base: SpecT, given: dict[str, Any], names: tuple[str, ...]) -> SpecT:

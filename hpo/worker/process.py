@@ -19,7 +19,7 @@ TAIL_BYTES = 4000
 class Child:
     """A Python module run as a child that speaks JSON lines; its standard error is kept in a temporary file."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             # -P: a file of the user's that is named like a module of ours must not be imported for it.
@@ -27,7 +27,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **_ONE_THREAD, **_QUIET, "KERAS_BACKEND": "tensorflow"},
+            env={**os.environ, **_ONE_THREAD, **_QUIET, **(environment or {})},
             start_new_session=True,
         )
         assert self._process.stdout is not None

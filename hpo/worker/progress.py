@@ -30,6 +30,7 @@ class Snapshot:
     best_error: float | None = None
     best_trial: int | None = None
     prior_loss: float | None = None
+    loss_name: str = "log loss"
     finished_here: int = 0
     seconds: float = 0.0
     running: tuple[Running, ...] = field(default=())

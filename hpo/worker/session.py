@@ -10,20 +10,23 @@ from typing import Any
 
 from hpo.errors import LeaseLostError
 from hpo.evaluation.job import Job
+from hpo.report.losses import loss_of
 from hpo.search.incumbent import Leaderboard
 from hpo.search.samplers import Proposer
 from hpo.study.study import ResolvedStudy
+from hpo.worker.machine import trainer_environment
 from hpo.worker.process import Child, wait_for_output
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 from hpo.worker.signals import StopRequest
 from storage import slots, workers
 from storage.database import Database
-from storage.records import Outcome, StudyRecord, TrialRecord
+from storage.records import INTERRUPTED_REASON, Outcome, StudyRecord, TrialRecord
 
 TICK_SECONDS = 0.25
 BEAT_SECONDS = 10.0
 DRAIN_SECONDS = 30.0
-MAX_START_FAILURES = 3
+MAX_IDLE_DEATHS = 3
+"""Trainers may die this often, while they start or wait, before one has brought a result."""
 
 _log = logging.getLogger("hpo")
 
@@ -31,13 +34,13 @@ _log = logging.getLogger("hpo")
 class Trainer:
     """A trainer child, replaced when it dies, and the trial it works on."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, backend: str) -> None:
+        self.number, self._backend = number, backend
         self.start()
 
     def start(self) -> None:
         """Start a child, which is not ready before it says so."""
-        self.child = Child("hpo.worker.trainer")
+        self.child = Child("hpo.worker.trainer", trainer_environment(self._backend))
         self.ready = False
         self.claim: slots.Claim | None = None
         self.running: Running | None = None
@@ -91,7 +94,7 @@ class Session:
         self._best_trial: int | None = None
         self._counts: Counter[str] = Counter()
         self._finished_here = 0
-        self._start_failures = 0
+        self._idle_deaths = 0
         for trial in record.trials:
             if trial.state in ("complete", "pruned"):
                 self._take_in(trial.number, trial.params, trial)
@@ -118,13 +121,14 @@ class Session:
             for trainer in self._trainers:
                 if claim := trainer.take_claim():
                     with contextlib.suppress(LeaseLostError):
-                        slots.release(self._database, claim, workers.INTERRUPTED, counts=False)
+                        slots.release(self._database, claim, INTERRUPTED_REASON, counts=False)
 
     def _is_over(self) -> bool:
         busy = any(trainer.claim for trainer in self._trainers)
         if self._stop.count and busy and self._phase != "stopping":
             self._phase = "stopping"
-            self._view.message("finishing the trials that run; press Ctrl-C again to stop at once")
+            limit = f"for at most {DRAIN_SECONDS:.0f} s"
+            self._view.message(f"finishing the trials that run, {limit}; press Ctrl-C again to stop at once")
         if self._stop.count:
             return not busy or self._stop.count > 1 or self._stop.waited > DRAIN_SECONDS
         return not busy and not slots.open_slots(self._database, self._record.id)
@@ -175,7 +179,7 @@ class Session:
 
     def _hear(self, trainer: Trainer, message: dict[str, Any]) -> None:
         if "ready" in message:
-            trainer.ready, self._phase, self._start_failures = True, "training", 0
+            trainer.ready, self._phase = True, "training"
         elif "outcome" in message:
             self._finish(trainer, Outcome.from_json(message["outcome"]))
         elif "error" in message:
@@ -191,6 +195,7 @@ class Session:
         seconds = time.monotonic() - trainer.claimed_at
         claim = trainer.take_claim()
         assert claim is not None
+        self._idle_deaths = 0
         try:
             slots.finish(self._database, claim, outcome)
         except LeaseLostError:
@@ -226,10 +231,11 @@ class Session:
     def _replace(self, trainer: Trainer) -> None:
         """A trainer has died: give its trial back and start another."""
         ending, errors = trainer.child.ending(), trainer.child.errors()
-        if not trainer.ready:
-            self._start_failures += 1
-            if self._start_failures >= MAX_START_FAILURES:
-                raise RuntimeError(f"trainers do not start ({ending}):\n{errors}")
+        if trainer.claim is None:
+            self._idle_deaths += 1
+            if self._idle_deaths >= MAX_IDLE_DEATHS:
+                when = "without a trial to train" if trainer.ready else "while they start"
+                raise RuntimeError(f"trainers die {when} ({ending}):\n{errors}")
         _log.error("trainer %d ended unexpectedly (%s)\n%s", trainer.number, ending, errors)
         self._give_back(trainer, f"trainer died: {ending}")
         trainer.kill()
@@ -249,6 +255,7 @@ class Session:
             best_error=self._best.standard_error if self._best else None,
             best_trial=self._best_trial,
             prior_loss=self._record.facts.get("prior_loss"),
+            loss_name=loss_of(self._record.facts).name,
             finished_here=self._finished_here,
             seconds=time.monotonic() - self._started,
             running=tuple(trainer.running for trainer in self._trainers if trainer.running),

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import StudyError
-from hpo.study.spec import StudySpec
-from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, resolve
-from hpo.worker.machine import environment, usable_cores
+from hpo.study.spec import StudySpec, check_study_name
+from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, refuse_changes, resolve
+from hpo.worker.machine import choose_backend, default_trainers, environment
 from hpo.worker.preparation import prepare_data
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
 from hpo.worker.session import Session, Trainer
 from hpo.worker.signals import StopRequest, stop_on_signals
 from storage import studies, workers
-from storage.database import Database, connect, upgrade
-from storage.records import StudyHeader, StudyRecord
+from storage.database import Database, connect, holds_tables, upgrade
+from storage.records import StudyRecord
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +37,7 @@ def run(
     url: str,
     trials: int | None = None,
     trainers: int | None = None,
+    backend: str | None = None,
     view: ProgressView | None = None,
     frame_path: Path | None = None,
 ) -> RunResult:
@@ -46,30 +47,37 @@ def run(
     lets running trials finish, the second stops at once. Raises InputError for anything unusable, and
     KeyboardInterrupt where the user stops it before the first trial.
     """
+    check_study_name(options.name)
     _check_counts(trials, trainers)
+    backend = choose_backend(backend)
     view = view or SilentView()
+    frame_sha256 = file_sha256(frame_path) if frame_path else None
     database = connect(url)
     try:
-        upgrade(database)
-        header = studies.find_study(database, options.name)
-        stored = StudySpec.model_validate(header.spec) if header else None
-        study = resolve(options, stored, frame_sha256=file_sha256(frame_path) if frame_path else None)
-        budget = _budget(header, trials)
-        finished = 0
-        if header is not None:
-            record = studies.read_study(database, options.name)
-            finished = record.finished
-            if finished == budget:
-                return RunResult(record=record, already_finished=True, interrupted=False)
+        stored = _stored(database, options.name)
+        budget = _budget(stored, trials)
+        spec = StudySpec.model_validate(stored.spec) if stored else None
+        if stored and spec and stored.finished == budget:
+            refuse_changes(options, spec, frame_sha256=frame_sha256)
+            return RunResult(record=stored, already_finished=True, interrupted=False)
+        study = resolve(options, spec, frame_sha256=frame_sha256)
         _check_frame(study, frame_path)
-        count = min(trainers or usable_cores(), budget - finished)
+        count = min(trainers or default_trainers(backend), budget - (stored.finished if stored else 0))
         with stop_on_signals() as stop:
-            _work(database, study, header, budget, count, frame_path, view, stop)
+            _work(database, study, stored, budget, count, backend, frame_path, view, stop)
         record = studies.read_study(database, options.name)
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
         database.close()
+
+
+def _stored(database: Database, name: str) -> StudyRecord | None:
+    """The study of that name. A database without tables stays as it is until there is a study to store."""
+    if not holds_tables(database):
+        return None
+    upgrade(database)
+    return studies.read_study(database, name) if studies.find_study(database, name) else None
 
 
 def _check_counts(trials: int | None, trainers: int | None) -> None:
@@ -78,15 +86,15 @@ def _check_counts(trials: int | None, trainers: int | None) -> None:
             raise StudyError(f"{name} must be at least 1, got {value}; use --{name} 1")
 
 
-def _budget(header: StudyHeader | None, trials: int | None) -> int:
-    if header is None:
+def _budget(stored: StudyRecord | None, trials: int | None) -> int:
+    if stored is None:
         return trials or DEFAULT_TRIALS
-    if trials is not None and trials < header.budget:
+    if trials is not None and trials < stored.budget:
         raise StudyError(
-            f"a study's budget can only grow: {header.name!r} has {header.budget} trials, got {trials}; "
-            f"use --trials {header.budget} or more"
+            f"a study's budget can only grow: {stored.name!r} has {stored.budget} trials, got {trials}; "
+            f"use --trials {stored.budget} or more"
         )
-    return trials or header.budget
+    return trials or stored.budget
 
 
 def _check_frame(study: ResolvedStudy, frame_path: Path | None) -> None:
@@ -100,9 +108,10 @@ def _check_frame(study: ResolvedStudy, frame_path: Path | None) -> None:
 def _work(
     database: Database,
     study: ResolvedStudy,
-    header: StudyHeader | None,
+    stored: StudyRecord | None,
     budget: int,
     trainer_count: int,
+    backend: str,
     frame_path: Path | None,
     view: ProgressView,
     stop: StopRequest,
@@ -118,18 +127,21 @@ def _work(
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
-        if header is not None:
-            study_id, worker_id = header.id, _register(database, header.id, stack)
+        if stored is not None:
+            study_id, worker_id = stored.id, _register(database, stored.id, stack)
             studies.extend_study(database, study_id, budget)
         show_preparation()
-        trainers = [Trainer(number=number) for number in range(trainer_count)]
+        trainers = [Trainer(number, backend) for number in range(trainer_count)]
         for trainer in trainers:
             stack.callback(trainer.kill)
         facts = prepare_data(study.spec, folder, frame_path, show_preparation)
-        if header is None:
+        if stored is None:
+            for note in facts["notes"]:
+                view.message(f"note: {note}")
             spec = study.spec.model_dump(mode="json")
+            upgrade(database)
             try:
-                study_id = studies.create_study(database, study.spec.name, spec, facts, environment(), budget)
+                study_id = studies.create_study(database, study.spec.name, spec, facts, environment(backend), budget)
             except StudyError:
                 # Another process was faster: if it still runs, that is what to say.
                 if other := studies.find_study(database, study.spec.name):

@@ -10,6 +10,7 @@
     <- {"error": "...", "traceback": "..."}  something unexpected; the trainer goes on
 """
 
+import gc
 import json
 import os
 import signal
@@ -22,8 +23,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 PROGRESS_SECONDS = 0.2
-UNUSED_PACKAGES = ("sklearn", "pandas")
-"""Keras imports them where they are, for wrappers a trainer has no use for: a quarter of its start-up."""
+UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn", "pandas", "tensorflow")}
+"""Keras and TensorFlow import them where they are, for what a trainer has no use for: a third of its start-up."""
 
 
 def main() -> None:
@@ -40,17 +41,20 @@ def main() -> None:
 
 
 def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> None:
-    for package in UNUSED_PACKAGES:
+    name = os.environ["KERAS_BACKEND"]
+    for package in UNUSED_PACKAGES[name]:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type] # None: cannot be imported
+    gc.disable()  # imports make millions of objects and no garbage: looking for it is a quarter of the start-up
     from hpo.data.prepared import open_prepared, open_replicate
     from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import evaluate
-    from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
+    from hpo.evaluation.objective import Head, evaluate
+    from hpo.training.backend.load import load_backend
 
-    use_one_thread()
-    backend = TensorFlowBackend()
+    backend = load_backend(name)
+    gc.freeze()
+    gc.enable()
     answer({"ready": True})
-    data, classes = [], 0
+    data, head = [], Head("softmax", 0)
     for line in requests:
         message = json.loads(line)
         try:
@@ -58,10 +62,10 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
                 folder = Path(message["open"])
                 facts = open_prepared(folder)
                 data = [open_replicate(folder, r) for r in range(facts["replicates"])]
-                classes = len(facts["classes"])
+                head = Head(facts["head"], facts["outputs"])
             else:
                 job = Job.from_json(message["train"])
-                outcome = evaluate(job, data, classes, backend, _throttled(answer))
+                outcome = evaluate(job, data, head, backend, _throttled(answer))
                 answer({"outcome": asdict(outcome)})
         except Exception as error:
             answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})

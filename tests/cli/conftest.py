@@ -3,7 +3,7 @@
 import os
 import random
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hpo.cli.main import main
-from search_spaces import load_space
+from search_spaces import Categorical, load_space
 from storage.database import connect, upgrade
 from storage.records import Outcome, ReplicateRecord
 from storage.slots import claim, finish, release
@@ -93,12 +93,16 @@ class Bench:
     def url(self) -> str:
         return f"sqlite:///{self.folder / 'hpo.db'}"
 
-    def add(self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False) -> None:
+    def add(
+        self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False, **spec: Any
+    ) -> None:
         """A study whose first trials ended as `states` say; "interrupted" ones are open again."""
         space, random_ = load_space("mlp"), random.Random(name)
         database = connect(self.url)
         upgrade(database)
-        study_id = create_study(database, name, make_spec(name), FACTS, {"python": "3.11"}, budget or len(states))
+        study_id = create_study(
+            database, name, make_spec(name) | spec, FACTS, {"python": "3.11"}, budget or len(states)
+        )
         worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
         for index, state in enumerate(states):
             claimed = claim(
@@ -119,6 +123,19 @@ class Bench:
             finish(database, claimed, make_outcome(state, value, architecture.widths, architecture.batch_size))
         if not running:
             stop_worker(database, worker)
+        database.close()
+
+    def add_trial(self, name: str, params: Mapping[str, Any]) -> None:
+        """A finished study of one trial, of value 0.5, with dimensions that have these values only."""
+        database = connect(self.url)
+        upgrade(database)
+        study_id = create_study(database, name, make_spec(name), FACTS, {}, 1)
+        worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
+        distributions = {key: Categorical(key, (value,)).distribution() for key, value in params.items()}
+        claimed = claim(database, study_id, worker, lambda offer: params, distributions)
+        assert claimed is not None
+        finish(database, claimed, make_outcome("complete", 0.5, (8,), 32))
+        stop_worker(database, worker)
         database.close()
 
 

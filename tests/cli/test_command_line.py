@@ -14,6 +14,7 @@ import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
 from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.worker.session import DRAIN_SECONDS
 
 HEAVY = (
     "keras",
@@ -162,7 +163,6 @@ def test_fault_33_a_shown_url_hides_the_password():
     shown = options.shown_storage("postgresql+psycopg://u:s3cret@h/db?sslpassword=s3cret")
     assert shown == "postgresql+psycopg://u:***@h/db"
     assert options.shown_storage("sqlite:///folder/my.db") == "folder/my.db"
-    assert options.storage_url("folder/my.db") == "sqlite:///folder/my.db"
 
 
 def test_unexpected_exceptions_keep_their_traceback():
@@ -255,6 +255,13 @@ def test_figures_are_those_of_the_report():
     from hpo.report.figures import FIGURES
 
     assert get_args(options.Figure) == tuple(FIGURES)
+
+
+def test_what_is_told_of_ctrl_c_is_what_it_does(hpo):
+    limit = f"{DRAIN_SECONDS:.0f} seconds"
+    assert limit in " ".join(hpo("run", "--help").out.split())
+    for name in ("README.md", "docs/cli.md", "docs/python-api.md"):
+        assert limit in " ".join((DOCUMENT.parents[1] / name).read_text(encoding="utf-8").split()), name
 
 
 def options_of(command: str) -> set[str]:

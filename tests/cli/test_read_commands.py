@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from hpo.cli.options import DEFAULT_STORAGE
-from storage.database import DEFAULT_URL
-
 STATES = ["complete", "failed", "raced out", "pruned", "complete", "interrupted", "complete"]
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 STRICT = {"parse_constant": lambda name: pytest.fail(f"JSON holds {name}")}
@@ -38,10 +35,6 @@ def in_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
     process.wait()
     os.close(parent)
     return shown.decode()
-
-
-def test_the_default_storage_is_the_storage_packages():
-    assert DEFAULT_STORAGE == DEFAULT_URL
 
 
 def test_status_as_json(bench, hpo):
@@ -120,6 +113,21 @@ def test_trials_in_a_pipe_are_a_table_with_every_number_in_full(bench, hpo):
     assert [row["state"] for row in rows] == STATES
     trials = json.loads(hpo("trials", "--study", "wine", "--json").out)
     assert [float(row["learning_rate"]) for row in rows] == [trial["params"]["learning_rate"] for trial in trials]
+
+
+COLLIDING = {"value": 0.25, "state": "solid", "params_value": 3, "dropout": 0.1}
+
+
+def test_parameters_called_like_a_column_are_told_apart(bench, hpo):
+    bench.add_trial("clash", COLLIDING)
+    lines = [line.split("\t") for line in hpo("trials", "--study", "clash").out.splitlines()]
+    assert len(set(lines[0])) == len(lines[0])
+    (row,) = (dict(zip(lines[0], line, strict=True)) for line in lines[1:])
+    assert (row["state"], float(row["value"])) == ("complete", 0.5)
+    shown = [row[name] for name in ("params_params_value", "params_state", "params_value", "dropout")]
+    assert shown == ["0.25", "solid", "3", "0.1"]
+    (trial,) = json.loads(hpo("trials", "--study", "clash", "--json").out)
+    assert (trial["state"], trial["value"], trial["params"]) == ("complete", 0.5, COLLIDING)
 
 
 @pytest.mark.parametrize("columns", [20, 50, 80, 120, 250])

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import optuna
 import pytest
 
+from hpo.data.fingerprint import file_sha256
+from search_spaces import load_space
 from storage.database import connect
 from storage.studies import read_study
 
@@ -69,6 +73,60 @@ def test_next_commands_name_the_database(bench, hpo):
     assert "next: hpo run --study wine --trials 2 --storage 'my studies.db'" in ended.out
 
 
+def file_spec(path: Path) -> dict[str, str]:
+    return {"kind": "file", "source": path.name, "target": "y", "sha256": file_sha256(path)}
+
+
+def test_a_finished_study_needs_its_data_no_more(bench, hpo):
+    path = bench.folder / "data.csv"
+    path.write_text(table("aabb" * 10))
+    bench.add("churn", ["complete", "failed"], data=file_spec(path))
+    before = read(bench, "churn")
+    moved = path.rename("moved.csv")
+    for more in ([], ["--trials", "2"], ["--target", "y", "--seed", "0"], ["--data", str(moved)]):
+        ended = hpo("run", "--study", "churn", *more)
+        assert (ended.code, ended.err) == (0, "")
+        assert "churn is already finished; nothing was done" in ended.out
+    moved.write_text(table("abab" * 10))
+    for more, named in (
+        (["--trials", "3"], "there is no data.csv"),
+        (["--data", "moved.csv"], "data.sha256: stored"),
+        (["--data", "data.csv"], "there is no data.csv"),
+        (["--data", "wine"], "data.kind: stored 'file', now 'builtin'"),
+        (["--target", "x"], "data.target: stored 'y', now 'x'"),
+        (["--encoding", "cp1252"], "data.encoding: stored 'utf-8', now 'cp1252'"),
+        (["--no-missing-words"], "data.missing_words: stored True, now False"),
+        (["--seed", "1"], "search.seed: stored 0, now 1"),
+    ):
+        ended = hpo("run", "--study", "churn", *more)
+        assert ended.code == 2
+        assert named in ended.err
+    assert read(bench, "churn") == before
+
+
+def test_a_finished_study_needs_its_space_no_more(bench, hpo):
+    space = {"reference": "gone_space:SPACE", "description": load_space("mlp").describe()}
+    bench.add("own", ["complete"], space=space)
+    assert "own is already finished" in hpo("run", "--study", "own").out
+    for more in (["--trials", "2"], ["--space", "gone_space:SPACE"]):
+        ended = hpo("run", "--study", "own", *more)
+        assert ended.code == 2
+        assert "'gone_space'" in ended.err
+
+
+def test_an_unfinished_study_needs_its_data(bench, hpo):
+    path = bench.folder / "data.csv"
+    path.write_text(table("aabb" * 10))
+    bench.add("churn", ["complete"], 2, data=file_spec(path))
+    before = read(bench, "churn")
+    path.unlink()
+    for more in ([], ["--trials", "5"]):
+        ended = hpo("run", "--study", "churn", *more)
+        assert ended.code == 2
+        assert "there is no data.csv" in ended.err
+    assert read(bench, "churn") == before
+
+
 def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
     bench.add("doomed", ["failed"] * 3)
     ended = hpo("run", "--study", "doomed")
@@ -114,6 +172,12 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--space", "nonsense"], "nonsense"),
         (["--data", "nowhere.csv", "--target", "y"], "nowhere.csv"),
         (["--data", "."], "--target"),
+        (["--task", "guess"], "'guess' is not one of 'auto', 'classification'"),
+        (["--loss", "mse"], "'mse' is not one of"),
+        (["--task", "regression"], "regression needs numbers, the target 'target'"),
+        (["--loss", "gaussian", "--task", "classification"], "use --loss log_loss"),
+        (["--weight", "target"], "the weight column must not be the target"),
+        (["--weight", "nowhere"], "the weight must be a column of wine, got 'nowhere'"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options, named):
@@ -122,7 +186,19 @@ def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options,
     assert ended.code == 2
     assert ended.err.startswith("error: ")
     assert named in ended.err
-    assert not (bench.folder / "hpo.db").exists() or json.loads(hpo("list", "--json").out) == []
+    assert list(bench.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["", "optuna"])
+def test_a_refused_study_leaves_a_database_without_tables_as_it_is(bench, hpo, content):
+    path = bench.folder / "hpo.db"
+    path.touch()
+    if content:
+        optuna.create_study(storage=bench.url, study_name="theirs")
+    before = path.read_bytes()
+    assert hpo("run", "--study", "new", "--data", "nowhere.csv", "--target", "y").code == 2
+    assert list(bench.folder.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_a_new_study_needs_data(bench, hpo):
@@ -201,7 +277,51 @@ def test_faults_21_24_and_26_are_refused_before_any_trial(bench, hpo, content, t
     assert ended.code == 2
     assert named in ended.err
     assert "Traceback" not in ended.err
-    assert json.loads(hpo("list", "--json").out) == []
+    assert [path.name for path in bench.folder.iterdir()] == ["data.csv"]
+
+
+@pytest.mark.slow
+def test_faults_22_and_28_can_be_answered(bench, hpo):
+    text = "x,y\n" + "".join(f"{index},{('None', 'grün')[index % 2]}\n" for index in range(40))
+    (bench.folder / "data.csv").write_bytes(text.encode("cp1252"))
+    words = ["run", "--study", "new", "--data", "data.csv", "--target", "y", "--trainers", "1", "--no-report"]
+    words += ["--trials", "1", "--replicates", "2", "--max-epochs", "2"]
+    ended = hpo(*words)
+    assert ended.code == 2
+    assert "line 3: byte 0xfc is not UTF-8" in ended.err
+    ended = hpo(*words, "--encoding", "cp1252")
+    assert ended.code == 2
+    assert "column 'y' holds only 'grün'" in ended.err
+    assert [path.name for path in bench.folder.iterdir()] == ["data.csv"]
+    assert hpo(*words, "--encoding", "cp1252", "--no-missing-words").code == 0
+    assert read(bench, "new").facts["classes"] == ["None", "grün"]
+    assert hpo("run", "--study", "new", "--trials", "2", "--trainers", "1", "--no-report").code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "shown", "most"),
+    [
+        (["--target", "price"], "mean squared error\t", 0.9),
+        (["--target", "price", "--loss", "gaussian", "--weight", "w"], "Gaussian NLL\t", 1.3),
+        (["--target", "big,old"], "log loss\t", 0.6),
+        (["--target", "big", "--class-weights", "balanced"], "log loss\t", 0.6),
+    ],
+)
+def test_each_task_is_learned_and_its_loss_is_called_by_its_name(bench, hpo, options, shown, most):
+    random = np.random.default_rng(0)
+    size, age = random.uniform(-1, 1, (2, 300))
+    rows = [(x, y, 100 + 20 * x + 9 * y, int(x > 0), int(y > 0.2)) for x, y in zip(size, age, strict=True)]
+    lines = [",".join(map(str, [*row, number % 4])) for number, row in enumerate(rows)]
+    (bench.folder / "data.csv").write_text("\n".join(["x,y,price,big,old,w", *lines]))
+    words = ["--data", "data.csv", "--trials", "2", "--trainers", "1", "--replicates", "2", "--max-epochs", "15"]
+    ended = hpo("run", "--study", "new", *words, *options)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"\n{shown}" in ended.out
+    assert ("so the task is regression" in ended.out) == (options == ["--target", "price"])
+    best = json.loads(hpo("best", "--study", "new", "--json").out)
+    assert (best["value"] < most, best["loss"]) == (True, shown.strip())
+    assert hpo("run", "--study", "new", "--trials", "3", "--trainers", "1", "--no-report", *options).code == 0
 
 
 @pytest.mark.slow

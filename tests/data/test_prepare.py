@@ -1,17 +1,23 @@
 """The data process: real files in, arrays and facts out, or the reason why not."""
 
+import io
 import json
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hpo.data import features
+from hpo.data.features import encode
 from hpo.data.prepare import prepare
-from hpo.data.prepared import open_prepared, open_replicate
+from hpo.data.prepared import PARTS, open_prepared, open_replicate
 from hpo.data.resampling import resamples
+from hpo.data.source import Source
+from hpo.data.table import build_table
 from hpo.study.spec import EvaluationSpec
 
 COLORS = ("red", "blue", "green")
@@ -71,7 +77,8 @@ def test_the_child_answers_with_facts_and_writes_the_arrays(tmp_path, folder):
     assert len(list(folder.iterdir())) == 5 * 6 + 1
     data = open_replicate(folder, 4)
     assert data.train_x.shape == (54, 4)
-    assert (data.train_x.dtype, data.train_y.dtype) == (np.float32, np.int32)
+    assert (facts["task"], facts["head"], facts["outputs"]) == ("classification", "sigmoid", 1)
+    assert (data.train_x.dtype, data.train_y.dtype, data.train_y.shape) == (np.float32, np.float32, (54, 1))
     assert data.stop_x.shape == (6, 4)
     assert len(data.score_x) == len(data.score_y)
 
@@ -88,7 +95,7 @@ REFUSED = {
     ),
     "fault 26: one class": (GOOD.replace("yes", "no"), "label", "'label' holds only 'no'"),
     "fault 26: a class with one row": (GOOD + "1,red,maybe\n", "label", "class 'maybe' has 1"),
-    "regression": (GOOD, "size", "'size' has 60 different numbers"),
+    "no labels": (GOOD, "color,label", "column 'color' has 3 ('blue', 'green', 'red')"),
 }
 
 
@@ -121,7 +128,7 @@ def test_arrays_hold_the_resampled_rows_in_order(prepared, folder):
         for name in ("train", "stop", "score"):
             rows = getattr(part, name)
             assert getattr(data, f"{name}_x")[:, 0] == pytest.approx((rows - mean) / deviation, abs=1e-5)
-            assert np.array_equal(getattr(data, f"{name}_y"), labels[rows])
+            assert np.array_equal(getattr(data, f"{name}_y")[:, 0], labels[rows])
 
 
 def test_score_and_stop_rows_do_not_leak_into_the_encoding(prepared, folder):
@@ -143,6 +150,35 @@ def test_replicates_have_the_same_width_where_a_category_is_missing_in_some(prep
     assert set(widths) == {4, 5}  # only some replicates have drawn the row with the rare color
     assert {open_replicate(folder, replicate).score_x.shape[1] for replicate in range(5)} == {5}
     assert facts["features"] == 5
+
+
+def test_one_replicate_is_held_at_a_time(prepared, monkeypatch):
+    """Encoded arrays are the largest there are: those of the replicate before are gone."""
+    alive = []
+
+    def watched(*arguments):
+        assert not [array for array in alive if array() is not None]
+        array = encode(*arguments)
+        alive.append(weakref.ref(array))
+        return array
+
+    monkeypatch.setattr(features, "encode", watched)
+    prepared(GOOD.replace("\n7,blue", "\n7,rare"), replicates=5)
+    assert len(alive) == 5
+
+
+def test_narrower_replicates_are_padded_behind_their_inputs(prepared, folder):
+    text = GOOD.replace("\n7,blue", "\n7,rare")
+    width = prepared(text, replicates=5)["features"]
+    table = build_table(Source("", pd.read_csv(io.StringIO(text)), ""), "label")
+    for number, part in enumerate(resamples(table.target.strata, EvaluationSpec(replicates=5), 0)):
+        encoded = encode(table.frame, table.columns, part.train)
+        data = open_replicate(folder, number)
+        for name in ("train", "stop", "score"):
+            array = getattr(data, f"{name}_x")
+            assert array.shape == (len(getattr(part, name)), width)
+            assert np.array_equal(array[:, : encoded.shape[1]], encoded[getattr(part, name)])
+            assert not array[:, encoded.shape[1] :].any()
 
 
 def test_missing_values_give_finite_arrays(prepared, folder):
@@ -187,6 +223,61 @@ def test_a_frame_a_parquet_file_and_a_csv_file_give_the_same_arrays(tmp_path, fo
     assert contents[0] == contents[1] == contents[2]
 
 
+def test_the_arrays_of_a_regression_are_standardized_over_all_rows(prepared, folder):
+    facts = prepared(GOOD, target="size", task="regression", replicates=2)
+    assert (facts["task"], facts["head"], facts["outputs"], facts["loss_name"]) == (
+        *("regression", "squared", 1),
+        "mean squared error",
+    )
+    assert (facts["classes"], facts["class_counts"], facts["prior_loss"]) == ([], [], 1.0)
+    assert (facts["target_mean"], facts["target_deviation"]) == (29.5, pytest.approx(np.arange(60).std()))
+    for number, part in enumerate(resamples(np.zeros(60, int), EvaluationSpec(replicates=2), 0)):
+        data = open_replicate(folder, number)
+        for name in PARTS:
+            y = getattr(data, f"{name}_y")
+            assert (y.dtype, y.shape) == (np.float32, (len(getattr(part, name)), 1))
+            numbers = y[:, 0] * facts["target_deviation"] + facts["target_mean"]
+            assert numbers == pytest.approx(getattr(part, name), abs=1e-3)
+
+
+def test_the_arrays_of_labels(prepared, folder):
+    text = GOOD.replace("red", "blue")
+    facts = prepared(text, target="color, label")
+    assert (facts["task"], facts["head"], facts["outputs"]) == ("multilabel", "sigmoid", 2)
+    assert (facts["classes"], facts["class_counts"]) == (["color", "label"], [20, 30])
+    assert facts["columns"] == [{"name": "size", "kind": "numeric"}]
+    assert open_replicate(folder, 0).score_y.shape[1] == 2
+
+
+def test_weights_are_those_of_the_rows_and_classes_count_in_training_only(prepared, folder):
+    lines = [f"{i},{i % 3},{'yes' if i % 4 == 0 else 'no'},{1 + i % 2}" for i in range(80)]
+    text = "\n".join(["size,x,label,w", *lines])
+    labels, given = np.arange(80) % 4 == 0, 1.0 + np.arange(80) % 2
+    prepared(text)
+    assert not list(folder.glob("*_w.*"))
+
+    prepared(text, weight="w")
+    rows = open_replicate(folder, 1)
+    part = resamples(labels.astype(int), EvaluationSpec(), 0)[1]
+    for name in PARTS:
+        assert getattr(rows, f"{name}_w") == pytest.approx(given[getattr(part, name)] / 1.5)
+    row_weights = np.array(rows.train_w)
+
+    prepared(text, weight="w", class_weights="balanced")
+    both = open_replicate(folder, 1)
+    assert both.score_w == pytest.approx(rows.score_w)
+    assert both.stop_w == pytest.approx(rows.stop_w)
+    factors = both.train_w / row_weights
+    counts = np.bincount(labels[part.train].astype(int))
+    assert factors == pytest.approx(len(part.train) / (2 * counts[labels[part.train].astype(int)]))
+
+
+def test_class_weights_alone_are_written_for_training_alone(prepared, folder):
+    prepared(GOOD, class_weights="balanced", replicates=1)
+    assert [path.name for path in folder.glob("*_w.*")] == ["train_w.0.npy"]
+    assert open_replicate(folder, 0).score_w is None
+
+
 @pytest.mark.parametrize("name", ["digits", "iris"])
 def test_built_in_sets(folder, name):
     facts = prepare(request(folder, name, "target", kind="builtin", replicates=2))
@@ -217,3 +308,13 @@ def test_real_tables(folder, tables: Path, name, rows, classes, columns):
         for x in (data.train_x, data.stop_x, data.score_x):
             assert np.isfinite(x).all()
             assert x.shape[1] == facts["features"]
+
+
+def test_a_real_table_as_a_regression(folder, tables: Path):
+    """Scored rows that training never saw: the mean is their best constant prediction but for chance."""
+    facts = prepare(request(folder, tables / "wine_quality_white.csv", "target", task="regression", replicates=3))
+    assert (facts["rows"], facts["task"], facts["loss_name"]) == (4898, "regression", "mean squared error")
+    assert facts["target_mean"] == pytest.approx(5.8779, abs=1e-4)
+    for replicate in range(3):
+        score = open_replicate(folder, replicate).score_y
+        assert np.square(score).mean() == pytest.approx(facts["prior_loss"], abs=0.1)

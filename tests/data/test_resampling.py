@@ -181,6 +181,45 @@ def test_a_class_that_is_a_minority_in_its_groups_still_gets_into_every_part(see
             assert set(labels[getattr(resample, part)]) == {0, 1, 2}
 
 
+@given(st.integers(3, 300), SEEDS, st.sampled_from(METHODS))
+@properties
+def test_without_classes_each_row_is_in_one_part_and_parts_have_their_sizes(rows, seed, method):
+    parts = resamples(np.zeros(rows, int), evaluation(method), seed)
+    aside = max(1, int(0.1 * rows + 0.5))
+    for part in parts:
+        assert rows_once(part) == list(range(rows))
+        assert len(part.train)
+        assert len(part.score)
+        assert len(part.stop) == aside
+        if method == "bootstrap":
+            assert len(part.train) == rows - aside
+        elif method == "kfold":
+            assert len(part.score) in (rows // 3, -(-rows // 3))
+        else:
+            assert len(part.score) == max(1, int(0.2 * rows + 0.5))
+    if method == "kfold":
+        assert sorted(np.concatenate([part.score for part in parts]).tolist()) == list(range(rows))
+
+
+@given(st.lists(st.integers(1, 6), min_size=6, max_size=30), SEEDS, st.sampled_from(METHODS))
+@properties
+def test_without_classes_groups_are_never_split(sizes, seed, method):
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    parts = resamples(np.zeros(len(groups), int), evaluation(method), seed, groups)
+    for part in parts:
+        train, stop, score = (set(groups[getattr(part, name)]) for name in PARTS)
+        assert len(train) + len(stop) + len(score) == len(train | stop | score) == len(sizes)
+        assert min(len(train), len(stop), len(score)) >= 1
+    if method == "bootstrap":
+        assert len({len(part.train) for part in parts}) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_without_classes_one_group_is_refused(method):
+    with pytest.raises(DataError, match="at least 2 groups, one to train on and one to score, it has 1; add groups"):
+        resamples(np.zeros(9, int), evaluation(method), 0, np.zeros(9, int))
+
+
 def test_a_class_of_one_row_is_refused_by_name():
     labels = np.array([0] * 30 + [1])
     with pytest.raises(DataError, match=r"at least 2 rows.*class 'maybe' has 1; add rows"):

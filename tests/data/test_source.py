@@ -111,6 +111,51 @@ def test_words_for_missing_are_read_as_missing(read, missing):
     assert frame["size"].dtype == np.float64
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "iso8859-1", "utf-16", "utf-16-le", "utf-32", "utf-8-sig", "cp850"])
+def test_files_of_other_encodings_are_read_where_these_are_named(read, encoding):
+    """Fault 22."""
+    text = GOOD.replace("green", "gr\u00fcn").replace("size", "gr\u00f6\u00dfe")
+    pd.testing.assert_frame_equal(read(text.encode(encoding), encoding=encoding).frame, read(text).frame)
+    if encoding == "utf-16-le":
+        pd.testing.assert_frame_equal(read(text.encode("utf-16"), encoding=encoding).frame, read(text).frame)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (GOOD.replace("green", "gr\u00fcn").encode(), "ascii", "line 4: byte 0xc3 is not ASCII"),
+        ((GOOD + "\ud800").encode("utf-16", "surrogatepass"), "utf-16", "line 62: byte 0x00 is not UTF-16"),
+        (GOOD.encode("utf-16"), "cp1252", "is UTF-16 and is read as CP1252; use --encoding utf-16"),
+        (("\ufeff" + GOOD).encode(), "cp1252", "is UTF-8 and is read as CP1252; use --encoding utf-8"),
+        (GOOD.replace("2.5,green", "2.5,gre\0n").encode("utf-16"), "utf-16", "line 4: a NUL byte"),
+    ],
+)
+def test_files_of_another_encoding_than_the_named_one_are_refused(read, content, encoding, reason):
+    """Fault 22."""
+    with pytest.raises(DataError) as refusal:
+        read(content, encoding=encoding)
+    assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "null", "NaN", "n/a"])
+def test_words_for_missing_can_be_kept(read, word):
+    """Fault 28."""
+    text = GOOD.replace("red", word).replace("\n1.5,blue", "\n1.5,")
+    frame = read(text, missing_words=False).frame
+    assert frame["color"].tolist()[:4] == [word, np.nan, "green", word]
+    assert frame["size"].dtype == np.float64
+    assert read(text.replace("\n2.5,", "\n,"), missing_words=False).frame["size"].isna().sum() == 1
+    numbers = read(text.replace("\n2.5,", f"\n{word},"), missing_words=False).frame["size"]
+    assert numbers.tolist()[:3] == ["0.5", "1.5", word]
+
+
+def test_settings_of_csv_files_are_refused_for_parquet(read, tmp_path):
+    read(GOOD).frame.to_parquet(tmp_path / "written.parquet")
+    for setting in ({"encoding": "cp1252"}, {"missing_words": False}):
+        with pytest.raises(DataError, match=r"are for CSV files, .* is Parquet; leave them away"):
+            read((tmp_path / "written.parquet").read_bytes(), "table.parquet", **setting)
+
+
 def test_numbers_too_large_for_a_computer_are_missing_or_rounded(read):
     """Fault 27."""
     text = "huge,long,x,label\n" + "".join(
@@ -131,9 +176,14 @@ REFUSED = {
     "fault 21: cut off": (GOOD + "31.5,bl", "line 62: 2 fields where the header has 3; is the file cut off?"),
     "fault 22: latin-1": (
         GOOD.replace("green", "gr\u00fcn").encode("latin-1"),
-        "line 4: byte 0xfc is not UTF-8",
+        "line 4: byte 0xfc is not UTF-8; save the file as UTF-8, or name its encoding, for instance --encoding cp1252",
     ),
-    "fault 22: UTF-16": (GOOD.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    "fault 22: UTF-16": (
+        GOOD.encode("utf-16"),
+        "is UTF-16 and is read as UTF-8; use --encoding utf-16, or save it as UTF-8",
+    ),
+    "fault 22: UTF-32": (GOOD.encode("utf-32"), "is UTF-32 and is read as UTF-8; use --encoding utf-32"),
+    "fault 22: UTF-16 without its mark": (GOOD.encode("utf-16-le"), "line 1: a NUL byte"),
     "fault 23": (GOOD.replace("color", "size"), "line 1: column names must differ, 'size' occurs more than once"),
     "fault 24": (
         GOOD + "1.0,red,yes,more\n",

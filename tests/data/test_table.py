@@ -7,14 +7,16 @@ import pytest
 from hpo.data.source import Source
 from hpo.data.table import Column, build_table
 from hpo.errors import DataError
+from hpo.study.spec import EvaluationSpec
 
 ROWS = 60
 
 
-def table(target="label", group=None, **columns):
+def table(target="label", group=None, weight=None, **columns):
     """The table of 60 rows with the columns `size` (numbers), `label` (no, yes) and `columns`."""
     base = {"size": np.arange(ROWS) / 2, "label": ["no", "yes"] * (ROWS // 2)}
-    return build_table(Source("people.csv", pd.DataFrame({**base, **columns}), ""), target, group)
+    source = Source("people.csv", pd.DataFrame({**base, **columns}), "")
+    return build_table(source, target, EvaluationSpec(group=group, weight=weight))
 
 
 @pytest.mark.parametrize(
@@ -31,21 +33,21 @@ def table(target="label", group=None, **columns):
 )
 def test_classes_are_numbered_in_the_order_of_numbers_or_names(labels, classes):
     result = table(label=labels)
-    assert result.classes == classes
-    assert result.labels.dtype == np.int32
+    target = result.target
+    assert (target.task, target.classes, target.strata.dtype) == ("classification", classes, np.int32)
     names = [str(int(x)) if isinstance(x, float) and x == int(x) else str(x) for x in labels]
-    assert [result.classes[code] for code in result.labels] == names
+    assert [classes[code] for code in target.strata] == names
 
 
 def test_rows_without_a_target_are_left_out_with_a_note():
     result = table(label=[None, None, None, *["no", "yes", "maybe"] * 19])
-    assert len(result.frame) == len(result.labels) == 57
+    assert len(result.frame) == len(result.target.values) == 57
     assert result.frame["size"].tolist()[:2] == [1.5, 2.0]
     assert result.notes == ("3 rows have no target and are not used",)
 
 
 @pytest.mark.parametrize(
-    ("labels", "refused"),
+    ("labels", "regression"),
     [
         (np.arange(11) + 0.5, True),  # over 10 numbers with fractions
         (np.arange(10) + 0.5, False),
@@ -53,22 +55,26 @@ def test_rows_without_a_target_are_left_out_with_a_note():
         (np.arange(20), False),
     ],
 )
-def test_a_target_that_looks_like_a_regression_is_refused(labels, refused):
+def test_a_target_that_looks_like_a_quantity_makes_a_regression_with_a_note(labels, regression):
     frame = pd.DataFrame({"x": np.arange(220.0), "price": np.resize(labels, 220)})
-    if refused:
-        message = rf"'price' has {len(labels)} different numbers in 220 rows.*regression.*another --target"
-        with pytest.raises(DataError, match=message):
-            build_table(Source("t", frame, ""), "price")
+    result = build_table(Source("t", frame, ""), "price")
+    if regression:
+        assert result.target.task == "regression"
+        assert result.notes == (
+            f"the target 'price' looks like a quantity ({len(labels)} different numbers in 220 rows), so the task is "
+            "regression; --task classification takes each number for a class",
+        )
     else:
-        assert len(build_table(Source("t", frame, ""), "price").classes) == len(labels)
+        assert (result.target.task, len(result.target.classes), result.notes) == ("classification", len(labels), ())
+    asked = build_table(Source("t", frame, ""), "price", EvaluationSpec(task="classification"))
+    assert (len(asked.target.classes), asked.notes) == (len(labels), ())
 
 
 def test_many_integer_classes_are_allowed_where_each_has_many_rows():
     frame = pd.DataFrame({"x": np.arange(2000.0), "digit": np.arange(2000) % 100})
-    assert len(build_table(Source("t", frame, ""), "digit").classes) == 100
+    assert len(build_table(Source("t", frame, ""), "digit").target.classes) == 100
     frame = pd.DataFrame({"x": np.arange(4000.0), "digit": np.arange(4000) % 101})
-    with pytest.raises(DataError, match="101 different numbers"):
-        build_table(Source("t", frame, ""), "digit")
+    assert build_table(Source("t", frame, ""), "digit").target.task == "regression"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,7 @@ def test_a_missing_target_column_is_refused_with_names_to_use(target, message):
     [
         ([None] * ROWS, r"'label' is empty in all rows; use another --target"),
         (["no"] * ROWS, r"at least 2 classes, column 'label' holds only 'no'"),
-        ([0.0, np.inf] * 30, r"must not be infinite, column 'label'"),
+        ([0.0, np.inf] * 30, r"must not be infinite or beyond 1e\+100, column 'label'"),
         (pd.date_range("2020", periods=ROWS), r"numbers or text, 'label' holds datetime64"),
     ],
 )
@@ -165,7 +171,7 @@ def test_the_group_column_is_no_feature():
 @pytest.mark.parametrize(
     ("group", "values", "message"),
     [
-        ("label", 0, r"group column must not be the target, got 'label' for both"),
+        ("label", 0, r"group column must not be the target, got 'label'; use another --group"),
         ("whom", 0, r"the group must be a column of people\.csv, got 'whom'; did you mean 'who'"),
         ("who", [None, None, *range(ROWS - 2)], r"column 'who' has none in 2 rows; fill these in"),
     ],

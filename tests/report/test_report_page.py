@@ -58,7 +58,7 @@ def test_a_finished_study(mixed, page):
     best = mixed.best
     assert f"Winner: trial {best.number}" in written.text
     assert f"{best.value:.4f} ± {best.standard_error:.4f} nats" in written.text
-    assert "Predicting the class frequencies alone gives 2.3020" in written.text
+    assert "Predicting class frequencies alone gives 2.3020" in written.text
     assert f"batch size {2 ** best.params['batch_exponent']}" in written.text
     assert "batch exponent" not in written.text
     assert f"{best.info['parameters']:,}" in written.text

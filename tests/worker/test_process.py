@@ -63,4 +63,4 @@ def test_cores_follow_the_cgroups_quota(tmp_path, text, cores):
 
 
 def test_environment_names_versions():
-    assert environment()["versions"]["keras"] >= "3.15.1"
+    assert environment("tensorflow")["versions"]["keras"] >= "3.15.1"

@@ -113,9 +113,7 @@ def test_changed_file_is_refused(url, tmp_path):
 def test_nothing_is_stored_for_bad_data(url, tmp_path):
     with pytest.raises(DataError, match=r"target must be a column of .*got 'lable'"):
         run(StudyOptions(name="bad", data=str(table(tmp_path)), target="lable"), url=url)
-    database = connect(url)
-    assert studies.find_study(database, "bad") is None
-    database.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
 def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
@@ -259,6 +257,38 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
     monkeypatch.delitem(sys.modules, "wild_space")
     with pytest.raises(StudyError, match=r"search space: .*rate"):
         run(StudyOptions(name="w"), url=url, trials=9)
+
+
+FAILING = """
+from hpo.network.architecture import Architecture
+from search_spaces import Float, SearchSpace
+
+
+def network(params):
+    if 0.55 < params["x"] < 0.95:  # away from the points that are tried before a study starts
+        raise ValueError("no network here")
+    return Architecture(
+        widths=(8,), activation="relu", initializer="he_normal", dropout=0.0, learning_rate=0.01, batch_size=32
+    )
+
+
+SPACE = SearchSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
+"""
+
+
+def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
+    (tmp_path / "part_space.py").write_text(FAILING)
+    monkeypatch.chdir(tmp_path)
+    options = StudyOptions(name="p", space="part_space:SPACE", sampler="random", **FAST)
+    record = run(options, url=url, trials=6, trainers=1).record
+    assert_exact(record, 6)
+    bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
+    assert {(trial.state, trial.reason) for trial in bad} == {
+        ("failed", "the search space failed: ValueError: no network here")
+    }
+    good = [trial for trial in record.trials if trial not in bad]
+    assert {trial.state for trial in good} == {"complete"}
+    assert len({trial.slot for trial in bad}) + len(good) == 6
 
 
 def test_same_seed_same_study(url, tmp_path):
