@@ -131,10 +131,11 @@ def _work(
             study_id, worker_id = stored.id, _register(database, stored.id, stack)
             studies.extend_study(database, study_id, budget)
         show_preparation()
-        trainers = [Trainer(number, backend) for number in range(trainer_count)]
-        for trainer in trainers:
-            stack.callback(trainer.kill)
+        # One core is left to the data, so that data and first trainer are ready at the same time.
+        beside = max(1, trainer_count - 1)
+        trainers = [_trainer(number, backend, stack) for number in range(beside)]
         facts = prepare_data(study.spec, folder, frame_path, show_preparation)
+        trainers += [_trainer(number, backend, stack) for number in range(beside, trainer_count)]
         if stored is None:
             for note in facts["notes"]:
                 view.message(f"note: {note}")
@@ -160,6 +161,13 @@ def _work(
             started=started,
         )
         session.work()
+
+
+def _trainer(number: int, backend: str, stack: ExitStack) -> Trainer:
+    """A trainer that lives until the stack unwinds."""
+    trainer = Trainer(number, backend)
+    stack.callback(trainer.kill)
+    return trainer
 
 
 def _register(database: Database, study_id: int, stack: ExitStack) -> str:
