@@ -158,6 +158,7 @@ def tune(
     class_weights: str | None = None,
     storage: "Location | None" = None,
     trainers: int | None = None,
+    population: int | None = None,
     backend: str | None = None,
     progress: bool = True,
 ) -> Study:
@@ -192,7 +193,7 @@ def tune(
         frame_path = None if source is not None else write_frame(data, Path(folder) / "frame.parquet")
         if study is None:
             options = replace(options, name=_derived_name(options, frame_path))
-        return _run(options, frame_path, storage, trials, trainers, backend, progress)
+        return _run(options, frame_path, storage, trials, trainers, population, backend, progress)
 
 
 def open_study(name: str, storage: "Location | None" = None) -> Study:
@@ -267,6 +268,7 @@ def _run(
     storage: "Location | None",
     trials: int | None,
     trainers: int | None,
+    population: int | None,
     backend: str | None,
     progress: bool,
 ) -> Study:
@@ -277,6 +279,7 @@ def _run(
         url=database_url(storage),
         trials=trials,
         trainers=trainers,
+        population=population,
         backend=backend,
         view=_view(progress),
         frame_path=frame_path,

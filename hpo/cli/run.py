@@ -47,6 +47,12 @@ def run(
     trainers: Annotated[
         int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core.")
     ] = None,
+    population: Annotated[
+        int | None,
+        typer.Option(
+            "--population", help="Trials a trainer trains at once; with several no race. Default: 1, on a GPU up to 64."
+        ),
+    ] = None,
     backend: Annotated[
         Backend | None,
         typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
@@ -182,7 +188,9 @@ def run(
         pruning=pruning,
     )
     wanted = None if no_report and report is None else (report or report_path(study))
-    return _work(options, database_url(storage), trials, trainers, backend, wanted, report is not None, as_json)
+    return _work(
+        options, database_url(storage), trials, trainers, population, backend, wanted, report is not None, as_json
+    )
 
 
 def _work(
@@ -190,6 +198,7 @@ def _work(
     url: str,
     trials: int | None,
     trainers: int | None,
+    population: int | None,
     backend: str | None,
     report: Path | None,
     report_always: bool,
@@ -202,7 +211,9 @@ def _work(
     started = time.monotonic()
     view = make_view(sys.stderr if as_json else sys.stdout)
     try:
-        result = supervise(options, url=url, trials=trials, trainers=trainers, backend=backend, view=view)
+        result = supervise(
+            options, url=url, trials=trials, trainers=trainers, population=population, backend=backend, view=view
+        )
     except KeyboardInterrupt:
         typer.echo("interrupted before a trial began; the same command starts again", err=True)
         return INTERRUPTED

@@ -1,7 +1,7 @@
 """One trial: train its replicates in blocks, race them against the incumbent, judge by score loss."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,13 +14,17 @@ from hpo.evaluation.statistics import standard_error
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent, curve_is_hopeless, race_is_lost, raced_value
 from hpo.seeds import Purpose, generator
-from hpo.training.fit import Fit, fit_stack, predict
+from hpo.training.fit import Fit, OnEpoch, fit_stack, predict
+from hpo.training.kind import kind_of
 from hpo.training.lanes import Lane
 from hpo.training.stack import Backend
 from storage.records import Outcome, ReplicateRecord
 
 STACKED_PARAMETERS = 100_000
 """Networks below this size train their replicates in one stack; larger ones fill the cache alone."""
+
+
+HOPELESS = "learning curve cannot reach the incumbent's"
 
 
 class Head(NamedTuple):
@@ -41,26 +45,19 @@ def evaluate(
     on_progress: OnProgress = lambda replicate, epoch, loss: None,
 ) -> Outcome:
     """Train and score the trial's replicates; `on_progress(replicate, epoch, stop loss)` is told each epoch."""
-    info = _describe(job.architecture, data[0].train_x.shape[1], head.outputs)
+    info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
     done: list[ReplicateRecord] = []
     try:
         for block in blocks(job, data, info["parameters"]):
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
-                return _cut_short("pruned", done, info, "learning curve cannot reach the incumbent's")
+                return cut_short("pruned", done, info, HOPELESS)
             if len(done) < len(data) and job.racing and job.incumbent and race_is_lost(job.incumbent, _losses(done)):
                 return _raced_out(job.incumbent, done, info)
     except DivergedError as error:
-        return _cut_short("failed", done, info, str(error))
-    losses = list(_losses(done).values())
-    return Outcome(
-        state="complete",
-        value=float(np.mean(losses)),
-        standard_error=standard_error(losses),
-        info=info,
-        replicates=tuple(done),
-    )
+        return cut_short("failed", done, info, str(error))
+    return completed(done, info)
 
 
 def blocks(job: Job, data: Sequence[ReplicateData], parameters: int) -> list[list[int]]:
@@ -88,33 +85,45 @@ def _train_block(
     on_progress: OnProgress,
 ) -> tuple[list[ReplicateRecord], bool]:
     """Records of the block's replicates, and whether a curve was pruned."""
+    lanes = [lane_of(job, replicate, data[replicate]) for replicate in block]
+    scored = train({job.slot: job}, lanes, head, backend, lambda epoch, loss: on_progress(block[0], epoch, loss))
+    return records_of(scored), any(one.fit.pruned for one in scored)
+
+
+class Scored(NamedTuple):
+    """A trained network and its score loss, None where its trial is cut short; `seconds` of trainer time."""
+
+    fit: Fit
+    score: float | None
+    seconds: float
+
+
+def train(
+    jobs: Mapping[int, Job], lanes: Sequence[Lane], head: Head, backend: Backend, on_epoch: OnEpoch
+) -> list[Scored]:
+    """Train one stack and score the networks of its trials; `jobs` by the lanes' trial."""
 
     def should_prune(lane: Lane, curve: Sequence[float]) -> bool:
+        job = jobs[lane.trial]
         # With a schedule the curve's end is its steepest part, so its slope so far is no forecast.
         if not (job.pruning and job.incumbent) or job.architecture.is_scheduled:
             return False
         return curve_is_hopeless(job.incumbent, lane.replicate, curve, job.evaluation.max_epochs)
 
     started = time.perf_counter()
-    fits = fit_stack(
-        backend,
-        [_lane(job, replicate, data[replicate]) for replicate in block],
-        head.name,
-        head.outputs,
-        job.evaluation,
-        should_prune=should_prune,
-        on_epoch=lambda epoch, loss: on_progress(block[0], epoch, loss),
-    )
-    for fit in fits:
-        if fit.diverged:
-            raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.lane.replicate}")
-    pruned = any(fit.pruned for fit in fits)
-    scores = [None] * len(fits) if pruned else _score(head, fits, data, backend)
+    protocol = jobs[lanes[0].trial].evaluation
+    fits = fit_stack(backend, lanes, head.name, head.outputs, protocol, should_prune=should_prune, on_epoch=on_epoch)
+    over = {fit.lane.trial for fit in fits if fit.diverged or fit.pruned}
+    whole = [fit for fit in fits if fit.lane.trial not in over]
+    scores = iter(_score(head, whole, backend) if whole else [])
+    losses = [None if fit.lane.trial in over else next(scores) for fit in fits]
     seconds = (time.perf_counter() - started) / len(fits)
-    return [_record(fit, score, seconds) for fit, score in zip(fits, scores, strict=True)], pruned
+    return [Scored(fit, loss, seconds) for fit, loss in zip(fits, losses, strict=True)]
 
 
-def _lane(job: Job, replicate: int, data: ReplicateData) -> Lane:
+def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
+    """The replicate's network, whose random streams are the trial's own."""
+
     def stream(purpose: Purpose) -> np.random.Generator:
         return generator(job.seed, purpose, slot=job.slot, replicate=replicate)
 
@@ -126,33 +135,41 @@ def _lane(job: Job, replicate: int, data: ReplicateData) -> Lane:
         order=stream("order"),
         dropout=stream("dropout"),
         noise=stream("noise"),
+        trial=job.slot,
     )
 
 
-def _score(head: Head, fits: Sequence[Fit], data: Sequence[ReplicateData], backend: Backend) -> list[float]:
-    parts = [data[fit.lane.replicate] for fit in fits]
+def _score(head: Head, fits: Sequence[Fit], backend: Backend) -> list[float]:
+    parts = [fit.lane.data for fit in fits]
     architectures, networks = [fit.lane.architecture for fit in fits], [fit.weights for fit in fits]
-    predicted = predict(backend, head.name, architectures, networks, [part.score_x for part in parts])
+    kind = kind_of(architectures, head.name, parts[0].train_w is not None)
+    predicted = predict(backend, kind, architectures, networks, [part.score_x for part in parts])
     judge = loss_function(head.name)
-    losses = [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
-    for fit, loss in zip(fits, losses, strict=True):
-        if not np.isfinite(loss):
-            raise DivergedError(f"score loss of replicate {fit.lane.replicate} was not finite: {loss}")
-    return losses
+    return [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
 
 
-def _record(fit: Fit, score: float | None, seconds: float) -> ReplicateRecord:
-    return ReplicateRecord(
-        index=fit.lane.replicate,
-        stop_loss=fit.stop_loss,
-        score_loss=score,
-        best_epoch=fit.best_epoch,
-        seconds=seconds,
-        curve=fit.curve,
-    )
+def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
+    """Of replicates of one trial; DivergedError where a loss is not finite."""
+    for fit, score, _ in scored:
+        if fit.diverged:
+            raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.lane.replicate}")
+        if score is not None and not np.isfinite(score):
+            raise DivergedError(f"score loss of replicate {fit.lane.replicate} was not finite: {score}")
+    return [
+        ReplicateRecord(
+            index=fit.lane.replicate,
+            stop_loss=fit.stop_loss,
+            score_loss=score,
+            best_epoch=fit.best_epoch,
+            seconds=seconds,
+            curve=fit.curve,
+        )
+        for fit, score, seconds in scored
+    ]
 
 
-def _describe(architecture: Architecture, inputs: int, classes: int) -> dict[str, Any]:
+def describe(architecture: Architecture, inputs: int, classes: int) -> dict[str, Any]:
+    """What a trial's outcome tells of its network."""
     return {
         "parameters": architecture.parameter_count(inputs, classes),
         "widths": list(architecture.widths),
@@ -164,9 +181,22 @@ def _losses(records: Sequence[ReplicateRecord]) -> dict[int, float]:
     return {record.index: record.score_loss for record in records if record.score_loss is not None}
 
 
-def _cut_short(
+def completed(done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
+    """The outcome of a trial with all its replicates."""
+    losses = list(_losses(done).values())
+    return Outcome(
+        state="complete",
+        value=float(np.mean(losses)),
+        standard_error=standard_error(losses),
+        info=info,
+        replicates=tuple(done),
+    )
+
+
+def cut_short(
     state: Literal["pruned", "failed"], done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str
 ) -> Outcome:
+    """The outcome of a trial without a value."""
     return Outcome(state=state, reason=reason, info=info, replicates=tuple(done))
 
 

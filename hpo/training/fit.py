@@ -1,7 +1,7 @@
 """Training of one stack: epochs, early stopping per lane, the best weights kept, finished lanes dropped."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,10 +9,12 @@ from hpo.data.prepared import ReplicateData
 from hpo.evaluation.metrics import LossFunction, loss_function
 from hpo.network.architecture import Architecture
 from hpo.study.spec import EvaluationSpec
-from hpo.training.kind import kind_of, stacked_widths
+from hpo.training.kind import Kind, stacked_widths
 from hpo.training.lanes import Lane, Stack
 from hpo.training.stack import Backend, Epoch, FloatArray, Weights, lane_settings, lane_weights, no_rows, stack_weights
 
+MAX_PREDICTED_BYTES = 64 * 2**20
+"""Of the values of one layer while predicting."""
 ShouldPrune = Callable[[Lane, Sequence[float]], bool]
 OnEpoch = Callable[[int, float], None]
 
@@ -109,19 +111,18 @@ def fit_stack(
 
 def predict(
     backend: Backend,
-    head: str,
+    kind: Kind,
     architectures: Sequence[Architecture],
     networks: Sequence[Weights],
     inputs: Sequence[FloatArray],
 ) -> list[FloatArray]:
-    """Outputs (rows, outputs) of each network for its own inputs (rows, features)."""
-    kind, widths = kind_of(architectures, head), stacked_widths(architectures)
+    """Outputs (rows, outputs) of each network of a stack for its own inputs (rows, features), a part at a time."""
+    widths, count, features = stacked_widths(architectures), len(networks), inputs[0].shape[1]
     program = backend.program(kind)
-    count, features = len(networks), inputs[0].shape[1]
     program.start(
         stack_weights(networks, architectures),
         lane_settings(architectures, widths),
-        no_rows(head, features, networks[0]["bias_out"].shape[1]),
+        no_rows(kind.head, features, networks[0]["bias_out"].shape[1]),
     )
     epoch = Epoch(
         order=np.empty((count, 0), np.int32),
@@ -131,11 +132,15 @@ def predict(
         batch_size=architectures[0].batch_size,
         learning_rates=np.empty((count, 0), np.float32),
         first_step=0,
-        predict=backend.tensor(pad_rows(inputs)),
+        predict=np.empty(0, np.float32),
     )
-    predicted = program.run(epoch)
+    rows = pad_rows(inputs)
+    part = max(1, MAX_PREDICTED_BYTES // (4 * count * max(architectures[0].embedded(features), *widths)))
+    starts = range(0, rows.shape[1], part)
+    parts = [program.run(replace(epoch, predict=backend.tensor(rows[:, at : at + part]))) for at in starts]
     program.release()
-    return [part[: len(rows)] for part, rows in zip(predicted, inputs, strict=True)]
+    predicted = np.concatenate(parts, axis=1)
+    return [own[: len(x)] for own, x in zip(predicted, inputs, strict=True)]
 
 
 def pad_rows(arrays: Sequence[FloatArray]) -> FloatArray:

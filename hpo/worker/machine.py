@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -11,6 +12,8 @@ from typing import Any
 from hpo.errors import StudyError
 
 BACKENDS = ("auto", "tensorflow", "jax")
+MOST_TRIALS_AT_ONCE, LEAST_ROUNDS = 64, 5
+UNKNOWN_GPU_BYTES = 4 * 2**30
 _PACKAGES = (
     "hpo",
     "keras",
@@ -45,16 +48,20 @@ def choose_backend(wanted: str | None) -> str:
     """
     name = wanted or os.environ.get("KERAS_BACKEND") or "auto"
     if name not in BACKENDS:
-        raise StudyError(f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change --backend")
+        source = "--backend" if wanted else "the variable KERAS_BACKEND, or give --backend"
+        raise StudyError(f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change {source}")
     if name == "auto":
         return "jax" if _installed("jax") and (has_gpu() or not _installed("tensorflow")) else "tensorflow"
     if not _installed(name):
-        raise StudyError(f"backend {name!r} is not installed; run: pip install 'hpo[{name}]', or use another --backend")
+        package = "hpo[jax]" if name == "jax" else name
+        raise StudyError(f"backend {name!r} is not installed; run: pip install '{package}', or use another --backend")
     return name
 
 
 def has_gpu() -> bool:
-    """Whether JAX could use a GPU here: a device and JAX's plugin for it."""
+    """Whether JAX could use a GPU here: a device that is not hidden, and JAX's plugin for it."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu":
+        return False
     plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
     return Path("/dev/nvidiactl").exists() and any(_installed(plugin) for plugin in plugins)
 
@@ -64,12 +71,33 @@ def default_trainers(backend: str) -> int:
     return 1 if backend == "jax" and has_gpu() else usable_cores()
 
 
+def default_population(backend: str, budget: int) -> int:
+    """Trials that a trainer takes at once: a processor gains nothing from more than one; on a GPU as many as leave the
+    sampler several rounds to learn from."""
+    return max(1, min(MOST_TRIALS_AT_ONCE, budget // LEAST_ROUNDS)) if backend == "jax" and has_gpu() else 1
+
+
+def stack_memory(backend: str) -> int:
+    """Bytes that a stack of networks may take: half of the GPU's memory, or a core's share of a quarter of the RAM."""
+    if backend == "jax" and has_gpu():
+        command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        try:
+            listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+            return min(int(mebibytes) for mebibytes in listed.split()) * 2**20 // 2
+        except (OSError, subprocess.SubprocessError, ValueError):
+            return UNKNOWN_GPU_BYTES
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 // usable_cores()
+
+
 def trainer_environment(backend: str) -> Mapping[str, str]:
     """Variables that must be set before a trainer imports its framework."""
-    if backend == "jax" and not has_gpu():
-        one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-        return {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": one_thread}
-    return {"KERAS_BACKEND": backend}
+    if backend != "jax":
+        return {"KERAS_BACKEND": backend}
+    if has_gpu():  # without taking all of its memory at once, so that several trainers can share it
+        return {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} {one_thread}".strip()
+    return {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def _installed(package: str) -> bool:

@@ -6,13 +6,14 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """What one trainer is doing; losses in nats."""
+    """What one trainer is doing; losses in nats. Of several trials the first is named; `others` is how many more."""
 
     trainer: int
     trial: int
     replicate: int
     epoch: int
     stop_loss: float | None
+    others: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _log = logging.getLogger("hpo")
 
 
 class Trainer:
-    """A trainer child, replaced when it dies, and the trial it works on."""
+    """A trainer child, replaced when it dies, and the trials it works on, by slot."""
 
     def __init__(self, number: int, backend: str) -> None:
         self.number, self._backend = number, backend
@@ -42,26 +43,31 @@ class Trainer:
         """Start a child, which is not ready before it says so."""
         self.child = Child("hpo.worker.trainer", trainer_environment(self._backend))
         self.ready = False
-        self.claim: slots.Claim | None = None
-        self.running: Running | None = None
-
-    def train(self, claim: slots.Claim, job: Job) -> None:
-        """Send the child a trial."""
-        self.claim, self.claimed_at = claim, time.monotonic()
+        self.claims: dict[int, slots.Claim] = {}
         self.note(0, 0, None)
-        self.child.send({"train": job.to_json()})
+
+    def train(self, jobs: Sequence[Job]) -> None:
+        """Send the child the trials it has claimed."""
+        self.started_at = time.monotonic()
+        self.note(0, 0, None)
+        self.child.send({"train": [job.to_json() for job in jobs]})
 
     def note(self, replicate: int, epoch: int, loss: float | None) -> None:
-        """Remember how far the trial is."""
-        assert self.claim is not None
-        self.running = Running(
-            trainer=self.number, trial=self.claim.number, replicate=replicate, epoch=epoch, stop_loss=loss
-        )
+        """Remember how far the trials are."""
+        self._noted = Running(trainer=self.number, trial=0, replicate=replicate, epoch=epoch, stop_loss=loss)
 
-    def take_claim(self) -> slots.Claim | None:
-        """The trial it worked on; it now works on none."""
-        claim, self.claim, self.running = self.claim, None, None
-        return claim
+    @property
+    def running(self) -> Running | None:
+        """What it is doing, None while it has no trial."""
+        if not self.claims:
+            return None
+        trial = min(claim.number for claim in self.claims.values())
+        return replace(self._noted, trial=trial, others=len(self.claims) - 1)
+
+    def take_claims(self) -> list[slots.Claim]:
+        """The trials it worked on; it now works on none."""
+        claims, self.claims = list(self.claims.values()), {}
+        return claims
 
     def kill(self) -> None:
         """Stop the child at once."""
@@ -69,7 +75,7 @@ class Trainer:
 
 
 class Session:
-    """Keeps trainers busy with a study's open slots; `record` is the study as it stands at the start."""
+    """Keeps trainers busy with a study's open slots, so many at once; `record` is the study as it is at the start."""
 
     def __init__(
         self,
@@ -83,10 +89,11 @@ class Session:
         view: ProgressView,
         stop: StopRequest,
         started: float,
+        population: int = 1,
     ) -> None:
         self._database, self._study, self._record, self._worker_id = database, study, record, worker_id
         self._folder, self._trainers, self._view, self._stop = folder, trainers, view, stop
-        self._started, self._phase = started, "starting trainers"
+        self._started, self._phase, self._population = started, "starting trainers", population
         self._distributions = study.space.distributions()
         self._proposer = Proposer(study.spec.search.sampler, study.spec.search.seed, study.space)
         self._leaderboard = Leaderboard()
@@ -95,6 +102,7 @@ class Session:
         self._counts: Counter[str] = Counter()
         self._finished_here = 0
         self._idle_deaths = 0
+        self._broken_off: set[int] = set()
         for trial in record.trials:
             if trial.state in ("complete", "pruned"):
                 self._take_in(trial.number, trial.params, trial)
@@ -118,13 +126,12 @@ class Session:
                     workers.beat(self._database, self._worker_id)
                     beaten = time.monotonic()
         finally:
-            for trainer in self._trainers:
-                if claim := trainer.take_claim():
-                    with contextlib.suppress(LeaseLostError):
-                        slots.release(self._database, claim, INTERRUPTED_REASON, counts=False)
+            for claim in [claim for trainer in self._trainers for claim in trainer.take_claims()]:
+                with contextlib.suppress(LeaseLostError):
+                    slots.release(self._database, claim, INTERRUPTED_REASON, counts=False)
 
     def _is_over(self) -> bool:
-        busy = any(trainer.claim for trainer in self._trainers)
+        busy = any(trainer.claims for trainer in self._trainers)
         if self._stop.count and busy and self._phase != "stopping":
             self._phase = "stopping"
             limit = f"for at most {DRAIN_SECONDS:.0f} s"
@@ -134,10 +141,15 @@ class Session:
         return not busy and not slots.open_slots(self._database, self._record.id)
 
     def _hand_out(self) -> None:
-        """Give every idle trainer the next open slot."""
+        """Give every idle trainer the next open slots."""
         for trainer in self._trainers:
-            if not trainer.ready or trainer.claim:
-                continue
+            if trainer.ready and not trainer.claims and (jobs := self._claim(trainer)):
+                trainer.train(jobs)
+
+    def _claim(self, trainer: Trainer) -> list[Job]:
+        """The trainer's next trials; one that has broken off before is the last, or else it might end others again."""
+        jobs: list[Job] = []
+        for _ in range(self._population):
             claim = slots.claim(
                 self._database,
                 self._record.id,
@@ -147,15 +159,17 @@ class Session:
                 trainer=trainer.number,
             )
             if claim is None:
-                return
+                break
+            trainer.claims[claim.slot] = claim
             try:
-                job = self._job(claim)
+                jobs.append(self._job(claim))
             except Exception as error:  # a user's function: its point fails, the study goes on
                 _log.exception("the search space could not build a network")
-                trainer.claim = claim
-                self._give_back(trainer, f"the search space failed: {type(error).__name__}: {error}")
-                continue
-            trainer.train(claim, job)
+                del trainer.claims[claim.slot]
+                self._give_back([claim], f"the search space failed: {type(error).__name__}: {error}")
+            if claim.slot in self._broken_off:
+                break
+        return jobs
 
     def _job(self, claim: slots.Claim) -> Job:
         search = self._study.spec.search
@@ -181,20 +195,19 @@ class Session:
         if "ready" in message:
             trainer.ready, self._phase = True, "training"
         elif "outcome" in message:
-            self._finish(trainer, Outcome.from_json(message["outcome"]))
+            self._finish(trainer, message["slot"], Outcome.from_json(message["outcome"]))
         elif "error" in message:
             _log.error("a trainer met an unexpected error:\n%s", message["traceback"])
-            if trainer.claim is None:
+            if not trainer.claims:
                 raise RuntimeError(f"a trainer cannot work: {message['error']}")
-            self._give_back(trainer, message["error"])
+            self._give_back(trainer.take_claims(), message["error"])
         else:
             trainer.note(message["replicate"], message["epoch"], message["loss"])
 
-    def _finish(self, trainer: Trainer, outcome: Outcome) -> None:
+    def _finish(self, trainer: Trainer, slot: int, outcome: Outcome) -> None:
         """Record a result, then learn from it."""
-        seconds = time.monotonic() - trainer.claimed_at
-        claim = trainer.take_claim()
-        assert claim is not None
+        seconds = time.monotonic() - trainer.started_at
+        claim = trainer.claims.pop(slot)
         self._idle_deaths = 0
         try:
             slots.finish(self._database, claim, outcome)
@@ -213,31 +226,30 @@ class Session:
         if best is not None and best.number == number:
             self._best, self._best_trial = result, number
 
-    def _give_back(self, trainer: Trainer, reason: str) -> None:
-        """The attempt has failed; its slot is open again, unless it has failed too often."""
-        claim = trainer.take_claim()
-        if claim is None:
-            return
-        try:
-            again = slots.release(self._database, claim, reason)
-        except LeaseLostError:
-            self._view.message(f"trial {claim.number} was given to another worker")
-            return
-        self._view.message(f"trial {claim.number} broke off ({reason}); {'trying again' if again else 'given up'}")
-        if not again:
-            self._counts["failed"] += 1
-            self._finished_here += 1
+    def _give_back(self, claims: Sequence[slots.Claim], reason: str) -> None:
+        """These attempts have failed; each slot is open again, unless it has failed too often."""
+        for claim in claims:
+            self._broken_off.add(claim.slot)
+            try:
+                again = slots.release(self._database, claim, reason)
+            except LeaseLostError:
+                self._view.message(f"trial {claim.number} was given to another worker")
+                continue
+            self._view.message(f"trial {claim.number} broke off ({reason}); {'trying again' if again else 'given up'}")
+            if not again:
+                self._counts["failed"] += 1
+                self._finished_here += 1
 
     def _replace(self, trainer: Trainer) -> None:
-        """A trainer has died: give its trial back and start another."""
+        """A trainer has died: give its trials back and start another."""
         ending, errors = trainer.child.ending(), trainer.child.errors()
-        if trainer.claim is None:
+        if not trainer.claims:
             self._idle_deaths += 1
             if self._idle_deaths >= MAX_IDLE_DEATHS:
                 when = "without a trial to train" if trainer.ready else "while they start"
                 raise RuntimeError(f"trainers die {when} ({ending}):\n{errors}")
         _log.error("trainer %d ended unexpectedly (%s)\n%s", trainer.number, ending, errors)
-        self._give_back(trainer, f"trainer died: {ending}")
+        self._give_back(trainer.take_claims(), f"trainer died: {ending}")
         trainer.kill()
         trainer.start()
         trainer.child.send({"open": str(self._folder)})

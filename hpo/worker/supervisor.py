@@ -12,7 +12,7 @@ from hpo.data.fingerprint import file_sha256
 from hpo.errors import StudyError
 from hpo.study.spec import StudySpec, check_study_name
 from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, refuse_changes, resolve
-from hpo.worker.machine import choose_backend, default_trainers, environment
+from hpo.worker.machine import choose_backend, default_population, default_trainers, environment
 from hpo.worker.preparation import prepare_data
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
 from hpo.worker.session import Session, Trainer
@@ -37,6 +37,7 @@ def run(
     url: str,
     trials: int | None = None,
     trainers: int | None = None,
+    population: int | None = None,
     backend: str | None = None,
     view: ProgressView | None = None,
     frame_path: Path | None = None,
@@ -48,7 +49,7 @@ def run(
     KeyboardInterrupt where the user stops it before the first trial.
     """
     check_study_name(options.name)
-    _check_counts(trials, trainers)
+    _check_counts(trials=trials, trainers=trainers, population=population)
     backend = choose_backend(backend)
     view = view or SilentView()
     frame_sha256 = file_sha256(frame_path) if frame_path else None
@@ -62,9 +63,11 @@ def run(
             return RunResult(record=stored, already_finished=True, interrupted=False)
         study = resolve(options, spec, frame_sha256=frame_sha256)
         _check_frame(study, frame_path)
-        count = min(trainers or default_trainers(backend), budget - (stored.finished if stored else 0))
+        left = budget - (stored.finished if stored else 0)
+        population = min(population or default_population(backend, budget), left)
+        count = min(trainers or default_trainers(backend), -(-left // population))
         with stop_on_signals() as stop:
-            _work(database, study, stored, budget, count, backend, frame_path, view, stop)
+            _work(database, study, stored, budget, count, population, backend, frame_path, view, stop)
         record = studies.read_study(database, options.name)
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
@@ -80,8 +83,8 @@ def _stored(database: Database, name: str) -> StudyRecord | None:
     return studies.read_study(database, name) if studies.find_study(database, name) else None
 
 
-def _check_counts(trials: int | None, trainers: int | None) -> None:
-    for name, value in (("trials", trials), ("trainers", trainers)):
+def _check_counts(**counts: int | None) -> None:
+    for name, value in counts.items():
         if value is not None and value < 1:
             raise StudyError(f"{name} must be at least 1, got {value}; use --{name} 1")
 
@@ -111,6 +114,7 @@ def _work(
     stored: StudyRecord | None,
     budget: int,
     trainer_count: int,
+    population: int,
     backend: str,
     frame_path: Path | None,
     view: ProgressView,
@@ -159,6 +163,7 @@ def _work(
             view=view,
             stop=stop,
             started=started,
+            population=population,
         )
         session.work()
 

@@ -3,11 +3,12 @@
 `python -m hpo.worker.trainer` reads one JSON message per line on standard input and answers on standard output:
 
     -> {"open": folder}                    prepared data of the study
-    -> {"train": Job as JSON}
+    -> {"train": [Job as JSON, ...]}       trials to train at once
     <- {"ready": true}                     the framework is loaded
     <- {"replicate", "epoch", "loss"}      progress, a few times a second
-    <- {"outcome": Outcome as JSON}
-    <- {"error": "...", "traceback": "..."}  something unexpected; the trainer goes on
+    <- {"slot", "outcome": Outcome as JSON}  of each trial
+    <- {"error": "...", "traceback": "..."}  something unexpected, the end of all trials without an outcome;
+                                           the trainer goes on
 """
 
 import gc
@@ -21,6 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
+
+from hpo.worker.machine import stack_memory
 
 PROGRESS_SECONDS = 0.2
 UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn", "pandas", "tensorflow")}
@@ -48,7 +51,12 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
     from hpo.data.prepared import open_prepared, open_replicate
     from hpo.evaluation.job import Job
     from hpo.evaluation.objective import Head, evaluate
+    from hpo.evaluation.population import evaluate_population
     from hpo.training.backend.load import load_backend
+    from storage.records import Outcome
+
+    def tell(slot: int, outcome: Outcome) -> None:
+        answer({"slot": slot, "outcome": asdict(outcome)})
 
     backend = load_backend(name)
     gc.freeze()
@@ -64,9 +72,11 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
                 data = [open_replicate(folder, r) for r in range(facts["replicates"])]
                 head = Head(facts["head"], facts["outputs"])
             else:
-                job = Job.from_json(message["train"])
-                outcome = evaluate(job, data, head, backend, _throttled(answer))
-                answer({"outcome": asdict(outcome)})
+                jobs, progress = [Job.from_json(values) for values in message["train"]], _throttled(answer)
+                if len(jobs) == 1:
+                    tell(jobs[0].slot, evaluate(jobs[0], data, head, backend, progress))
+                else:
+                    evaluate_population(jobs, data, head, backend, stack_memory(name), tell, progress)
         except Exception as error:
             answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
 

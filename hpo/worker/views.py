@@ -183,10 +183,14 @@ def _bar(snapshot: Snapshot) -> RenderableType:
 
 def _trainers(running: Sequence[Running]) -> RenderableType:
     lines = [
-        f"trainer {one.trainer:<2} trial {one.trial:<4} replicate {one.replicate:<2} epoch {one.epoch:<4} "
+        f"trainer {one.trainer:<2} trial {one.trial:<4} {_part_text(one)} epoch {one.epoch:<4} "
         f"stop loss {loss_text(one.stop_loss)}"
         for one in running[:SHOWN_TRAINERS]
     ]
     if len(running) > SHOWN_TRAINERS:
         lines.append(f"and {len(running) - SHOWN_TRAINERS} more trainers")
     return Group(*(Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines))
+
+
+def _part_text(running: Running) -> str:
+    return f"and {running.others} more" if running.others else f"replicate {running.replicate:<2}"

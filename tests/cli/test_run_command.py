@@ -163,6 +163,7 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--trials", "0"], "--trials 1"),
         (["--trials", "-3"], "-3"),
         (["--trainers", "0"], "--trainers 1"),
+        (["--population", "0"], "--population 1"),
         (["--replicates", "0"], "replicates"),
         (["--patience", "0"], "patience"),
         (["--max-epochs", "0"], "max-epochs"),

@@ -13,6 +13,7 @@ from hpo.training.fit import fit_stack, predict
 from hpo.training.kind import kind_of
 from hpo.training.lanes import random_bits
 from hpo.training.stack import Epoch, Rows, dropout_threshold, initial_weights, lane_settings, stack_weights
+from hpo.training.step import noisy
 from tests.training.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
 
@@ -54,7 +55,7 @@ def test_early_stopping_is_that_of_keras(backend):
     assert len(fit.curve) == len(history.history["val_loss"]) < 60
     assert fit.best_epoch == stopping.best_epoch
     np.testing.assert_allclose(fit.curve, history.history["val_loss"], rtol=2e-4)
-    ours = predict(backend, "softmax", [arch], [fit.weights], [data.score_x])[0]
+    ours = predict(backend, kind_of([arch]), [arch], [fit.weights], [data.score_x])[0]
     np.testing.assert_allclose(ours, model.predict(data.score_x, verbose=0), rtol=1e-2, atol=1e-3)
 
 
@@ -64,7 +65,7 @@ def test_kept_weights_give_the_best_epochs_loss(backend):
     assert any(fit.best_epoch < len(fit.curve) - 1 for fit in fits)
     for fit in fits:
         data = replicate_data(fit.lane.replicate)
-        logits = predict(backend, "softmax", [arch], [fit.weights], [data.stop_x])[0].astype(float)
+        logits = predict(backend, kind_of([arch]), [arch], [fit.weights], [data.stop_x])[0].astype(float)
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data.stop_y)), data.stop_y]
         assert losses.mean() == pytest.approx(fit.stop_loss, rel=1e-5)
 
@@ -199,3 +200,27 @@ def test_same_trial_alone_and_among_others(backend, changes):
         assert mine.weights.keys() == theirs.weights.keys()
         for name, weight in mine.weights.items():
             assert weight.shape == theirs.weights[name].shape
+
+
+def test_inputs_are_disturbed_as_written_out():
+    """Noise of each lane's own deviation, then dropout of each lane's own share, the rest scaled up."""
+    rng = np.random.default_rng(2)
+    x, noise = rng.normal(size=(2, 2, 400, 5)).astype(np.float32)
+    bits = rng.integers(0, 256, x.shape, dtype=np.uint8)
+    lanes = [architecture(noise=0.5, input_dropout=0.25), architecture(noise=0.1)]
+    got = np.asarray(noisy(x, noise, bits, lane_settings(lanes, lanes[0].widths)))
+    np.testing.assert_allclose(got[0], (x[0] + 0.5 * noise[0]) * (bits[0] >= 64) / 0.75, rtol=1e-5)
+    np.testing.assert_allclose(got[1], x[1] + 0.1 * noise[1], rtol=1e-5)
+    assert (got[0] == 0).mean() == pytest.approx(0.25, abs=0.03)
+
+
+def test_predictions_in_parts_equal_those_at_once(backend, monkeypatch):
+    archs = [architecture(), architecture(widths=(5, 4, 3))]
+    networks = [initial_weights(arch, FEATURES, CLASSES, np.random.default_rng(0)) for arch in archs]
+    inputs = [replicate_data(seed, rows).train_x for seed, rows in ((1, 30), (2, 41))]
+    whole = predict(backend, kind_of(archs), archs, networks, inputs)
+    monkeypatch.setattr("hpo.training.fit.MAX_PREDICTED_BYTES", 4 * 2 * 12 * 7)  # seven rows
+    parts = predict(backend, kind_of(archs), archs, networks, inputs)
+    assert [len(part) for part in parts] == [30, 41]
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

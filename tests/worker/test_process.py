@@ -1,10 +1,12 @@
 """Children that speak JSON lines, and what the machine offers."""
 
+import os
 import time
 
 import pytest
 
-from hpo.worker.machine import environment, usable_cores
+from hpo.worker import machine
+from hpo.worker.machine import default_population, environment, stack_memory, usable_cores
 from hpo.worker.process import Child, wait_for_output
 
 
@@ -60,6 +62,24 @@ def test_cores_follow_the_cgroups_quota(tmp_path, text, cores):
     path = tmp_path / "cpu.max"
     path.write_text(text)
     assert usable_cores(path) == (cores or usable_cores(tmp_path / "none"))
+
+
+def test_a_processor_trains_one_trial_at_once_and_has_its_share_of_the_memory(monkeypatch):
+    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    assert default_population("jax", 500) == default_population("tensorflow", 500) == 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert stack_memory("tensorflow") * usable_cores() == pytest.approx(memory / 4)
+
+
+@pytest.mark.parametrize(("says", "expected"), [("echo 81559\necho 40960", 2**30 * 20), ("exit 1", 2**30 * 4)])
+def test_a_gpu_trains_many_trials_in_half_its_memory(tmp_path, monkeypatch, says, expected):
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [default_population("jax", budget) for budget in (3, 50, 500)] == [1, 10, 64]
+    assert default_population("tensorflow", 500) == 1
+    assert stack_memory("jax") == expected
 
 
 def test_environment_names_versions():

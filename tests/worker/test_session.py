@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -12,6 +13,7 @@ from hpo.worker.progress import SilentView
 from hpo.worker.session import MAX_IDLE_DEATHS, Session, Trainer
 from hpo.worker.signals import StopRequest
 from storage.database import connect, upgrade
+from storage.records import Outcome
 from storage.studies import create_study, read_study
 from storage.workers import start_worker
 
@@ -49,18 +51,42 @@ class DyingChild:
         os.close(self.output)
 
 
+class SinkingChild(DyingChild):
+    """Trains one trial at a time; it dies of several, after the result of the first, and of slot 2."""
+
+    def __init__(self, module, environment):
+        super().__init__(module, environment)
+        self.says = [{"ready": True}]
+
+    def send(self, message):
+        if slots := [job["slot"] for job in message.get("train", ())]:
+            type(self).sent.append(slots)
+            dies = len(slots) > 1 or slots == [2]
+            self.says = [{"slot": slots[0], "outcome": asdict(OUTCOME)}] * (slots[0] != 2)
+            self.closing = dies
+
+    closing = False
+
+    def messages(self):
+        said, self.says, self.closed = self.says, [], self.closing
+        return said
+
+
+OUTCOME = Outcome(state="complete", value=0.5, standard_error=0.1, info={"widths": [3]})
+
+
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """Starts a session of one trainer, which says something and dies, as do those after it."""
+    """Starts a session of one trainer, whose children are of the kind given."""
     database = connect(f"sqlite:///{tmp_path}/hpo.db")
     upgrade(database)
 
-    def work(*says):
-        child = type("Child", (DyingChild,), {"says": says, "started": 0})
+    def work(kind, trials=2, population=1, **members):
+        child = type("Child", (kind,), {"started": 0, "sent": [], **members})
         monkeypatch.setattr(session, "Child", child)
         study = resolve(StudyOptions(name="s", data="iris"))
         spec = study.spec.model_dump(mode="json")
-        study_id = create_study(database, "s", spec, {"replicates": 5}, {}, 2)
+        study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
         worker_id = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
         trainers = [Trainer(0, "tensorflow")]
         try:
@@ -74,10 +100,11 @@ def work(tmp_path, monkeypatch):
                 view=SilentView(),
                 stop=StopRequest(),
                 started=time.monotonic(),
+                population=population,
             ).work()
         finally:
             trainers[0].kill()
-        return child
+        return child, read_study(database, "s")
 
     yield work
     database.close()
@@ -88,5 +115,21 @@ def work(tmp_path, monkeypatch):
 )
 def test_trainers_that_die_before_they_have_a_trial_are_given_up(work, says, when):
     with pytest.raises(RuntimeError, match=rf"trainers die {when} \(killed by SIGKILL\):\nlast words"):
-        work(*says)
+        work(DyingChild, says=says)
     assert session.Child.started == MAX_IDLE_DEATHS
+
+
+def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
+    child, study = work(SinkingChild, trials=5, population=4)
+    assert child.sent == [[0, 1, 2, 3], [1], [2], [2], [3], [4]]
+    assert study.finished == study.budget == 5
+    assert not [trial for trial in study.trials if trial.state == "running"]
+    attempts = {slot: [t.state for t in study.trials if t.slot == slot] for slot in range(5)}
+    assert attempts == {
+        0: ["complete"],
+        1: ["failed", "complete"],
+        2: ["failed"] * 3,
+        3: ["failed", "complete"],
+        4: ["complete"],
+    }
+    assert {t.reason for t in study.trials if t.state == "failed"} == {"trainer died: killed by SIGKILL"}

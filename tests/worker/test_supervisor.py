@@ -163,6 +163,31 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
     assert not second.interrupted
 
 
+@pytest.mark.parametrize("trainers", [1, 2])
+def test_populations_keep_the_budget(url, trainers):
+    view = Watching()
+    record = run(StudyOptions(name="p", **FAST), url=url, trials=7, trainers=trainers, population=3, view=view).record
+    assert_exact(record, 7)
+    assert {trial.state for trial in record.trials} == {"complete"}
+    assert all(len(trial.replicates) == 2 and not trial.raced_out for trial in record.trials[:6])
+    assert max(one.others for snapshot in view.snapshots for one in snapshot.running) == 2
+    assert max(len(snapshot.running) for snapshot in view.snapshots) <= trainers
+
+
+def test_a_population_is_given_back_at_a_second_interrupt(url):
+    def stop(snapshot):
+        if snapshot.running and snapshot.running[0].epoch > 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruning": False}
+    first = run(StudyOptions(name="g", **slow), url=url, trials=3, trainers=1, population=3, view=Watching(stop))
+    assert first.interrupted
+    broken = [trial for trial in first.record.trials if trial.reason == "interrupted"]
+    assert len(broken) + first.record.finished == 3
+    assert broken
+    assert not first.record.running
+
+
 COMMAND = [sys.executable, "-c", "from hpo.cli.main import main; main()", "run", "--no-report", "--study"]
 
 

@@ -104,6 +104,11 @@ def test_the_live_block_fits_and_never_wraps(width):
     assert len(drawn(replace(SNAPSHOT, running=many), width)) == 13
 
 
+def test_a_population_is_one_line():
+    many = replace(SNAPSHOT, running=(replace(SNAPSHOT.running[0], others=63),))
+    assert "trainer 0  trial 12   and 63 more epoch 41   stop loss 0.1234" in "\n".join(drawn(many, 100))
+
+
 def test_before_the_first_result():
     first = Snapshot(study="churn", phase="preparing data", budget=50)
     assert "no result yet" in "\n".join(drawn(first, 80))

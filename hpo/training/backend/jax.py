@@ -21,6 +21,8 @@ from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, We
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
 
 MOST_SMALL_LANES = 8
+MOST_COMPILED = 16
+"""Compiled programs in memory, each tens of MiB; those on disk are quickly loaded again."""
 Array = Any
 
 
@@ -58,15 +60,17 @@ class JaxProgram:
         assert self._state is not None
         rows, batch = epoch.order.shape[1], epoch.batch_size
         if rows:
-            missing = -rows % batch  # rows that fill the last batch up and count nothing
+            # Rows that fill the last batch up count nothing. They repeat the row before: others could overflow where
+            # a lane's own do not, and what is not finite stays so when it is multiplied by 0.
+            missing = -rows % batch
             present = np.concatenate([np.ones(rows, np.float32), np.zeros(missing, np.float32)])
             room = [(0, 0), (0, missing), (0, 0)]
-            random = [np.pad(part, room) for part in (epoch.bits, epoch.input_bits, epoch.noise)]
+            random = [np.pad(part, room, "edge") for part in (epoch.bits, epoch.input_bits, epoch.noise)]
             self._state = self._train(
                 self._state,
                 self._settings,
                 self._rows,
-                np.pad(epoch.order, room[:2]),
+                np.pad(epoch.order, room[:2], "edge"),
                 random,
                 present,
                 epoch.learning_rates,
@@ -148,6 +152,7 @@ class JaxBackend:
 
     def __init__(self) -> None:
         self._programs: dict[Kind, JaxProgram] = {}
+        self._forgotten = 0  # traces whose programs are no longer in memory
 
     @property
     def traces(self) -> int:
@@ -156,6 +161,9 @@ class JaxBackend:
 
     def program(self, kind: Kind) -> JaxProgram:
         """The program for stacks of this kind; compiled for each new shape."""
+        if self.traces - self._forgotten >= MOST_COMPILED:
+            self._forgotten = self.traces
+            jax.clear_caches()
         return self._programs.setdefault(kind, JaxProgram(kind))
 
     def tensor(self, array: npt.NDArray[Any]) -> Array:

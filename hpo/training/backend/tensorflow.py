@@ -4,6 +4,7 @@ A whole epoch is one graph with a while loop, run by the single-threaded executo
 microsecond per operation. Variables have no fixed shape, so one trace serves every width, stack size and batch size.
 """
 
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, s
 from hpo.training.kind import Kind
 from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
+
+MOST_GENERAL = 16
+"""General programs in memory, about 30 MiB each: a space with many choices has a kind for almost every trial."""
 
 
 def use_one_thread() -> None:
@@ -151,19 +155,28 @@ class TensorFlowBackend:
 
     def __init__(self) -> None:
         self._matmul = onednn_matmul if has_onednn() else tf.matmul
-        self._programs: dict[Kind, FusedProgram | GeneralProgram] = {}
+        self._fused: dict[Kind, FusedProgram] = {}
+        self._general: dict[Kind, GeneralProgram] = {}  # the one used last at the end
+        self._forgotten = 0  # traces of programs that are gone
 
     @property
     def traces(self) -> int:
         """How often an epoch was traced so far."""
-        return sum(program.traces for program in self._programs.values())
+        fused = sum(program.traces for program in self._fused.values())
+        return self._forgotten + fused + sum(program.traces for program in self._general.values())
 
     def program(self, kind: Kind) -> FusedProgram | GeneralProgram:
         """The program for stacks of this kind; compiled at its first epoch."""
-        if kind not in self._programs:
-            make = FusedProgram if kind.is_plain else GeneralProgram
-            self._programs[kind] = make(kind, self._matmul)
-        return self._programs[kind]
+        if kind.is_plain:  # there are few such kinds
+            if kind not in self._fused:
+                self._fused[kind] = FusedProgram(kind, self._matmul)
+            return self._fused[kind]
+        if kind not in self._general and len(self._general) >= MOST_GENERAL:
+            self._forgotten += self._general.pop(next(iter(self._general))).traces
+            gc.collect()  # a program and its graph refer to each other
+        program = self._general.pop(kind) if kind in self._general else GeneralProgram(kind, self._matmul)
+        self._general[kind] = program
+        return program
 
     def tensor(self, array: npt.NDArray[Any]) -> tf.Tensor:
         """A copy of `array` on the device."""

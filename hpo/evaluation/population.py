@@ -1,0 +1,104 @@
+"""Several trials at once: all replicates of trials whose networks can share a stack train together.
+
+Curves are pruned as in a trial alone. There is no race: the replicates of a trial end together, so none of them can
+decide whether the others are worth training.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+
+from hpo.data.prepared import ReplicateData
+from hpo.errors import DivergedError
+from hpo.evaluation.job import Job
+from hpo.evaluation.objective import (
+    HOPELESS,
+    Head,
+    OnProgress,
+    Scored,
+    completed,
+    cut_short,
+    describe,
+    lane_of,
+    records_of,
+    train,
+)
+from hpo.network.architecture import Architecture
+from hpo.training.kind import stackable, stacked_widths
+from hpo.training.lanes import MAX_RANDOM_BYTES, Lane
+from hpo.training.stack import Backend
+from storage.records import Outcome
+
+FLOAT_BYTES = 4
+
+
+def evaluate_population(
+    jobs: Sequence[Job],
+    data: Sequence[ReplicateData],
+    head: Head,
+    backend: Backend,
+    most_bytes: int,
+    on_outcome: Callable[[int, Outcome], None],
+    on_progress: OnProgress = lambda replicate, epoch, loss: None,
+) -> None:
+    """Train and score trials of one study in stacks of at most so many bytes; `on_outcome(slot, outcome)` is told
+    of each trial as soon as its last stack has ended, `on_progress(first replicate, epoch, mean stop loss)` each epoch.
+    """
+    by_slot = {job.slot: job for job in jobs}
+    lanes = [lane_of(job, replicate, part) for job in jobs for replicate, part in enumerate(data)]
+    waiting = Counter(lane.trial for lane in lanes)
+    done: dict[int, list[Scored]] = {job.slot: [] for job in jobs}
+    for stack in stacks(lanes, head.outputs, most_bytes):
+        live = [lane for lane in stack if waiting[lane.trial]]  # a trial that is cut short waits for nothing
+        if not live:
+            continue
+        for one in train(by_slot, live, head, backend, partial(on_progress, live[0].replicate)):
+            done[one.fit.lane.trial].append(one)
+            waiting[one.fit.lane.trial] -= 1
+        for slot in dict.fromkeys(lane.trial for lane in live):
+            outcome = _outcome(by_slot[slot], data, head, done[slot])
+            if outcome.state != "complete" or not waiting[slot]:
+                waiting[slot] = 0
+                on_outcome(slot, outcome)
+
+
+def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence[Scored]) -> Outcome:
+    """Of a trial, as if the replicates done were all."""
+    info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
+    try:
+        records = records_of(done)
+    except DivergedError as error:
+        return cut_short("failed", [], info, str(error))
+    return cut_short("pruned", records, info, HOPELESS) if any(o.fit.pruned for o in done) else completed(records, info)
+
+
+def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int) -> Iterator[list[Lane]]:
+    """Lanes that are trained together: what can share a stack, networks of like size, within the memory given."""
+    groups: dict[tuple[object, ...], list[Lane]] = {}
+    for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.trial, lane.replicate)):
+        groups.setdefault((len(lane.data.train_y), *stackable(lane.architecture)), []).append(lane)
+    for group in groups.values():
+        stack: list[Lane] = []
+        for lane in group:
+            if stack and stack_bytes([*stack, lane], outputs) > most_bytes:
+                yield stack
+                stack = []
+            stack.append(lane)
+        yield stack
+
+
+def stack_bytes(lanes: Sequence[Lane], outputs: int) -> int:
+    """About what a stack takes on its device: weights with two moments and gradients, the activations of a batch and
+    of a prediction, inputs to predict, random bits; without the training rows, which lanes share."""
+    architectures: list[Architecture] = [lane.architecture for lane in lanes]
+    first, data = architectures[0], lanes[0].data
+    features, batch = int(data.train_x.shape[1]), first.batch_size
+    widths = stacked_widths(architectures)
+    sizes = (first.embedded(features), *widths, outputs)
+    weights = sum(above * (below + 1) for below, above in pairwise(sizes))
+    predicted = max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes)
+    # A hidden layer's value before and after its activation and its gradient; of a prediction, one layer and the next.
+    numbers = 4 * weights + 3 * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
+    bits = len(lanes) * batch * (sum(widths) + 5 * features)
+    return FLOAT_BYTES * len(lanes) * numbers + max(bits, MAX_RANDOM_BYTES)

@@ -1,0 +1,147 @@
+"""Several trials at once: each has the outcome it has alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hpo.data.prepared import ReplicateData
+from hpo.evaluation.job import Job
+from hpo.evaluation.objective import Head, evaluate, lane_of
+from hpo.evaluation.population import evaluate_population, stack_bytes, stacks
+from hpo.network.architecture import Architecture
+from hpo.search.pruners import Incumbent
+from hpo.study.spec import EvaluationSpec
+from hpo.training.backend.tensorflow import TensorFlowBackend
+from hpo.training.lanes import MAX_RANDOM_BYTES
+
+CLASSES, FEATURES, REPLICATES = 3, 5, 3
+HEAD = Head("softmax", CLASSES)
+PLENTY = 2**40
+
+
+@pytest.fixture(scope="module")
+def backend():
+    return TensorFlowBackend()
+
+
+@pytest.fixture(scope="module")
+def data():
+    centers = np.random.default_rng(0).normal(size=(CLASSES, FEATURES)) * 2
+
+    def part(rng, rows):
+        y = rng.integers(0, CLASSES, rows).astype(np.int32)
+        return (centers[y] + rng.normal(size=(rows, FEATURES))).astype(np.float32), y
+
+    generators = [np.random.default_rng(r) for r in range(REPLICATES)]
+    return [ReplicateData(*part(rng, 90), *part(rng, 30), *part(rng, 35 + r)) for r, rng in enumerate(generators)]
+
+
+def job(slot, **changes):
+    values = {
+        "widths": (16,),
+        "activation": "relu",
+        "initializer": "he_normal",
+        "dropout": 0.1,
+        "learning_rate": 0.01,
+        "batch_size": 16,
+    }
+    architecture = Architecture(**{**values, **changes})
+    return Job(slot=slot, seed=7, architecture=architecture, evaluation=EvaluationSpec(max_epochs=15), racing=False)
+
+
+DIFFERENT = [
+    job(0),
+    job(1, widths=(24, 10), activation="tanh", learning_rate=0.003, dropout=0.3),
+    job(2, widths=(9,), optimizer="sgd", momentum=0.9, l2=1e-3, input_dropout=0.1),
+    job(3, widths=(12, 12, 12), activation="elu", dropout=0.0, schedule="cosine"),
+]
+INCUMBENT = Incumbent(
+    score_losses=(0.01,) * REPLICATES,
+    stop_losses=(0.01,) * REPLICATES,
+    score_deviation=0.001,
+    stop_deviation=0.001,
+)
+DIVERGING = job(4, learning_rate=1e36)
+HOPELESS = replace(job(5, learning_rate=1e-5), incumbent=INCUMBENT)
+
+
+def together(jobs, data, backend, most_bytes=PLENTY):
+    told = []
+    evaluate_population(jobs, data, HEAD, backend, most_bytes, lambda *outcome: told.append(outcome))
+    assert len(told) == len(jobs)
+    return dict(told)
+
+
+def assert_same(outcome, alone):
+    assert outcome.state == alone.state
+    assert outcome.info == alone.info
+    assert [r.score_loss for r in outcome.replicates] == pytest.approx([r.score_loss for r in alone.replicates], 1e-4)
+    assert outcome.value == pytest.approx(alone.value, rel=1e-4)
+    for one, other in zip(outcome.replicates, alone.replicates, strict=True):
+        assert one.index == other.index
+        assert one.curve == pytest.approx(other.curve, rel=1e-4)
+
+
+def test_a_trial_has_the_outcome_it_has_alone(backend, data):
+    outcomes = together(DIFFERENT, data, backend)
+    for one in DIFFERENT:
+        assert_same(outcomes[one.slot], evaluate(one, data, HEAD, backend))
+    assert len({outcome.value for outcome in outcomes.values()}) == len(DIFFERENT)
+
+
+def test_trials_that_diverge_or_are_pruned_leave_the_others_alone(backend, data):
+    outcomes = together([DIVERGING, *DIFFERENT, HOPELESS], data, backend)
+    assert outcomes[4].state == "failed"
+    assert "not finite" in outcomes[4].reason
+    assert outcomes[5].state == "pruned"
+    assert outcomes[5].value is None
+    assert max(len(r.curve) for r in outcomes[5].replicates) < 15
+    for one in DIFFERENT:
+        assert_same(outcomes[one.slot], evaluate(one, data, HEAD, backend))
+
+
+def test_a_trial_in_several_stacks_is_told_once(backend, data):
+    """Stacks of one network each: a trial that is cut short in one does not train in the next."""
+    outcomes = together([DIVERGING, DIFFERENT[1], HOPELESS], data, backend, most_bytes=1)
+    assert outcomes[4].state == "failed"
+    assert outcomes[5].state == "pruned"
+    assert len(outcomes[5].replicates) == 1
+    assert_same(outcomes[1], evaluate(DIFFERENT[1], data, HEAD, backend))
+
+
+def test_no_race_is_run(backend, data):
+    raced = [replace(one, incumbent=INCUMBENT, racing=True, pruning=False) for one in DIFFERENT[:2]]
+    for outcome in together(raced, data, backend).values():
+        assert not outcome.raced_out
+        assert len(outcome.replicates) == REPLICATES
+
+
+def lanes_of(jobs, data):
+    return [lane_of(one, replicate, part) for one in jobs for replicate, part in enumerate(data)]
+
+
+def test_only_lanes_that_can_share_a_stack_do(data):
+    lanes = lanes_of([*DIFFERENT, job(6, batch_size=32)], data)
+    shorter = [replace(part, train_x=part.train_x[:50], train_y=part.train_y[:50]) for part in data[:1]]
+    made = list(stacks([*lanes, *lanes_of([job(7)], shorter)], CLASSES, PLENTY))
+    assert sorted(map(len, made)) == [1, 3, 12]
+    (alone,) = [stack for stack in made if len(stack) == 1]
+    assert alone[0].trial == 7
+
+
+def test_a_stack_that_is_too_large_is_split(data):
+    lanes = lanes_of([job(0), job(1, widths=(500, 500)), job(2)], data)
+    limit = stack_bytes(lanes[3:5], CLASSES)  # of two wide networks
+    made = list(stacks(lanes, CLASSES, limit))
+    assert [len(stack) for stack in made] == [6, 2, 1]
+    assert all(stack_bytes(stack, CLASSES) <= limit for stack in made)
+    assert all(len(stack) == 1 for stack in stacks(lanes, CLASSES, 1))
+
+
+def test_the_estimate_holds_weights_moments_and_gradients(data):
+    one = lanes_of([job(0, widths=(4000, 4000))], data)[:1]
+    weights = one[0].architecture.parameter_count(FEATURES, CLASSES)
+    assert stack_bytes(one, CLASSES) - MAX_RANDOM_BYTES == pytest.approx(16 * weights, rel=0.05)
+    mixed = [*one, *lanes_of([job(1)], data)[:1]]  # the narrow network takes as much room as the wide one
+    assert stack_bytes(mixed, CLASSES) - MAX_RANDOM_BYTES == pytest.approx(32 * weights, rel=0.05)

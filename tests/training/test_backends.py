@@ -1,0 +1,69 @@
+"""What backends do on their own: programs forgotten, batches filled up."""
+
+import gc
+import os
+import subprocess
+import sys
+import weakref
+
+import keras
+import numpy as np
+import pytest
+
+from hpo.data.prepared import ReplicateData
+from hpo.study.spec import EvaluationSpec
+from hpo.training.fit import fit_stack
+from hpo.training.kind import kind_of
+from tests.training.engine import CLASSES, architecture, lane, make_backend
+
+ON_JAX = keras.backend.backend() == "jax"
+
+
+def curve(backend, arch):
+    """The learning curve of three epochs."""
+    return fit_stack(backend, [lane(0, arch)], "softmax", CLASSES, EvaluationSpec(max_epochs=3))[0].curve
+
+
+@pytest.mark.slow
+def test_few_programs_stay_in_memory_and_a_forgotten_one_comes_back(monkeypatch):
+    limit = "jax.MOST_COMPILED" if ON_JAX else "tensorflow.MOST_GENERAL"
+    monkeypatch.setattr(f"hpo.training.backend.{limit}", 2)
+    backend = make_backend()
+    archs = [architecture(optimizer=name) for name in ("sgd", "adamw", "nadam")]
+    first = curve(backend, archs[0])
+    program = weakref.ref(backend.program(kind_of(archs[:1])))
+    for arch in archs[1:]:
+        curve(backend, arch)
+    assert backend.traces == len(archs)
+    if not ON_JAX:  # JAX forgets what a program was compiled to
+        gc.collect()
+        assert program() is None
+    np.testing.assert_allclose(curve(backend, archs[0]), first, rtol=1e-6)
+    assert backend.traces == len(archs) + 1
+
+
+@pytest.mark.slow
+def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
+    """The variance of a single row is 0, so normalization would stretch any other row beyond what exp can take."""
+    arch = architecture(activation="exponential", normalization="batch")
+
+    def one_row(value):
+        part = (np.full((1, 1), value, np.float32), np.zeros((1, 1), np.float32))
+        return ReplicateData(*part, *part, *part)
+
+    lanes = [lane(replicate, arch, data=one_row(value)) for replicate, value in enumerate((100.0, 0.0))]
+    protocol = EvaluationSpec(max_epochs=2)
+    together = fit_stack(make_backend(), lanes, "squared", 1, protocol)[1]
+    alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], "squared", 1, protocol)[0]
+    assert np.isfinite(together.curve).all()
+    assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ON_JAX, reason="this is that run")
+def test_the_same_on_jax():
+    pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
