@@ -1,10 +1,5 @@
 """The plain Keras reference holds every field of an architecture, on TensorFlow and on JAX."""
 
-import importlib.util
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -230,14 +225,3 @@ def test_rates_are_those_of_the_steps_and_the_last_stays():
 def test_a_schedule_without_rates_is_refused(changes):
     with pytest.raises(ValueError, match="give rates"):
         compiled(**changes)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is the run on JAX")
-def test_all_this_holds_on_jax():
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("needs jax: it is not installed")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

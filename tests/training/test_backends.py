@@ -1,9 +1,6 @@
 """What backends do on their own: programs forgotten, batches filled up."""
 
 import gc
-import os
-import subprocess
-import sys
 import weakref
 
 import keras
@@ -57,13 +54,3 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
     alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], "squared", 1, protocol)[0]
     assert np.isfinite(together.curve).all()
     assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(ON_JAX, reason="this is that run")
-def test_the_same_on_jax():
-    pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]

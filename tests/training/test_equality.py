@@ -1,10 +1,5 @@
 """A stack of networks gives the same losses as plain Keras models trained one by one, on either backend."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -190,14 +185,3 @@ MIXED = {
 @pytest.mark.parametrize("mix", MIXED.values(), ids=MIXED)
 def test_mixed_stack(backend, mix):
     check(backend, [architecture(**changes) for changes in mix])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(keras.backend.backend() == "jax", reason="this is that run")
-def test_the_same_on_jax():
-    pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
-    company = f"{Path(__file__).with_name('test_fit.py')}::test_same_trial_alone_and_among_others"
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__, company]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-3000:]

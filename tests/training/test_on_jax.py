@@ -1,0 +1,26 @@
+"""The engine and the reference model hold on JAX what they hold on TensorFlow: Keras has one backend in a process, so
+their tests run once more in another."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+TESTS = (
+    HERE / "test_equality.py",
+    HERE / "test_backends.py",
+    f"{HERE / 'test_fit.py'}::test_same_trial_alone_and_among_others",
+    HERE.parent / "network" / "test_keras_model.py",
+)
+
+
+@pytest.mark.slow
+def test_the_same_on_jax():
+    pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *map(str, TESTS)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
