@@ -8,11 +8,13 @@ from hpo.errors import DataError
 
 
 def joined(target: str | Sequence[str]) -> str:
-    """Several names separated by commas, those that hold commas in quotes."""
+    """One name as it is; several separated by commas, those that hold commas or quotes in quotes."""
     if isinstance(target, str):
         return target
     if not target:
         raise DataError("a target must be at least one column, got none; name one")
+    if len(target) == 1:
+        return str(target[0])
     stream = io.StringIO()
     csv.writer(stream, lineterminator="").writerow([str(name) for name in target])
     return stream.getvalue()

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -168,6 +168,7 @@ def test_a_column_with_a_comma_in_its_name_is_one_target():
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, unique=True))
+@example(['"'])
 def test_names_that_are_joined_can_be_divided(names):
     text = joined(names)
     if "\n" not in text and "\r" not in text:
