@@ -84,9 +84,9 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
     loss = loss_of(study.facts)
     guess = f"Predicting {loss.baseline} alone gives {loss_text(prior)}"
     error = error_text(study.facts, best.value)
-    return f"{guess}: {loss.compared(best.value, prior) or 'the winner is no better'}." + (
-        f" That is {error}." if error else ""
-    )
+    lower = loss.compared(best.value, prior)
+    result = f"{guess}; the winner's is {lower}." if lower else f"{guess}: the winner is no better."
+    return f"{result} It is {error}." if error else result
 
 
 def _honesty(study: StudyRecord) -> str:
@@ -101,7 +101,8 @@ def _honesty(study: StudyRecord) -> str:
 
 
 def _winner_facts(study: StudyRecord, best: TrialRecord) -> str:
-    facts = {axis.title: axis.text(best.params.get(axis.name)) for axis in axes(study)}
+    shown = [axis for axis in axes(study) if axis.name in best.params]  # the others' condition does not hold
+    facts = {axis.title: axis.text(best.params[axis.name]) for axis in shown}
     info = best.info
     if "batch_size" in info:
         facts["batch size"] = f"{info['batch_size']:,}"

@@ -38,6 +38,8 @@ _STAR = {
     "hovertemplate": HOVER,
     "legendgroup": "best",
 }
+MOST_LEVEL_LABELS, LABEL_ANGLE = 9, -30
+"""Names of more axes of the parallel coordinates would run into one another, so they slant."""
 
 
 def slice_figure(study: StudyRecord) -> go.Figure:
@@ -77,14 +79,16 @@ def parallel_figure(study: StudyRecord) -> go.Figure:
         return empty(NO_VALUE)
     shown = [axis for axis in axes(study) if axis.name in positions]
     dimensions = [_parallel_dimension(axis, positions.loc[values.index, axis.name]) for axis in shown]
-    dimensions.append(_parallel_dimension(_loss_axis(loss_of(study.facts).title, values), values))
+    dimensions.append(_parallel_dimension(_loss_axis(loss_of(study.facts).name, values), values))
     ranks = (values.rank(method="first") - 1) / max(1, len(values) - 1)
     line = {"color": plain(ranks), "colorscale": RANK_COLOURS, "cmin": 0.0, "cmax": 1.0}
     figure = canvas(height=430)
     figure.add_parcoords(dimensions=dimensions, line=line, labelfont={"size": 12}, tickfont={"size": 11})
     # The ends of a range would be shown beside the ticks that are there.
     figure.update_traces(rangefont={"color": CLEAR})
-    figure.update_layout(margin={"l": 60, "r": 60, "t": 56, "b": 24})
+    crowded = len(dimensions) > MOST_LEVEL_LABELS
+    figure.update_traces(labelangle=LABEL_ANGLE if crowded else 0)
+    figure.update_layout(margin={"l": 60, "r": 110 if crowded else 60, "t": 110 if crowded else 56, "b": 24})
     return figure
 
 

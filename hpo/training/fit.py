@@ -21,7 +21,7 @@ OnEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """A trained network. `curve` is the stop loss (nats) after each epoch; `weights` are those of `best_epoch`."""
+    """A trained network. `curve` is the stop loss after each epoch; `weights` are those of `best_epoch`."""
 
     lane: Lane
     curve: tuple[float, ...]

@@ -39,11 +39,6 @@ class Kind:
     padded: bool
 
     @property
-    def learns_slopes(self) -> bool:
-        """Whether any lane has an activation with slopes of its own."""
-        return "prelu" in self.activations
-
-    @property
     def is_plain(self) -> bool:
         """Whether it is one activation trained by Adam and nothing else: what a backend may have a short cut for."""
         extras = (

@@ -3,11 +3,6 @@
 Run as a program, this file checks the backend that KERAS_BACKEND names.
 """
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import numpy as np
 import pytest
@@ -66,19 +61,3 @@ def test_registry_has_the_names_of_architectures():
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)
 def test_activation_is_that_of_keras(name):
     check(name)
-
-
-@pytest.mark.slow
-def test_activations_are_those_of_keras_on_jax():
-    if find_spec("jax") is None:
-        pytest.skip("needs jax: the extra jax is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["jax", str(len(ACTIVATION_NAMES))]
-
-
-if __name__ == "__main__":
-    for case in ACTIVATION_NAMES:
-        check(case)
-    print(keras.backend.backend(), len(ACTIVATION_NAMES))  # noqa: T201

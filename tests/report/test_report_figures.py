@@ -83,7 +83,7 @@ def test_axis_titles_name_units(mixed):
     assert FIGURES["history"](mixed).layout.yaxis.title.text == "log loss (nats)"
     assert FIGURES["curves"](mixed).layout.yaxis.title.text == "stop loss (nats)"
     assert FIGURES["timeline"](mixed).layout.xaxis.title.text.startswith("time (s)")
-    assert FIGURES["parallel"](mixed).data[0].dimensions[-1].label == "log loss (nats)"
+    assert FIGURES["parallel"](mixed).data[0].dimensions[-1].label == "log loss"
 
 
 def test_curves_are_lines_with_gaps_between_trials(mixed):

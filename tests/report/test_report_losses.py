@@ -51,7 +51,7 @@ def test_a_winner_is_compared_with_what_is_the_same_for_all_rows(studies, tmp_pa
         "log loss": "0.6000 from class frequencies alone: the winner's is 58% lower",
     }
     page = write_report(studies["mean squared error"], tmp_path / "r.html").read_text("utf-8")
-    assert "Predicting the mean alone gives 1.0000: 75% lower." in page
+    assert "Predicting the mean alone gives 1.0000; the winner's is 75% lower." in page
     assert "540,088" in page
 
 

@@ -12,7 +12,9 @@ HERE = Path(__file__).parent
 TESTS = (
     HERE / "test_equality.py",
     HERE / "test_backends.py",
+    HERE / "test_optimizers.py",
     f"{HERE / 'test_fit.py'}::test_same_trial_alone_and_among_others",
+    HERE.parent / "network" / "test_activations.py",
     HERE.parent / "network" / "test_keras_model.py",
 )
 

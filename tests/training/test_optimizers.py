@@ -3,11 +3,6 @@
 Run as a program, this file checks the backend that KERAS_BACKEND names.
 """
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import numpy as np
 import pytest
@@ -127,16 +122,6 @@ def test_stack_moves_as_keras(name, variant):
     check(name, variant)
 
 
-@pytest.mark.slow
-def test_stack_moves_as_keras_on_jax():
-    if find_spec("jax") is None:
-        pytest.skip("needs jax: the extra jax is not installed")
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    run = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == ["jax", str(len(CASES))]
-
-
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_networks_of_a_stack_may_have_taken_different_numbers_of_steps(name):
     optimizer, (weights, gradients) = OPTIMIZERS[name], start_and_gradients()
@@ -187,9 +172,3 @@ def test_clipping_without_gradient_and_with_an_infinite_one():
     assert not bias[:2].any()
     assert np.isnan(kernel[2]).all()
     assert np.isnan(bias[2]).all()
-
-
-if __name__ == "__main__":
-    for case in CASES:
-        check(*case)
-    print(keras.backend.backend(), len(CASES))  # noqa: T201
