@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import raw_ops
 
 from hpo.network.activations import ACTIVATIONS
 from hpo.training.backend.tensorflow_kernels import shapeless_variable, single_threaded
@@ -24,6 +25,20 @@ class _Layer(NamedTuple):
     kernel: tf.Tensor
     bias: tf.Tensor
     slopes: tf.Tensor | None = None
+
+
+class _Constants(NamedTuple):
+    """Of the graph: one node each, as half of a program's nodes would otherwise be copies of them."""
+
+    rows_axis: tf.Tensor
+    beta_1: tf.Tensor
+    beta_2: tf.Tensor
+    epsilon: tf.Tensor
+
+    @classmethod
+    def new(cls) -> "_Constants":
+        """In the graph that is being traced."""
+        return cls(tf.constant([1]), *map(tf.constant, (ADAM.beta_1, ADAM.beta_2, ADAM.epsilon)))
 
 
 class _Pass(NamedTuple):
@@ -46,7 +61,7 @@ class FusedProgram:
         parts = ("kernel", "bias", "slopes") if self._activation.learns_slopes else ("kernel", "bias")
         self._names = [[f"{part}_{i}" for part in parts] for i in range(kind.depth)] + [["kernel_out", "bias_out"]]
         self._flat = [name for layer in self._names for name in layer]
-        self._threshold = np.uint8(0)
+        self._threshold, self._widths = np.uint8(0), np.zeros(kind.depth, np.int32)
         self._x: tf.Tensor | None = None
         self._y: tf.Tensor | None = None
         self._weights, self._means, self._squares = ([shapeless_variable() for _ in self._flat] for _ in range(3))
@@ -58,6 +73,7 @@ class FusedProgram:
                 tf.TensorSpec([None], tf.int32) if kind.head == "softmax" else tf.TensorSpec([None, None], tf.float32),
                 tf.TensorSpec([None, None], tf.int32),
                 tf.TensorSpec([None, None, None], tf.uint8),
+                tf.TensorSpec([None], tf.int32),
                 tf.TensorSpec([], tf.uint8),
                 tf.TensorSpec([], tf.int32),
                 tf.TensorSpec([None], tf.float32),
@@ -71,6 +87,7 @@ class FusedProgram:
         values = [weights[name] for name in self._flat]
         self._assign(values, *([np.zeros_like(value) for value in values] for _ in range(2)))
         self._threshold = settings["dropout_threshold"][0, 0, 0]
+        self._widths = np.array([weights[f"bias_{i}"].shape[2] for i in range(len(self._widths))], np.int32)
         self._x, self._y = tf.constant(rows.x), tf.constant(rows.y)
 
     def run(self, epoch: Epoch) -> FloatArray:
@@ -81,6 +98,7 @@ class FusedProgram:
                 self._y,
                 epoch.order,
                 epoch.bits,
+                self._widths,
                 self._threshold,
                 np.int32(epoch.batch_size),
                 epoch.learning_rates[0],
@@ -110,7 +128,7 @@ class FusedProgram:
                 variable.assign(array, read_value=False)
 
     def _layers(self) -> list[_Layer]:
-        values = iter([variable.read_value() for variable in self._weights])
+        values = iter([raw_ops.ReadVariableOp(resource=v.handle, dtype=tf.float32) for v in self._weights])
         return [_Layer(*(next(values) for _ in names)) for names in self._names]
 
     def _trace_epoch(
@@ -119,6 +137,7 @@ class FusedProgram:
         y: tf.Tensor,
         order: tf.Tensor,
         bits: tf.Tensor,
+        widths: tf.Tensor,
         threshold: tf.Tensor,
         batch_size: tf.Tensor,
         rates: tf.Tensor,
@@ -126,18 +145,17 @@ class FusedProgram:
         predict: tf.Tensor,
     ) -> tf.Tensor:
         self.traces += 1
-        rows = tf.shape(order)[1]
-        widths = [tf.shape(layer.bias)[2] for layer in self._layers()[:-1]]
-        scale = 256.0 / (256.0 - tf.cast(threshold, tf.float32))
+        rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
+        constants = _Constants.new()
 
         def step(start: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             stop = tf.minimum(start + batch_size, rows)
-            index = order[:, start:stop]
-            inputs = tf.gather(x, index)
-            kept = tf.cast(bits[:, start:stop] >= threshold, tf.float32) * scale
-            masks = tf.split(kept, tf.stack(widths), axis=2, num=len(widths))
+            index = raw_ops.Slice(input=order, begin=tf.stack([0, start]), size=tf.stack([-1, stop - start]))
+            part = raw_ops.Slice(input=bits, begin=tf.stack([0, start, 0]), size=tf.stack([-1, stop - start, -1]))
+            kept = tf.cast(part >= threshold, tf.float32) * scale
+            masks = tf.split(kept, widths, axis=2, num=len(self._widths))
             time = first_step + tf.cast(number, tf.float32) + 1.0
-            self._update(inputs, tf.gather(y, index), masks, rates[number], time)
+            self._update(tf.gather(x, index), tf.gather(y, index), masks, rates[number], time, constants)
             return stop, number + 1
 
         tf.while_loop(lambda start, _: start < rows, step, [0, 0], parallel_iterations=1)
@@ -158,27 +176,34 @@ class FusedProgram:
         masks: Sequence[tf.Tensor],
         learning_rate: tf.Tensor,
         time: tf.Tensor,
+        constants: _Constants,
     ) -> None:
         layers = self._layers()
         result = self._forward(layers, x, masks)
-        gradients = self._gradients(layers, result, y, masks)
-        power_1, power_2 = ADAM.beta_1**time, ADAM.beta_2**time
+        gradients = self._gradients(layers, result, y, masks, constants)
+        beta_1, beta_2, epsilon = constants.beta_1, constants.beta_2, constants.epsilon
+        power_1, power_2 = beta_1**time, beta_2**time
         for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
-            tf.raw_ops.ResourceApplyAdam(
+            raw_ops.ResourceApplyAdam(
                 var=variable.handle,
                 m=mean.handle,
                 v=square.handle,
                 beta1_power=power_1,
                 beta2_power=power_2,
                 lr=learning_rate,
-                beta1=ADAM.beta_1,
-                beta2=ADAM.beta_2,
-                epsilon=ADAM.epsilon,
+                beta1=beta_1,
+                beta2=beta_2,
+                epsilon=epsilon,
                 grad=gradient,
             )
 
     def _gradients(
-        self, layers: Sequence[_Layer], result: _Pass, y: tf.Tensor, masks: Sequence[tf.Tensor]
+        self,
+        layers: Sequence[_Layer],
+        result: _Pass,
+        y: tf.Tensor,
+        masks: Sequence[tf.Tensor],
+        constants: _Constants,
     ) -> list[tf.Tensor]:
         """Back-propagation written out, of the loss to each weight, in the order of the variables.
 
@@ -192,7 +217,7 @@ class FusedProgram:
         to_slopes: list[tf.Tensor] = []
         for index in reversed(range(len(layers))):
             to_kernel = self._matmul(result.inputs[index], upstream, transpose_a=True)
-            to_bias = tf.reduce_sum(upstream, axis=1, keepdims=True)
+            to_bias = raw_ops.Sum(input=upstream, axis=constants.rows_axis, keep_dims=True)
             gradients = [to_kernel, to_bias, *to_slopes, *gradients]
             if index > 0:
                 upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * masks[index - 1]
