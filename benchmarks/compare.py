@@ -1,254 +1,285 @@
 """hpo against what a user would write today, on the same data, replicates and stopping rule.
 
-    python benchmarks/compare.py trials  --table vehicle.csv --kept benchmarks/data/plain_keras_20.json
-    python benchmarks/compare.py quality --table vehicle.csv --kept benchmarks/data/plain_keras_20.json --seeds 10
-    python benchmarks/compare.py trials  --table vehicle.csv --count 8        # trains the peer's side now, too
+    python benchmarks/compare.py trials  --table T/vehicle.csv T/segment.csv --torch-python V/bin/python
+    python benchmarks/compare.py quality --table T/vehicle.csv --torch-python V/bin/python --seeds 10 --torch-seeds 3
 
-`trials` runs the same list of trials to their end on both sides, each with the whole machine to itself, without
-racing and pruning, and prints trials per hour, mean log loss and their ratios. `quality` takes the best log loss that
-plain Keras with Optuna had after its 20 trials, and measures how long `hpo` needs from process start to reach it, with
-racing and pruning on. The peer's side takes ten minutes a table, so `--kept` takes the lines of an earlier run of
-plain_keras.py on the same machine. Its times are processor seconds where these are fewer than wall seconds, so that
-other work on the machine cannot have slowed it.
+`trials` runs the same list of trials to their end on all sides, each with the whole machine to itself, without racing
+and pruning, and prints trials per hour, mean log losses and their ratios: for all trials, for those of networks under
+100,000 parameters alone, and for those that MLPClassifier can express, without their dropout on both sides. The peers
+are plain Keras, a PyTorch loop in two processes of one thread each and in one process with two threads, and
+MLPClassifier in two processes; see `torch_peer.py` for how PyTorch is installed. Start-up counts on no side.
+
+`quality` takes the best log loss that plain Keras with Optuna had after so many trials, and measures how long hpo needs
+from process start to reach it, with racing and pruning on, and how long the PyTorch loop needs with Optuna's TPE and
+median pruner in two processes (without the preparation of the data, which counts for hpo).
+
+The side of plain Keras takes ten minutes a table and more, so `--kept` takes the folder with the lines of earlier runs
+of plain_keras.py on the same machine, TABLE.jsonl each. Its times are processor seconds where these are fewer than wall
+seconds, so that other work on the machine cannot have slowed it. hpo's programs are compiled anew in each run.
 """
 
 import argparse
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from points import Point, random_points, seconds_since_start
+from points import Point, Table, prepare, random_points
+from sides import HERE, Side, TableRuns, kept_lines, keras_seconds, keras_side, torch_missing
 
-from hpo.study.study import StudyOptions
-from hpo.worker import session, supervisor
-from hpo.worker.progress import SilentView, Snapshot, TrialLine
-from search_spaces import SearchSpace
 from search_spaces.mlp import MLP
-from storage.records import Outcome, StudyRecord
 
-HERE = Path(__file__).parent
 CONVERGED_NATS = 3.0
 """Means are of trials below this loss: one trial that explodes, on either side, would drown all others."""
+SMALL_PARAMETERS = 100_000
+SKLEARN_ACTIVATIONS = ("relu", "tanh", "sigmoid")
+PEERS = ("keras", "torch", "torch-threads", "sklearn")
+KEPT = HERE / "data" / "plain_keras"
+Run = Callable[[Sequence[Point]], Side]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some of a table's trials, and the peers that train them."""
+
+    title: str
+    points: Sequence[Point]
+    peers: Mapping[str, Run]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["trials", "quality", "ours", "until"])
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--target", default="target")
-    parser.add_argument("--kept", type=Path, help="lines of plain_keras.py, by table")
-    parser.add_argument("--count", type=int, default=8, help="trials, where none are kept")
-    parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("command", choices=["trials", "quality"])
+    parser.add_argument("--table", type=Path, nargs="+", required=True, help="CSV files")
+    parser.add_argument("--target", default="target", help="column of each table")
+    parser.add_argument("--backend", default="tensorflow", choices=["tensorflow", "jax"], help="hpo's")
+    parser.add_argument("--kept", type=Path, default=KEPT, help="folder with TABLE.jsonl of plain_keras.py")
+    parser.add_argument("--torch-python", type=Path, help="a Python that has PyTorch")
+    parser.add_argument("--output", type=Path, help="append the results to this file, one JSON object each")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="(trials)")
+    parser.add_argument(
+        "--count", type=int, help="(trials) of the kept ones the first; random ones where none are kept"
+    )
+    parser.add_argument("--peer-trials", type=int, default=30, help="(quality) trials of plain Keras with Optuna")
+    parser.add_argument("--seeds", type=int, default=10, help="(quality) of hpo")
+    parser.add_argument("--torch-seeds", type=int, default=3, help="(quality) of the PyTorch loop")
+    parser.add_argument("--most-trials", type=int, default=200, help="(quality) budget of a run")
+    parser.add_argument("--torch-minutes", type=float, default=20.0, help="(quality) time limit of a run")
+    parser.add_argument("--report", choices=["replicate", "epoch"], default="replicate", help="(quality) to the pruner")
     parser.add_argument("--no-starts", action="store_true", help="(quality) without the space's starting points")
-    parser.add_argument("--loss", type=float, help="(until) the loss to reach")
     options = parser.parse_args()
+    if reason := torch_missing(options.torch_python):
+        print(f"PyTorch is left out: {reason}")
+        options.torch_python, options.torch_seeds = None, 0
     if options.command == "trials":
         compare_trials(options)
-    elif options.command == "quality":
-        compare_quality(options)
-    elif options.command == "ours":
-        points = [Point(seed=0, params=entry["params"]) for entry in json.loads(sys.stdin.read())]
-        print(json.dumps(train_points(options.table, options.target, points)))
     else:
-        print(json.dumps(reach(options)))
+        compare_quality(options)
+
+
+@contextmanager
+def prepared(options: argparse.Namespace, table: Path) -> Iterator[tuple[TableRuns, Table]]:
+    """The table's replicates, in a folder that lasts as long as the `with` block."""
+    with tempfile.TemporaryDirectory() as name:
+        data = prepare(table, options.target, 0, Path(name))
+        yield TableRuns(table, options.target, Path(name), options.backend, options.torch_python), data
 
 
 def compare_trials(options: argparse.Namespace) -> None:
-    """Print both sides' rates and losses, and the ratios."""
-    peer = kept_lines(options.kept, options.table) if options.kept else run_peer(options)
-    finite = [line for line in peer if line["value"] is not None]
-    points = [{"seed": 0, "params": line["params"]} for line in finite]
-    ours = call("ours", options, stdin=json.dumps(points))
-    peer_seconds = sum(peer_time(line) for line in finite)
-    ours_seconds = ours["seconds"]
-    count = len(finite)
-    print(f"{options.table.stem}: {count} trials to their end, 5 replicates")
-    print(f"  plain Keras  {3600 * count / peer_seconds:7.0f} trials/hour  ({peer_seconds:.0f} s)")
-    print(f"  hpo          {3600 * count / ours_seconds:7.0f} trials/hour  ({ours_seconds:.1f} s)")
-    print(f"  ratio        {peer_seconds / ours_seconds:7.1f}")
-    print(f"  start-up until the first trial: hpo {ours['startup']:.1f} s")
-    report_losses([line["value"] for line in finite], ours["losses"])
+    """Print all sides' rates and losses on each table, and the geometric means of the ratios."""
+    ratios: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for table in options.table:
+        with prepared(options, table) as (runs, data):
+            for group in groups(options, runs, data):
+                for result in compare_group(runs, group):
+                    keep(options, result)
+                    ratios[result["group"], result["peer"]].append(result["ratio"])
+    print(f"geometric means of the ratios, hpo on {options.backend}")
+    for (group, peer), values in ratios.items():
+        print(f"  {group:34} {peer:14} {np.exp(np.mean(np.log(values))):7.2f}  ({len(values)} tables)")
 
 
-def report_losses(peer: Sequence[float], ours: Sequence[Sequence[float] | None]) -> None:
-    """Print mean log losses over the trials that converge on both sides, and the paired difference."""
-    pairs = [
-        (a, np.mean(b))
-        for a, b in zip(peer, ours, strict=True)
-        if b is not None and max(a, np.mean(b)) < CONVERGED_NATS
+def groups(options: argparse.Namespace, runs: TableRuns, data: Table) -> list[Group]:
+    """What is compared on one table; groups without trials or peers are left out."""
+    lines, points = trial_list(options, runs)
+    peers: dict[str, Run] = {}
+    if "keras" in options.peers:
+        peers["keras"] = lambda some: keras_side([lines[points.index(point)] for point in some])
+    if options.torch_python and "torch" in options.peers:
+        peers["torch"] = lambda some: runs.torch(some, processes=cores(), threads=1)
+    if options.torch_python and "torch-threads" in options.peers:
+        peers["torch-threads"] = lambda some: runs.torch(some, processes=1, threads=cores())
+    sklearn: dict[str, Run] = {}
+    if "sklearn" in options.peers:
+        sklearn["sklearn"] = lambda some: runs.sklearn(some, processes=cores(), threads=1)
+    inputs = data.replicates[0].train_x.shape[1]
+    small = [p for p in points if MLP.architecture(p.params).parameter_count(inputs, data.outputs) < SMALL_PARAMETERS]
+    found = [
+        Group("all trials", points, peers),
+        Group(f"under {SMALL_PARAMETERS:,} parameters", small, peers),
+        Group("relu, tanh, sigmoid; no dropout", without_dropout(points), sklearn),
     ]
-    theirs, own = np.array(pairs).T
-    difference = own - theirs
-    error = difference.std(ddof=1) / len(difference) ** 0.5
-    print(f"  mean log loss of {len(pairs)} trials: plain Keras {theirs.mean():.4f}, hpo {own.mean():.4f}")
-    print(f"  paired difference {difference.mean():+.4f} ± {error:.4f} (standard error)")
-    print(f"  median difference {np.median(difference):+.4f}")
+    return [group for group in found if group.points and group.peers]
+
+
+def trial_list(options: argparse.Namespace, runs: TableRuns) -> tuple[list[dict[str, Any]], list[Point]]:
+    """Lines of plain Keras and the points they belong to, or random points where it takes no part and none are kept.
+
+    Trials that did not end in a finite loss with plain Keras are left out.
+    """
+    lines = kept_lines(options.kept, runs.table)
+    if lines is None:
+        drawn = random_points(MLP, options.count or 8, 0)
+        if "keras" not in options.peers:
+            return [], drawn
+        lines = runs.keras_lines(drawn)
+    lines = [line for line in lines[: options.count] if line["value"] is not None]
+    return lines, [Point(seed=0, params=line["params"]) for line in lines]
+
+
+def without_dropout(points: Sequence[Point]) -> list[Point]:
+    """The points that MLPClassifier can express, without their dropout."""
+    able = [p for p in points if p.params["activation"] in SKLEARN_ACTIVATIONS]
+    return [replace(point, params={**point.params, "dropout": 0.0}) for point in able]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def compare_group(runs: TableRuns, group: Group) -> Iterator[dict[str, Any]]:
+    """Print and yield hpo against each peer on one group of trials."""
+    ours, count = runs.hpo(group.points), len(group.points)
+    print(f"{runs.table.stem}: {group.title}: {count} trials to their end, hpo on {runs.backend}")
+    print(f"  {'hpo':14} {rate(ours, count):7.0f} trials/hour  ({ours.seconds:.1f} s, after {ours.startup:.1f} s)")
+    for peer, run in group.peers.items():
+        theirs = run(group.points)
+        result = {
+            "table": runs.table.stem, "group": group.title, "backend": runs.backend, "peer": peer, "trials": count,
+            "hpo_seconds": ours.seconds, "peer_seconds": theirs.seconds, "ratio": theirs.seconds / ours.seconds,
+            "hpo_failed": ours.losses.count(None), "peer_failed": theirs.losses.count(None),
+            **paired(theirs, ours), "peer_losses": theirs.losses, "hpo_losses": ours.losses,
+        }  # fmt: skip
+        print(
+            f"  {peer:14} {rate(theirs, count):7.0f} trials/hour  ({theirs.seconds:.1f} s)  ratio {result['ratio']:.2f}"
+        )
+        print(
+            f"    mean log loss of {result['pairs']} trials: {result['peer_loss']:.4f}, hpo {result['hpo_loss']:.4f};"
+            f" difference {result['difference']:+.4f} ± {result['error']:.4f}, median {result['median']:+.4f};"
+            f" failed {result['peer_failed']}, hpo {result['hpo_failed']}",
+            flush=True,
+        )
+        yield result
+
+
+def rate(side: Side, count: int) -> float:
+    """Trials per hour."""
+    return 3600 * count / side.seconds
+
+
+def paired(theirs: Side, ours: Side) -> dict[str, float]:
+    """Mean log losses (nats) over the trials that converge on both sides; the paired difference, hpo less peer."""
+    means = [
+        (np.mean(a), np.mean(b))
+        for a, b in zip(theirs.losses, ours.losses, strict=True)
+        if a is not None and b is not None and max(np.mean(a), np.mean(b)) < CONVERGED_NATS
+    ]
+    peer, own = np.array(means).reshape(-1, 2).T
+    difference = own - peer
+    several = len(difference) > 1
+    return {
+        "pairs": len(difference),
+        "peer_loss": float(peer.mean()) if len(peer) else np.nan,
+        "hpo_loss": float(own.mean()) if len(own) else np.nan,
+        "difference": float(difference.mean()) if len(peer) else np.nan,
+        "error": float(difference.std(ddof=1) / len(difference) ** 0.5) if several else np.nan,
+        "median": float(np.median(difference)) if len(peer) else np.nan,
+    }
 
 
 def compare_quality(options: argparse.Namespace) -> None:
-    """Print the seconds until the peer's best loss, for each seed, and the ratio of the median."""
-    lines = kept_lines(options.kept, options.table)
-    target = min(line["value"] for line in lines if line["value"] is not None)
-    elapsed, peer_seconds = lines[0]["since_start"] - lines[0]["seconds"], None
-    for line in lines:
-        elapsed += peer_time(line)
-        if line["value"] == target:
-            peer_seconds = elapsed
-    whole = elapsed
-    print(f"{options.table.stem}: plain Keras with Optuna reaches {target:.4f} after {peer_seconds:.0f} s,")
-    print(f"  its 20 trials take {whole:.0f} s")
-    seconds = []
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        more = ["--no-starts"] if options.no_starts else []
-        result = call("until", options, "--loss", str(target), "--first-seed", str(seed), *more)
-        seconds.append(result["seconds"] if result["reached"] else np.inf)
-        print(
-            f"  seed {seed}: {result['seconds']:6.1f} s, {result['trials']} trials, best {result['best']:.4f}",
-            flush=True,
-        )
-    median = float(np.median(seconds))
-    print(
-        f"  hpo: median {median:.1f} s; its 20 trials / median = {whole / median:.1f}, "
-        f"until found / median = {peer_seconds / median:.1f}"
-    )
+    """Print for each table the seconds until plain Keras' best loss, for each seed, and the ratios of the medians."""
+    for table in options.table:
+        lines = kept_lines(options.kept, table) or []
+        if len(lines) < options.peer_trials:
+            raise SystemExit(
+                f"{options.kept}/{table.stem}.jsonl must hold {options.peer_trials} trials of plain_keras.py, has"
+                f" {len(lines)}; run it with --trials {options.peer_trials}, or give --peer-trials {len(lines)}"
+            )
+        loss, keras, found = keras_times(lines[: options.peer_trials])
+        print(f"{table.stem}: plain Keras with Optuna: {options.peer_trials} trials take {keras:.0f} s,")
+        print(f"  the best of them, {loss:.4f}, is found after {found:.0f} s; hpo on {options.backend}")
+        with prepared(options, table) as (runs, _):
+            result = time_sides(options, runs, loss)
+        hpo = result["hpo"]["median"]
+        print(f"  plain Keras / hpo: {keras / hpo:.1f}, until found {found / hpo:.1f}")
+        if torch := result.get("torch"):
+            sign = "" if np.isfinite(torch["median"]) else "more than "
+            print(f"  PyTorch / hpo: {sign}{torch['at_least'] / hpo:.1f}", flush=True)
+        keep(options, {"table": table.stem, "loss": loss, "keras_seconds": keras, "keras_found": found, **result})
 
 
-def peer_time(line: Mapping[str, Any]) -> float:
-    """Wall seconds of a trial of plain Keras, or its processor seconds where these are fewer."""
-    return min(line["seconds"], line["cpu_seconds"])
+def keras_times(lines: Sequence[Mapping[str, Any]]) -> tuple[float, float, float]:
+    """The best loss of plain Keras, and the seconds from process start until its end and until that was found."""
+    loss = min(line["value"] for line in lines if line["value"] is not None)
+    ends = lines[0]["since_start"] - lines[0]["seconds"] + np.cumsum([keras_seconds(line) for line in lines])
+    return loss, float(ends[-1]), float(ends[[line["value"] for line in lines].index(loss)])
 
 
-def kept_lines(path: Path, table: Path) -> list[dict[str, Any]]:
-    """The stored lines of the table."""
-    stored = json.loads(path.read_text("utf-8"))
-    lines: list[dict[str, Any]] = stored["tables"][table.stem]["trials"]
-    return lines
+def time_sides(options: argparse.Namespace, runs: TableRuns, loss: float) -> dict[str, Any]:
+    """Run hpo and the PyTorch loop until they reach the loss, seed by seed."""
+    sides: dict[str, tuple[int, Callable[[int], dict[str, Any]]]] = {
+        "hpo": (
+            options.seeds,
+            lambda seed: runs.hpo_until(loss, seed, options.most_trials, no_starts=options.no_starts),
+        ),
+        "torch": (
+            options.torch_seeds,
+            lambda seed: runs.torch_until(
+                loss, seed, options.most_trials, options.torch_minutes, options.report
+            ),
+        ),
+    }  # fmt: skip
+    results: dict[str, Any] = {"backend": runs.backend, "report": options.report}
+    for side, (seeds, run) in sides.items():
+        ends = []
+        for seed in range(seeds):
+            end = run(seed)
+            ends.append(end)
+            pruned = f" ({end['pruned']} pruned)" if "pruned" in end else ""
+            missed = "" if end["reached"] else ": not reached"
+            trials = f"{end['trials']} trials{pruned}, best {end['best']:.4f}{missed}"
+            print(f"  {side}, seed {seed}: {end['seconds']:6.1f} s, {trials}", flush=True)
+        if ends:
+            results[side] = medians(ends)
+            print(f"  {side}: median {results[side]['median']:.1f} s")
+    return results
 
 
-def run_peer(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Train random points with plain Keras now."""
-    points = [{"seed": p.seed, "params": p.params} for p in random_points(MLP, options.count, 0)]
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(points, file)
-        file.flush()
-        command = [sys.executable, str(HERE / "plain_keras.py"), "--data", str(options.table)]
-        command += ["--target", options.target, "--points", file.name]
-        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [json.loads(line) for line in output.splitlines()]
-
-
-def call(command: str, options: argparse.Namespace, *more: str, stdin: str | None = None) -> dict[str, Any]:
-    """Run one of our sides in a process of its own, so that its start counts, and return what it prints."""
-    arguments = [
-        sys.executable,
-        __file__,
-        command,
-        "--table",
-        str(options.table),
-        "--target",
-        options.target,
-        *more,
-    ]
-    done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True, input=stdin)
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
-
-
-class FixedPoints:
-    """Proposes a given list of points, by slot."""
-
-    points: Sequence[Point] = ()
-
-    def __init__(self, sampler: str, seed: int, space: SearchSpace) -> None:
-        pass
-
-    def observe(self, number: int, params: Mapping[str, Any], result: Outcome) -> None:
-        """Learn nothing."""
-
-    def propose(self, slot: int, pending: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
-        """The slot's point."""
-        return dict(self.points[slot].params)
-
-
-class FirstStart(SilentView):
-    """Notes when the first trial was handed out."""
-
-    at: float | None = None
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Remember the first moment with a running trial."""
-        if snapshot.running and self.at is None:
-            self.at = seconds_since_start()
-
-
-def train_points(table: Path, target: str, points: Sequence[Point]) -> dict[str, Any]:
-    """Train the points to their end as a study with the whole machine."""
-    FixedPoints.points = points
-    session.Proposer = FixedPoints  # type: ignore[assignment, misc]
-    view = FirstStart()
-    with tempfile.TemporaryDirectory() as folder:
-        options = StudyOptions(name="points", data=str(table), target=target, racing=False, pruning=False)
-        record = supervisor.run(options, url=f"sqlite:///{folder}/hpo.db", trials=len(points), view=view).record
-    end = seconds_since_start()
-    assert view.at is not None
-    return {"seconds": end - view.at, "startup": view.at, "losses": losses_by_slot(record)}
-
-
-def losses_by_slot(record: StudyRecord) -> list[list[float] | None]:
-    """Score losses by replicate of each slot, None where it failed."""
-    by_slot = {
-        trial.slot: [r.score_loss for r in trial.replicates] if trial.state == "complete" else None
-        for trial in record.trials
+def medians(ends: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The median seconds, infinite where half of the runs did not get there; `at_least` counts those as they ended."""
+    reached = [end["seconds"] if end["reached"] else np.inf for end in ends]
+    return {
+        "median": float(np.median(reached)),
+        "at_least": float(np.median([end["seconds"] for end in ends])),
+        "seconds": [end["seconds"] for end in ends],
+        "reached": [end["reached"] for end in ends],
+        "trials": [end["trials"] for end in ends],
     }
-    return [by_slot[slot] for slot in sorted(by_slot)]  # type: ignore[misc]
 
 
-class UntilReached(SilentView):
-    """Stops the study as soon as a trial with all its replicates is as good as wanted."""
-
-    def __init__(self, loss: float) -> None:
-        self._loss = loss
-        self.result: dict[str, Any] = {"reached": False}
-
-    def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
-        """Note the time, and stop at once when there."""
-        if self.result["reached"]:
-            return
-        best = snapshot.best_value if snapshot.best_value is not None else float("inf")
-        self.result = {
-            "reached": best <= self._loss,
-            "seconds": seconds_since_start(),
-            "trials": snapshot.finished,
-            "best": best,
-        }
-        if self.result["reached"]:
-            for _ in range(2):
-                os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.01)
-
-
-def reach(options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds from process start until a loss is reached; the seed is the sampler's, the replicates are the peer's."""
-    proposer = session.Proposer
-    changes: dict[str, Any] = {"starts": ()} if options.no_starts else {}
-    session.Proposer = lambda sampler, _, space: proposer(  # type: ignore[assignment, misc]
-        sampler, options.first_seed + 1, replace(space, **changes)
-    )
-    view = UntilReached(options.loss)
-    with tempfile.TemporaryDirectory() as folder:
-        study = StudyOptions(name="quality", data=str(options.table), target=options.target)
-        supervisor.run(study, url=f"sqlite:///{folder}/hpo.db", trials=200, view=view)
-    return view.result
+def keep(options: argparse.Namespace, result: Mapping[str, Any]) -> None:
+    """Append a result to the file of the option `--output`."""
+    if options.output:
+        with options.output.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class MlpHyperModel(keras_tuner.HyperModel):
     def build(self, hp: keras_tuner.HyperParameters, seed: int = 0) -> keras.Sequential:
         """A compiled model."""
         architecture = MLP.architecture(suggest(hp))
-        return make_model(architecture, self._table.numbered[0], self._table.classes, seed)
+        return make_model(architecture, self._table, seed)
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Sequential, data: ReplicateData
@@ -69,11 +69,11 @@ class ReplicateTuner(keras_tuner.BayesianOptimization):
         self._log.start_trial()
         hp, slot = trial.hyperparameters, int(trial.trial_id)
         losses = []
-        for index, data in enumerate(self._table.numbered):
+        for index, data in enumerate(self._table.replicates):
             seed = integer_seed(self._seed, "weights", slot=slot, replicate=index)
             model = self.hypermodel.build(hp, seed)
             self.hypermodel.fit(hp, model, data)
-            losses.append(score_model(model, data))
+            losses.append(score_model(model, data, self._table.head))
         self._log.finish_trial(hp.values, losses)
         return losses
 

@@ -1,11 +1,11 @@
 """What a good user would write today with Optuna and Keras: one `fit` per replicate in an objective.
 
-    python benchmarks/plain_keras.py --data vehicle.csv --trials 20 --seed 0 --output lines.jsonl
+    python benchmarks/plain_keras.py --data vehicle.csv --trials 30 --seed 0 --output vehicle.jsonl
     python benchmarks/plain_keras.py --data vehicle.csv --points points.json
 
 The first tunes; the second trains a given list of points to their end. Both have the whole machine and
 TensorFlow's own threads, and print one JSON line per trial (see `points.TrialLog`). The replicates are those
-of an hpo study.
+of an hpo study, and so is the network: two classes have one output with sigmoid and binary cross-entropy.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from points import QUIET, Point, Table, TrialLog, add_arguments, prepare, read_points
+from points import QUIET, Point, Table, TrialLog, add_arguments, prepare, read_points, suggest
 
 os.environ.update(QUIET)
 
@@ -23,22 +23,22 @@ import keras
 import optuna
 
 from hpo.data.prepared import ReplicateData
-from hpo.evaluation.metrics import log_loss
+from hpo.evaluation.metrics import loss_function
 from hpo.network.architecture import Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.seeds import integer_seed
 from hpo.study.spec import EvaluationSpec
-from search_spaces.mlp import ACTIVATIONS, MLP
+from search_spaces.mlp import MLP
 
 PROTOCOL = EvaluationSpec()
 
 
-def make_model(architecture: Architecture, data: ReplicateData, classes: int, seed: int) -> keras.Sequential:
-    """A compiled model for the replicate; earlier ones are forgotten and the seed is set."""
+def make_model(architecture: Architecture, table: Table, seed: int) -> keras.Sequential:
+    """A compiled model for the table; earlier ones are forgotten and the seed is set."""
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    model = build_keras_model(architecture, data.train_x.shape[1], classes, seed)
-    compile_keras_model(model, architecture)
+    model = build_keras_model(architecture, table.replicates[0].train_x.shape[1], table.outputs, seed)
+    compile_keras_model(model, architecture, head=table.head)
     return model
 
 
@@ -62,38 +62,26 @@ def fit_model(model: keras.Sequential, data: ReplicateData, batch_size: int) -> 
     )
 
 
-def score_model(model: keras.Sequential, data: ReplicateData) -> float:
+def score_model(model: keras.Sequential, data: ReplicateData, head: str) -> float:
     """Log loss (nats) on the score rows; they fit in one batch, for which Keras advises a plain call."""
     logits = keras.ops.convert_to_numpy(model(data.score_x, training=False))
-    return log_loss(data.score_y, logits)
+    return loss_function(head)(data.score_y, logits)
 
 
-def train_replicate(architecture: Architecture, data: ReplicateData, classes: int, seed: int) -> float:
+def train_replicate(architecture: Architecture, table: Table, data: ReplicateData, seed: int) -> float:
     """The score loss of one replicate."""
-    model = make_model(architecture, data, classes, seed)
+    model = make_model(architecture, table, seed)
     fit_model(model, data, architecture.batch_size)
-    return score_model(model, data)
+    return score_model(model, data, table.head)
 
 
 def evaluate(params: Mapping[str, Any], table: Table, seed: int, slot: int) -> list[float]:
     """The score losses of all replicates of one trial; its networks' seeds derive from (seed, slot)."""
     architecture = MLP.architecture(params)
     return [
-        train_replicate(architecture, data, table.classes, integer_seed(seed, "weights", slot=slot, replicate=index))
-        for index, data in enumerate(table.numbered)
+        train_replicate(architecture, table, data, integer_seed(seed, "weights", slot=slot, replicate=index))
+        for index, data in enumerate(table.replicates)
     ]
-
-
-def suggest(trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-    """A point of the space `mlp`."""
-    return {
-        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
-        "neuron_percent": trial.suggest_float("neuron_percent", 0.01, 1.0),
-        "neuron_shrink": trial.suggest_float("neuron_shrink", 0.01, 1.0),
-        "activation": trial.suggest_categorical("activation", ACTIVATIONS),
-        "batch_exponent": trial.suggest_int("batch_exponent", 4, 9),
-    }
 
 
 def tune(table: Table, trials: int, seed: int, database: Path, log: TrialLog) -> optuna.Study:
@@ -128,7 +116,7 @@ def main() -> None:
         table = prepare(options.data, options.target, options.seed, Path(folder))
         log = TrialLog(options.output)
         if options.points:
-            run_points(table, read_points(options.points), log)
+            run_points(table, read_points(options.points.read_text("utf-8")), log)
         else:
             tune(table, options.trials, options.seed, Path(folder) / "optuna.db", log)
 

@@ -12,16 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpo.data.fingerprint import file_sha256
-from hpo.data.prepared import ReplicateData, open_replicate
+from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
 from hpo.study.spec import DataSpec, EvaluationSpec
 from search_spaces import SearchSpace, load_space
+from search_spaces.mlp import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
 """Environment that keeps TensorFlow's greetings out of the output; it does not change what runs."""
@@ -45,14 +49,6 @@ class Table:
     prior_loss: float
     replicates: list[ReplicateData]
 
-    @property
-    def numbered(self) -> list[ReplicateData]:
-        """The replicates with class numbers (rows,) as targets, where hpo has one logit for two classes."""
-        if self.head == "softmax":
-            return self.replicates
-        names = ("train_y", "stop_y", "score_y")
-        return [replace(r, **{n: getattr(r, n)[:, 0].astype(np.int32) for n in names}) for r in self.replicates]
-
 
 def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: EvaluationSpec | None = None) -> Table:
     """Prepare the same replicates as a study of that seed on that file does; `folder` takes the arrays."""
@@ -62,7 +58,7 @@ def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: Evaluat
         "evaluation": (evaluation or EvaluationSpec()).model_dump(mode="json"),
         "seed": seed,
         "folder": str(folder),
-        "frame_path": None,
+        "copy": None,
     }
     child = subprocess.run(
         [sys.executable, "-m", "hpo.data.prepare"],
@@ -73,7 +69,12 @@ def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: Evaluat
     answer = json.loads(child.stdout.splitlines()[-1]) if child.stdout else {"ok": False, "message": "no answer"}
     if not answer["ok"]:
         raise SystemExit(f"{csv} cannot be used: {answer['message']}")
-    facts = answer["facts"]
+    return open_table(folder)
+
+
+def open_table(folder: Path) -> Table:
+    """The table that `prepare` left in the folder."""
+    facts = open_prepared(folder)
     return Table(
         classes=len(facts["classes"]),
         head=facts["head"],
@@ -89,11 +90,26 @@ def random_points(space: SearchSpace, count: int, seed: int) -> list[Point]:
     return [Point(seed=seed, params=space.decode(random.random(space.size))) for _ in range(count)]
 
 
-def read_points(path: Path) -> list[Point]:
-    """The points of a file as `main` writes it."""
-    return [
-        Point(seed=int(entry.get("seed", 0)), params=entry["params"]) for entry in json.loads(path.read_text("utf-8"))
-    ]
+def read_points(text: str) -> list[Point]:
+    """The points of a JSON list as `main` writes it."""
+    return [Point(seed=int(entry.get("seed", 0)), params=entry["params"]) for entry in json.loads(text)]
+
+
+def write_points(points: Sequence[Point]) -> str:
+    """The inverse of `read_points`."""
+    return json.dumps([{"seed": point.seed, "params": point.params} for point in points], indent=1)
+
+
+def suggest(trial: "BaseTrial") -> dict[str, Any]:
+    """A point of the space `mlp`, as a user of Optuna asks for it."""
+    return {
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True),
+        "neuron_percent": trial.suggest_float("neuron_percent", 0.01, 1.0),
+        "neuron_shrink": trial.suggest_float("neuron_shrink", 0.01, 1.0),
+        "activation": trial.suggest_categorical("activation", ACTIVATIONS),
+        "batch_exponent": trial.suggest_int("batch_exponent", 4, 9),
+    }
 
 
 def seconds_since_start() -> float:
@@ -172,7 +188,7 @@ def main() -> None:
     parser.add_argument("--space", default="mlp")
     options = parser.parse_args()
     points = random_points(load_space(options.space), options.count, options.seed)
-    print(json.dumps([{"seed": point.seed, "params": point.params} for point in points], indent=1))
+    print(write_points(points))
 
 
 if __name__ == "__main__":

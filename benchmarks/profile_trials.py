@@ -2,8 +2,8 @@
 
     python benchmarks/profile_trials.py --table vehicle.csv --trials 40 --space mlp_wide --backend jax
 
-One process plays supervisor and trainer on a real SQLite file, without racing and pruning, with random points of a space.
-With JAX, what XLA spends on tracing and compiling is taken from its own clock; the cache on disk is as it is found.
+One process plays supervisor and trainer on a real SQLite file, without racing and pruning, with random points of a
+space. With JAX, tracing and compiling are timed by its own clock; the cache on disk is as it is found.
 """
 
 import argparse

@@ -1,14 +1,16 @@
-"""What racing and pruning save and what they lose, by replay of stored full runs.
+"""What every way of doing less work saves and what it loses, by replay of stored full runs.
 
-    python benchmarks/racing.py record TABLE.csv --target target --name vehicle   # about ten minutes, once
-    python benchmarks/racing.py replay                                            # all stored tables, a minute
+    python benchmarks/racing.py record TABLE.csv --target target --name vehicle   # ten minutes to an hour, once
+    python benchmarks/racing.py replay                                            # all stored tables, some minutes
 
 `record` trains random points of `mlp` to their end, one replicate at a time, and stores losses, curves and seconds in
-benchmarks/data/full_NAME.npz. `replay` shuffles the stored trials into many studies and runs the rules of
-hpo.search.pruners over them. Printed for each table, with 95% confidence intervals: the share of training time saved,
-the share of studies that lose their unpruned winner, and the regret (nats, and in standard errors of the winner).
-The rules are good when at most 5% of the studies lose their winner and the median regret is at most a quarter of a
-standard error.
+benchmarks/data/full_NAME.npz. `replay` shuffles the stored trials into many studies and runs the rules of hpo.search
+over them in the blocks that the engine trains: with a race the first replicate goes alone, small networks train the
+others at once. Seconds are those of replicates trained alone. Printed for each table and rule, with 95% confidence
+intervals: the share of training time saved, the share of studies that lose their unpruned winner, the median regret in
+standard errors of the winner, and the time until a trial within a quarter of a standard error of the winner has all its
+replicates (never: until the end without any rule), as a share of the time that this takes without any rule. A rule is
+good when at most 5% of the studies lose their winner and the median regret is at most a quarter of a standard error.
 """
 
 import argparse
@@ -18,20 +20,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 
+from hpo.evaluation.objective import blocks
+from hpo.evaluation.statistics import standard_error
+from hpo.search import pruners
+from hpo.search.cost import training_cost
 from hpo.search.incumbent import Leaderboard
-from hpo.search.pruners import CURVE_Z, FIRST_RACE_Z, RACE_Z, curve_is_hopeless, race_is_lost, raced_value
+from hpo.search.pruners import forecast, hopeless_loss, raced_value
+from hpo.search.rules import Rules
+from hpo.study.spec import EvaluationSpec, SearchSpec
 from storage.records import Outcome, ReplicateRecord
 
 DATA = Path(__file__).parent / "data"
-TABLES = ("vehicle", "segment", "credit_g")
+TABLES = ("vehicle", "segment", "credit_g", "phoneme", "churn_modelling")
 TRIALS, REPLICATES, MAX_EPOCHS = 100, 5, 200
 STUDIES = 500
+EVALUATION = EvaluationSpec(replicates=REPLICATES, max_epochs=MAX_EPOCHS)
+NEAR = 0.25
+"""How many standard errors above the winner a trial still has its quality."""
 
 
 def main() -> None:
@@ -49,13 +62,14 @@ def main() -> None:
     part_arguments.add_argument("--trials", type=int, required=True)
     replay_arguments = commands.add_parser("replay")
     replay_arguments.add_argument("--studies", type=int, default=STUDIES)
+    replay_arguments.add_argument("--tables", nargs="+", default=TABLES)
     options = arguments.parse_args()
     if options.command == "record":
         record(options.table, options.target, options.name, options.trials)
     elif options.command == "part":
         record_part(options.folder, range(options.first, options.trials, options.step))
     else:
-        replay_all(options.studies)
+        replay_all(options.tables, options.studies)
 
 
 def record(table: Path, target: str, name: str, trials: int) -> None:
@@ -66,7 +80,7 @@ def record(table: Path, target: str, name: str, trials: int) -> None:
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         data = {"kind": "file", "source": str(table), "target": target, "sha256": file_sha256(table)}
-        prepare({"data": data, "evaluation": {}, "seed": 0, "folder": folder, "frame_path": None})
+        prepare({"data": data, "evaluation": {}, "seed": 0, "folder": folder, "copy": None})
         command = [sys.executable, __file__, "part", folder, "--step", str(cores), "--trials", str(trials)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         children = [
@@ -131,13 +145,42 @@ def store(name: str, rows: list[dict[str, Any]]) -> None:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A way of doing less. `z` are other thresholds of the race, after one replicate and after several."""
+
+    racing: bool
+    pruner: Literal["curve", "halving", "hyperband", "none"]
+    cost: bool = True
+    z: tuple[float, float] = (pruners.FIRST_RACE_Z, pruners.RACE_Z)
+
+
+BLIND_Z = 1.75, 1.6
+"""Thresholds of a race that does not look at the cost, as strict as its error rate allows."""
+RULES = {
+    "nothing": Rule(racing=False, pruner="none"),
+    "race, blind": Rule(racing=True, pruner="none", cost=False, z=BLIND_Z),
+    "race": Rule(racing=True, pruner="none"),
+    "curve": Rule(racing=False, pruner="curve"),
+    "both, blind": Rule(racing=True, pruner="curve", cost=False, z=BLIND_Z),
+    "both": Rule(racing=True, pruner="curve"),
+    "halving": Rule(racing=False, pruner="halving"),
+    "halving+race": Rule(racing=True, pruner="halving"),
+    "hyperband": Rule(racing=False, pruner="hyperband"),
+    "hyperband+race": Rule(racing=True, pruner="hyperband"),
+}
+"""`both` is the default of a study; a race that is `blind` does not look at what a trial costs."""
+
+
+@dataclass(frozen=True, slots=True)
 class FullTrial:
-    """A trial that was trained to its end."""
+    """A trial that was trained to its end; of each replicate, what is forecast and what is best after each epoch."""
 
     number: int
     parameters: int
     replicates: tuple[ReplicateRecord, ...]
+    forecasts: tuple[np.ndarray, ...]
+    lowest: tuple[np.ndarray, ...]
 
     @property
     def value(self) -> float:
@@ -150,86 +193,137 @@ class FullTrial:
         return sum(r.seconds for r in self.replicates)
 
 
+@dataclass(frozen=True, slots=True)
+class Study:
+    """How a replayed study ended: seconds spent, the winner's regret (nats), seconds until a trial was good enough."""
+
+    seconds: float
+    regret: float
+    seconds_to_quality: float
+
+
 def load(name: str) -> list[FullTrial]:
     """The stored trials of a table."""
     stored = np.load(DATA / f"full_{name}.npz")
+    curves, best_epochs, seconds = stored["curves"].astype(float), stored["best_epoch"], stored["seconds"]
     trials = []
-    for number in range(len(stored["score"])):
+    for number, scores in enumerate(stored["score"]):
         replicates = []
         for index in range(REPLICATES):
-            curve = stored["curves"][number, index]
-            curve = curve[np.isfinite(curve)].astype(float)
-            best = int(stored["best_epoch"][number, index])
-            replicates.append(
-                ReplicateRecord(
-                    index=index,
-                    stop_loss=float(curve[best]),
-                    score_loss=float(stored["score"][number, index]),
-                    best_epoch=best,
-                    seconds=float(stored["seconds"][number, index]),
-                    curve=tuple(curve.tolist()),
-                )
+            curve, best = curves[number, index], int(best_epochs[number, index])
+            record = ReplicateRecord(
+                index=index,
+                stop_loss=float(curve[best]),
+                score_loss=float(scores[index]),
+                best_epoch=best,
+                seconds=float(seconds[number, index]),
+                curve=tuple(curve[np.isfinite(curve)].tolist()),
             )
-        trials.append(FullTrial(number, int(stored["parameters"][number]), tuple(replicates)))
+            replicates.append(record)
+        trials.append(full_trial(number, int(stored["parameters"][number]), replicates))
     return trials
 
 
-def replay(trials: list[FullTrial], order: np.ndarray, racing: bool, pruning: bool) -> tuple[float, FullTrial]:
-    """Seconds spent and the winner, when the trials come in this order."""
-    board = Leaderboard()
-    by_number = {trial.number: trial for trial in trials}
-    spent = 0.0
-    for number in order:
-        trial = by_number[int(number)]
-        seconds, outcome = replay_trial(trial, board, racing, pruning)
+def full_trial(number: int, parameters: int, replicates: Sequence[ReplicateRecord]) -> FullTrial:
+    """A trial and what its curves tell after each epoch."""
+    curves = [r.curve for r in replicates]
+    return FullTrial(
+        number=number,
+        parameters=parameters,
+        replicates=tuple(replicates),
+        forecasts=tuple(np.array([forecast(c[: n + 1], MAX_EPOCHS) for n in range(len(c))]) for c in curves),
+        lowest=tuple(np.minimum.accumulate(c) for c in curves),
+    )
+
+
+def pruned_at(trial: FullTrial, replicate: int, rules: Rules) -> int | None:
+    """Epochs after which `rules.prunes` ends the replicate; it is not asked after the last one."""
+    hits: list[int] = []
+    lowest = trial.lowest[replicate]
+    if rules.curves and rules.incumbent is not None:
+        hopeless = np.flatnonzero(trial.forecasts[replicate][:-1] > hopeless_loss(rules.incumbent, replicate))
+        hits += (hopeless[:1] + 1).tolist()
+    if replicate == 0:
+        hits += [r.epochs for r in rules.rungs if r.epochs < len(lowest) and lowest[r.epochs - 1] > r.threshold]
+    return min(hits, default=None)
+
+
+def replay_trial(trial: FullTrial, rules: Rules, *, cost: bool = True) -> tuple[float, Outcome]:
+    """Seconds spent and the outcome, as `hpo.evaluation.objective.evaluate` ends a trial."""
+    spent, done = 0.0, list[ReplicateRecord]()
+    info = {"parameters": trial.parameters} if cost else {}
+    for block in blocks(rules, [1] * REPLICATES, trial.parameters):
+        records = [trial.replicates[r] for r in block]
+        ends = [end for r in block if (end := pruned_at(trial, r, rules)) is not None]
+        if ends:
+            cut = [replace(r, curve=r.curve[: min(ends)], score_loss=None) for r in records]
+            spent += sum(r.seconds * len(c.curve) / len(r.curve) for r, c in zip(records, cut, strict=True))
+            return spent, Outcome(state="pruned", replicates=(*done, *cut), info=info)
+        spent += sum(r.seconds for r in records)
+        done += records
+        losses = {r.index: float(r.score_loss or 0.0) for r in done}
+        price = training_cost(trial.parameters, [r.best_epoch for r in done], EVALUATION.patience) if cost else None
+        if len(done) < REPLICATES and rules.incumbent and rules.drops(losses, price):
+            value = raced_value(rules.incumbent, losses)
+            return spent, Outcome(state="complete", raced_out=True, value=value, replicates=tuple(done), info=info)
+    return spent, Outcome(state="complete", value=trial.value, replicates=tuple(done), info=info)
+
+
+def replay(trials: Sequence[FullTrial], order: Sequence[int], rule: Rule, winner: FullTrial, error: float) -> Study:
+    """A study in which the trials come in this order."""
+    board = Leaderboard(SearchSpec(racing=rule.racing, pruner=rule.pruner), EVALUATION)
+    spent, reached = 0.0, sum(trial.seconds for trial in trials)
+    near = winner.value + NEAR * error
+    for slot, number in enumerate(order):
+        seconds, outcome = replay_trial(trials[number], board.rules(slot), cost=rule.cost)
         spent += seconds
-        board.add(trial.number, outcome)
-    best = board.best
-    assert best is not None
-    return spent, by_number[best.number]
+        board.add(number, outcome)
+        full = outcome.state == "complete" and not outcome.raced_out
+        if full and outcome.value is not None and outcome.value <= near:
+            reached = min(reached, spent)
+    assert board.best is not None
+    return Study(spent, board.best.value - winner.value, reached)
 
 
-def replay_trial(trial: FullTrial, board: Leaderboard, racing: bool, pruning: bool) -> tuple[float, Outcome]:
-    incumbent = board.incumbent()
-    spent, losses, done = 0.0, {}, []
-    for replicate in trial.replicates:
-        if incumbent is not None and pruning:
-            for length in range(1, len(replicate.curve)):
-                if curve_is_hopeless(incumbent, replicate.index, replicate.curve[:length], MAX_EPOCHS):
-                    part = replicate.seconds * length / len(replicate.curve)
-                    return spent + part, Outcome(state="pruned", replicates=tuple(done))
-        spent += replicate.seconds
-        losses[replicate.index] = replicate.score_loss
-        done.append(replicate)
-        if incumbent is not None and racing and len(done) < REPLICATES and race_is_lost(incumbent, losses):
-            value = raced_value(incumbent, losses)
-            return spent, Outcome(state="complete", raced_out=True, value=value, replicates=tuple(done))
-    return spent, Outcome(state="complete", value=trial.value, replicates=tuple(done))
-
-
-def replay_all(studies: int) -> None:
-    rules = {"race": (True, False), "curves": (False, True), "both": (True, True)}
-    print(f"{studies} studies of {TRIALS} trials x {REPLICATES} replicates; z {FIRST_RACE_Z}, {RACE_Z}, {CURVE_Z}")
-    regrets = f"{'median regret':>15}{'mean regret':>13}{'in SE':>8}"
-    print(f"{'table':10}{'rule':8}{'time saved':>22}{'winner lost':>22}{regrets}")
-    for name in TABLES:
+def replay_all(tables: Sequence[str], studies: int) -> None:
+    """Print one line for each table and rule."""
+    z = f"{pruners.FIRST_RACE_Z}, {pruners.RACE_Z} (blind {BLIND_Z[0]}, {BLIND_Z[1]})"
+    costs = f"{pruners.COST_Z} less for ten times the cost"
+    print(f"{studies} studies; z of the race {z}, {costs}; of curves {pruners.CURVE_Z}")
+    print(
+        f"{'table':16}{'rule':16}{'time saved':>16}{'winner lost':>22}{'median regret, SE':>24}{'time to quality':>17}"
+    )
+    for name in tables:
         trials = load(name)
-        total = sum(trial.seconds for trial in trials)
         winner = min(trials, key=lambda trial: trial.value)
-        error = np.std([r.score_loss for r in winner.replicates], ddof=1) / REPLICATES**0.5
-        for rule, (racing, pruning) in rules.items():
-            rng = np.random.default_rng(0)
-            results = [replay(trials, rng.permutation(len(trials)), racing, pruning) for _ in range(studies)]
-            saved = 1 - np.array([seconds for seconds, _ in results]) / total
-            regret = np.array([found.value - winner.value for _, found in results])
-            low, high = wilson(int((regret > 0).sum()), studies)
-            spread = 1.96 * saved.std() / studies**0.5
+        error = standard_error([r.score_loss for r in winner.replicates if r.score_loss is not None]) or 0.0
+        print(f"{name}: {len(trials)} trials, winner {winner.value:.4f} ± {error:.4f} nats")
+        slow = None
+        for label, rule in RULES.items():
+            random = np.random.default_rng(0)
+            with patch.multiple(pruners, FIRST_RACE_Z=rule.z[0], RACE_Z=rule.z[1]):
+                orders = [random.permutation(len(trials)).tolist() for _ in range(studies)]
+                ended = [replay(trials, order, rule, winner, error) for order in orders]
+            reached = float(np.mean([study.seconds_to_quality for study in ended]))
+            slow = slow or reached
             print(
-                f"{name:10}{rule:8}{saved.mean():9.1%} ± {spread:.1%} (min {saved.min():.0%})".ljust(46)
-                + f"{(regret > 0).mean():8.1%} [{low:.1%}, {high:.1%}]"
-                + f"{np.median(regret):12.5f}{regret.mean():13.5f}{np.median(regret) / error:8.2f}",
+                f"{name:16}{label:16}{line(ended, sum(t.seconds for t in trials), error)}{reached / slow:17.2f}",
                 flush=True,
             )
+
+
+def line(ended: Sequence[Study], total: float, error: float) -> str:
+    """Time saved, winners lost and regret of the replayed studies, with their intervals."""
+    saved = 1 - np.array([study.seconds for study in ended]) / total
+    regret = np.sort([study.regret / error for study in ended])
+    lost = int((regret > 0).sum())
+    low, high = wilson(lost, len(ended))
+    around = median_interval(len(ended))
+    spread = 1.96 * saved.std() / len(ended) ** 0.5
+    return (
+        f"{f'{saved.mean():.1%} ± {spread:.1%}':>16}{f'{lost / len(ended):.1%} [{low:.1%}, {high:.1%}]':>22}"
+        f"{f'{np.median(regret):.2f} [{regret[around[0]]:.2f}, {regret[around[1]]:.2f}]':>24}"
+    )
 
 
 def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -238,6 +332,12 @@ def wilson(hits: int, n: int, z: float = 1.96) -> tuple[float, float]:
     middle = (share + square / 2) / (1 + square)
     half = z * (share * (1 - share) / n + square / (4 * n)) ** 0.5 / (1 + square)
     return max(0.0, middle - half), middle + half
+
+
+def median_interval(n: int, z: float = 1.96) -> tuple[int, int]:
+    """Places in n sorted values that enclose the median; the binomial distribution's normal approximation."""
+    half = z * n**0.5 / 2
+    return max(0, int(n / 2 - half)), min(n - 1, int(n / 2 + half))
 
 
 if __name__ == "__main__":

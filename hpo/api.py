@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import DataError, InputError, StudyError
-from storage.urls import database_url
+from storage.urls import STORAGE_VARIABLE, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from hpo.study.study import StudyOptions
     from hpo.worker.progress import ProgressView
-    from storage.records import StudyRecord, TrialRecord
+    from storage.records import Limits, StudyRecord, TrialRecord
 
+    Duration = str | float
     Location = str | PathLike[str]
     Data = pd.DataFrame | Location
 
@@ -67,6 +69,11 @@ class Study:
     def finished(self) -> int:
         """How many of them are finished, failed ones included."""
         return self._record.finished
+
+    @property
+    def limit_reached(self) -> str | None:
+        """The limit that ended it before its trials were used up: "wall time" or "trainer seconds"; None for none."""
+        return self._record.limit_reached
 
     @property
     def loss_name(self) -> str:
@@ -160,12 +167,18 @@ def tune(
     trainers: int | None = None,
     population: int | None = None,
     backend: str | None = None,
+    time_limit: "Duration | None" = None,
+    trainer_seconds: "Duration | None" = None,
+    trial_timeout: "Duration | None" = None,
+    workers: int = 1,
     progress: bool = True,
 ) -> Study:
     """Tune an MLP that predicts column `target`, or several labels, and return the study.
 
     `data` is a data frame (its index is not used), the path of a CSV or Parquet file, or the name of a
-    built-in set. The study is stored in `storage`, a URL or an SQLite file (default: `sqlite:///hpo.db`). Its
+    built-in set. The study is stored in `storage`, a URL or an SQLite file (default: the variable HPO_STORAGE, or
+    else `sqlite:///hpo.db`), and with it the data, so that other workers can help; with `workers=0` only they work,
+    and this call waits for them. Limits are seconds or texts such as "10m"; "none" lifts one. The study's
     name derives from data and settings unless given, so that the same call again resumes it, and more `trials`
     extend it. What is None has the stored study's value, or else the default of `hpo run`. Progress goes to
     standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the
@@ -193,7 +206,15 @@ def tune(
         frame_path = None if source is not None else write_frame(data, Path(folder) / "frame.parquet")
         if study is None:
             options = replace(options, name=_derived_name(options, frame_path))
-        return _run(options, frame_path, storage, trials, trainers, population, backend, progress)
+        settings = {
+            "trials": trials,
+            "trainers": trainers,
+            "population": population,
+            "backend": backend,
+            "limits": _limits(time_limit, trainer_seconds, trial_timeout),
+            "here": _is_here(workers),
+        }
+        return _run(options, frame_path, _url(storage), settings, progress)
 
 
 def open_study(name: str, storage: "Location | None" = None) -> Study:
@@ -202,7 +223,7 @@ def open_study(name: str, storage: "Location | None" = None) -> Study:
     from storage.database import connect
     from storage.studies import read_study
 
-    database = connect(database_url(storage), create=False)
+    database = connect(_url(storage), create=False)
     try:
         return Study(read_study(database, check_study_name(name)))
     finally:
@@ -242,14 +263,16 @@ def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
     What is not given counts as its default; settings that came later count only where they differ from it.
     """
     from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+    from hpo.data.synthetic import is_synthetic
     from hpo.study.spec import EvaluationSpec, SearchSpec
     from hpo.study.study import DEFAULT_SPACE, special_settings
     from search_spaces import load_space
 
     source = options.data
     path = frame_path or Path(str(source))
-    builtin = frame_path is None and source in BUILTIN_NAMES and not path.exists()
-    content = source if builtin else file_sha256(path)
+    builtin = source in BUILTIN_NAMES and not path.exists()
+    named = frame_path is None and source is not None and (builtin or is_synthetic(source))
+    content = source if named else file_sha256(path)
     settings = {
         "target": options.target,
         "space": options.space or DEFAULT_SPACE,
@@ -262,31 +285,38 @@ def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
     return f"tune-{digest[:NAME_DIGITS]}"
 
 
-def _run(
-    options: "StudyOptions",
-    frame_path: Path | None,
-    storage: "Location | None",
-    trials: int | None,
-    trainers: int | None,
-    population: int | None,
-    backend: str | None,
-    progress: bool,
-) -> Study:
+def _limits(wall: "Duration | None", trainers: "Duration | None", trial: "Duration | None") -> "Limits":
+    from hpo.study.durations import seconds_of
+    from storage.records import Limits
+
+    def seconds(given: "Duration | None", name: str) -> float | None:
+        return None if given is None else seconds_of(str(given), name)
+
+    return Limits(
+        wall_seconds=seconds(wall, "time_limit"),
+        trainer_seconds=seconds(trainers, "trainer_seconds"),
+        trial_seconds=seconds(trial, "trial_timeout"),
+    )
+
+
+def _is_here(workers: int) -> bool:
+    if workers not in (0, 1):
+        raise StudyError(f"workers must be 1, which is this process, or 0, got {workers}; for more run `hpo worker`")
+    return workers == 1
+
+
+def _url(storage: "Location | None") -> str:
+    return database_url(storage or os.environ.get(STORAGE_VARIABLE))
+
+
+def _run(options: "StudyOptions", frame_path: Path | None, url: str, settings: dict[str, Any], progress: bool) -> Study:
     from hpo.worker import supervisor
 
-    result = supervisor.run(
-        options,
-        url=database_url(storage),
-        trials=trials,
-        trainers=trainers,
-        population=population,
-        backend=backend,
-        view=_view(progress),
-        frame_path=frame_path,
-    )
-    if result.interrupted and result.record.finished < result.record.budget:
+    result = supervisor.run(options, url=url, view=_view(progress), frame_path=frame_path, **settings)
+    study = result.record
+    if result.interrupted and study.finished < study.budget and study.limit_reached is None:
         raise KeyboardInterrupt
-    return Study(result.record)
+    return Study(study)
 
 
 def _view(progress: bool) -> "ProgressView":

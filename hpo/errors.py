@@ -8,6 +8,8 @@ HpoError
 │   │   ├── StudyNotFoundError
 │   │   └── StudyRunningError
 │   └── StorageError       a database URL, or a database that cannot be opened or is too old
+│       └── StorageAwayError       a database that does not answer now; it may be back later
+│           └── StorageBusyError   a transaction refused because of another one; nothing was changed
 ├── TrialError             one attempt of a trial failed; the study goes on
 │   └── DivergedError      a loss or a prediction was not finite
 └── LeaseLostError         a result came after its slot was given to another attempt
@@ -44,6 +46,14 @@ class StudyRunningError(StudyError):
 
 class StorageError(InputError):
     """A database URL cannot be used, or its database cannot be opened."""
+
+
+class StorageAwayError(StorageError):
+    """The database does not answer now: wait, and go on when it is back."""
+
+
+class StorageBusyError(StorageAwayError):
+    """The database refused a transaction because of another one; it may be tried again at once."""
 
 
 class TrialError(HpoError):

@@ -1,26 +1,21 @@
 """From a URL to an open database whose tables are up to date.
 
-On SQLite: write-ahead log, foreign keys, and `synchronous=NORMAL`, under which a power cut may lose the last
-commits but never corrupts the file. A write transaction takes the write lock when it begins and waits for it.
+On SQLite a write transaction takes the write lock when it begins and waits for it.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import exc
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpo.errors import StorageError
+from storage.engine import BUSY_SECONDS, explained, explanation, make_engine, parse_url, shown_url
 from storage.migrations import HEAD, VERSION_TABLE
 from storage.tables import database_time
 from storage.urls import DEFAULT_URL
@@ -28,13 +23,13 @@ from storage.urls import DEFAULT_URL
 if TYPE_CHECKING:
     from alembic.config import Config
 
-    from storage.optuna import OptunaTables
-
-BUSY_SECONDS = 60.0
-"""How long a transaction waits for another process's lock on SQLite."""
-DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
+UPGRADE_SECONDS = 600.0
+"""How long one statement of an upgrade may take, and how long another process's upgrade is waited for."""
 
 Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]
+Isolation = Literal["REPEATABLE READ"]
+_LOCK_NUMBER = 0x68706F
+"""Of PostgreSQL's advisory lock that an upgrade holds."""
 
 
 @dataclass(frozen=True)
@@ -46,38 +41,38 @@ class Database:
     @property
     def url(self) -> str:
         """For messages: without the password."""
-        return _shown(self.engine.url)
+        return shown_url(self.engine.url)
 
-    @cached_property
-    def optuna(self) -> "OptunaTables":
-        """Optuna's tables; imports Optuna when first used."""
-        from storage.optuna import OptunaTables
-
-        return OptunaTables(self.engine)
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether it is a file, with one writer at a time."""
+        return self.engine.dialect.name == "sqlite"
 
     @contextmanager
     def begin_read(self) -> Iterator[sa.Connection]:
         """One transaction that sees one state of the database; StorageError where it cannot be read."""
-        with self._begin("BEGIN") as connection:
+        with self._begin("BEGIN", "REPEATABLE READ") as connection:
             yield connection
 
     @contextmanager
     def begin_write(self) -> Iterator[sa.Connection]:
         """One transaction that may write, committed at the end of the block and rolled back on an error.
 
-        StorageError where the database cannot be written, or stays locked for `BUSY_SECONDS`.
+        StorageError where the database cannot be written, StorageAwayError where it does not answer or stays
+        locked, and StorageBusyError where the transaction stood in the way of another one.
         """
         with self._begin("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager
-    def _begin(self, begin: Begin) -> Iterator[sa.Connection]:
-        engine = self.engine.execution_options(sqlite_begin=begin)
-        with _explained(engine.url), engine.connect() as connection, connection.begin() as transaction:
+    def _begin(self, begin: Begin, isolation: Isolation | None = None) -> Iterator[sa.Connection]:
+        engine: sa.Engine = self.engine
+        if self.on_sqlite:
+            engine = engine.execution_options(sqlite_begin=begin)
+        elif isolation:
+            engine = engine.execution_options(isolation_level=isolation)
+        with explained(engine), engine.connect() as connection, connection.begin():
             yield connection
-            if not transaction.is_active:
-                # Optuna rolls back and goes on after some errors; nothing may be taken for committed then.
-                raise RuntimeError("the transaction was rolled back by a call that did not say so")
 
     def close(self) -> None:
         """Close all connections."""
@@ -89,10 +84,10 @@ def connect(url: str, *, create: bool = True) -> Database:
 
     Without `create` the database must be there and up to date. Raises StorageError, never with the password.
     """
-    parsed = _parse(url)
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         _check_file(parsed, create)
-    db = Database(_make_engine(parsed))
+    db = Database(make_engine(parsed))
     try:
         if _is_there(db):
             _try(db)
@@ -104,29 +99,84 @@ def connect(url: str, *, create: bool = True) -> Database:
     return db
 
 
-def holds_tables(db: Database) -> bool:
-    """Whether our tables are there, of any version; an SQLite file that is missing is not made."""
+def schema(db: Database) -> str | None:
+    """The revision of our tables, None where there are none; an SQLite file that is missing is not made."""
     if not _is_there(db):
-        return False
+        return None
     with db.begin_read() as connection:
-        return _revision(connection) is not None
+        return _revision(connection)
+
+
+def holds_tables(db: Database) -> bool:
+    """Whether our tables are there, of any version."""
+    return schema(db) is not None
+
+
+def prepare(db: Database) -> None:
+    """Make the tables where there are none; an older schema is migrated in an SQLite file only.
+
+    StorageError where a server has an older schema, or any database a newer one.
+    """
+    if db.on_sqlite or not holds_tables(db):
+        upgrade(db)
+    else:
+        _check_is_current(db)
 
 
 def upgrade(db: Database) -> None:
-    """Create or migrate all tables, Optuna's and ours, in one transaction. Several processes may try at once.
+    """Create or migrate all tables, Optuna's and ours. Several processes may try at once.
 
-    Raises StorageError where the database was made by a newer version.
+    One transaction, except on MySQL and MariaDB, which commit each change of a table; there a lock is held
+    meanwhile. Raises StorageError where the database was made by a newer version.
     """
-    if db.engine.dialect.name == "sqlite":
+    if db.on_sqlite:
         _use_write_ahead_log(db)
     with db.begin_read() as connection:
         if _revision(connection) == HEAD:
             return
-    with db.begin_write() as connection:
-        revision = _revision(connection)
-        if revision == HEAD:
-            return
-        _migrate(connection, revision)
+    patient = Database(make_engine(db.engine.url, answer=UPGRADE_SECONDS))
+    try:
+        with _upgrading(patient) as connection:
+            revision = _revision(connection)
+            if revision != HEAD:
+                _migrate(connection, revision)
+    finally:
+        patient.close()
+
+
+@contextmanager
+def _upgrading(db: Database) -> Iterator[sa.Connection]:
+    """A transaction for an upgrade, one at a time."""
+    with explained(db.engine), db.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").connect() as connection:
+        match db.engine.dialect.name:
+            case "sqlite":
+                # Tables are made anew where SQLite cannot change them; rows that refer to them must not mind.
+                connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+                with connection.begin():
+                    yield connection
+                    if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").all():
+                        raise RuntimeError(f"the upgrade would break references: {broken[:3]}")
+            case "postgresql":
+                with connection.begin():
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
+                    yield connection
+            case _:
+                sa.event.listen(connection, "before_cursor_execute", _distinguish_case, retval=True)
+                lock = sa.func.concat("hpo upgrade ", sa.func.md5(sa.func.database()))
+                with connection.begin():
+                    if not connection.scalar(sa.select(sa.func.get_lock(lock, UPGRADE_SECONDS / 2))):
+                        raise StorageError(f"one process upgrades {db.url} at a time; wait for the other one")
+                    yield connection
+                    connection.execute(sa.select(sa.func.release_lock(lock)))
+
+
+def _distinguish_case(
+    connection: sa.Connection, cursor: object, statement: str, parameters: object, *others: object
+) -> tuple[str, object]:
+    """Let names that differ only in case or accents differ, and hold any character, on MySQL and MariaDB."""
+    if statement.lstrip().startswith("CREATE TABLE"):
+        statement += " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    return statement, parameters
 
 
 def now(connection: sa.Connection) -> datetime:
@@ -134,26 +184,10 @@ def now(connection: sa.Connection) -> datetime:
     return connection.execute(sa.select(database_time())).scalar_one()
 
 
-def _parse(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-        backend = parsed.get_backend_name()
-    except (exc.ArgumentError, ValueError):
-        # Neither the text nor the error may be shown: a password may be anywhere in them.
-        shown = repr(url) if "://" not in url and "@" not in url else "one that cannot be parsed"
-        raise StorageError(
-            f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
-            f"write sqlite:///FILE, and escape special characters of a password as %XX"
-        ) from None
-    if backend not in DIALECTS:
-        raise StorageError(f"a database must be one of {', '.join(DIALECTS)}, got {_shown(parsed)}; use {DEFAULT_URL}")
-    return parsed
-
-
 def _check_file(url: sa.URL, create: bool) -> None:
     if url.database in (None, "", ":memory:"):
         raise StorageError(
-            f"a study must outlive the process, got {_shown(url)}, which is in memory; use {DEFAULT_URL}"
+            f"a study must outlive the process, got {shown_url(url)}, which is in memory; use {DEFAULT_URL}"
         )
     path = Path(str(url.database))
     if path.is_dir():
@@ -163,57 +197,27 @@ def _check_file(url: sa.URL, create: bool) -> None:
             f"an SQLite file must be in a folder that exists, got {str(path)!r}; create the folder first"
         )
     if not create and not path.exists():
-        raise StorageError(f"there must be a database to read, got {_shown(url)}; `hpo run` creates it")
+        raise StorageError(f"there must be a database to read, got {shown_url(url)}; `hpo run` creates it")
     if not path.exists():
         try:
             tempfile.TemporaryFile(dir=path.parent).close()
         except OSError:
-            raise StorageError(_explanation(url, "unable to open database file")) from None
-
-
-def _make_engine(url: sa.URL) -> sa.Engine:
-    settings: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False)}
-    if url.get_backend_name() == "sqlite":
-        settings["connect_args"] = {"timeout": BUSY_SECONDS}
-    else:
-        settings |= {"isolation_level": "READ COMMITTED", "pool_pre_ping": True}
-    try:
-        engine = sa.create_engine(url, **settings)
-    except (ImportError, exc.ArgumentError) as error:
-        raise StorageError(
-            f"a database needs its driver, got {_shown(url)}: {error}; install it or use {DEFAULT_URL}"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_pragmas)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # Python's driver begins no transactions of its own
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+            raise StorageError(explanation(url, "unable to open database file")) from None
 
 
 def _is_there(db: Database) -> bool:
-    return db.engine.dialect.name != "sqlite" or Path(str(db.engine.url.database)).exists()
+    return not db.on_sqlite or Path(str(db.engine.url.database)).exists()
 
 
 def _try(db: Database) -> None:
     """StorageError where nothing can be read."""
     with db.begin_read() as connection:
-        connection.execute(sa.text("PRAGMA schema_version" if db.engine.dialect.name == "sqlite" else "SELECT 1"))
+        connection.execute(sa.text("PRAGMA schema_version" if db.on_sqlite else "SELECT 1"))
 
 
 def _use_write_ahead_log(db: Database) -> None:
     """Switch an SQLite file to its write-ahead log, which it keeps."""
-    with _explained(db.engine.url), db.engine.connect() as connection:
+    with explained(db.engine), db.engine.connect() as connection:
         raw: Any = connection.connection.dbapi_connection
         deadline = time.monotonic() + BUSY_SECONDS
         while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
@@ -241,7 +245,7 @@ def _check_is_current(db: Database) -> None:
     if revision is None:
         raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; `hpo run` creates them")
     _check_known(revision, db.url)
-    raise StorageError(f"{db.url} must have schema {HEAD}, got the older {revision}; `hpo run` upgrades it")
+    raise StorageError(f"{db.url} must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`")
 
 
 def _check_known(revision: str, url: str) -> None:
@@ -261,7 +265,7 @@ def _migrate(connection: sa.Connection, revision: str | None) -> None:
     from storage.optuna import create_tables
 
     if revision is not None:
-        _check_known(revision, _shown(connection.engine.url))
+        _check_known(revision, shown_url(connection.engine.url))
     create_tables(connection)
     config = _config()
     config.attributes["connection"] = connection
@@ -276,39 +280,3 @@ def _config() -> "Config":
     config.set_main_option("script_location", folder.replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config
-
-
-def _shown(url: sa.URL) -> str:
-    """Without the password, which may also stand among the options behind the question mark."""
-    return url.set(query={}).render_as_string(hide_password=True)
-
-
-@contextmanager
-def _explained(url: sa.URL) -> Iterator[None]:
-    """Turn a driver's error into a StorageError that names the database."""
-    try:
-        yield
-    except Exception as error:
-        # Optuna's storage raises one of its own from it.
-        driver = error if isinstance(error, exc.DBAPIError) else error.__cause__
-        if not isinstance(driver, exc.DBAPIError) or not _is_outage(driver):
-            raise
-        raise StorageError(_explanation(url, driver.orig)) from error
-
-
-def _is_outage(error: exc.DBAPIError) -> bool:
-    """Locked, full, unreachable or no database; but not a violated constraint or a mistake in SQL."""
-    operational = isinstance(error, exc.OperationalError | exc.InterfaceError)
-    return operational or type(error) is exc.DatabaseError
-
-
-def _explanation(url: sa.URL, error: object) -> str:
-    remedy = "check that its folder and file can be written, and the disk has room"
-    text = " ".join(str(error).split())
-    if "not a database" in text:
-        remedy = "it is some other file: name another one"
-    elif "locked" in text:
-        remedy = f"another process has held it for {BUSY_SECONDS:.0f} seconds: end that one"
-    elif url.get_backend_name() != "sqlite":
-        remedy = "check host, port, user and password, and that the server runs"
-    return f"the database must be open to reading and writing, got {_shown(url)}: {text}; {remedy}"

@@ -1,31 +1,27 @@
-"""Optuna's tables, written in transactions of ours. Nothing else in the project touches `RDBStorage`.
+"""Optuna's tables, written in transactions of ours, so that every tool of Optuna's can read a study.
 
-Every public call of `RDBStorage` commits by itself, through `self.scoped_session`. Here its sessions join a
-connection of ours with `join_transaction_mode="rollback_only"`: their commits do nothing, their rollbacks
-undo our transaction. That attribute, `_get_trials` and `optuna.storages._rdb.models` are not public: Optuna
-is pinned to one major version, and a contract test holds what is used of them.
+The rows are those that `RDBStorage` writes, but all of a kind in one statement: one call of its own per parameter,
+attribute and value, each with a commit, costs ten times as much. `optuna.storages._rdb.models` is not public: Optuna
+is pinned to one major version, its schema's revision is checked when tables are made, and a test compares what both
+write.
 """
 
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution
-from optuna.storages import RDBStorage
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy import orm
+from optuna.trial import TrialState
 
 from hpo.errors import StorageError, StudyError
 from storage.records import TrialState as StateName
-
-if TYPE_CHECKING:
-    from storage.database import Database
+from storage.tables import database_time
 
 STATES: dict[StateName, TrialState] = {
     "running": TrialState.RUNNING,
@@ -33,6 +29,29 @@ STATES: dict[StateName, TrialState] = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
+
+STUDIES: sa.Table = models.StudyModel.__table__
+TRIALS: sa.Table = models.TrialModel.__table__
+_DIRECTIONS: sa.Table = models.StudyDirectionModel.__table__
+_PARAMS: sa.Table = models.TrialParamModel.__table__
+_ATTRIBUTES: sa.Table = models.TrialUserAttributeModel.__table__
+_VALUES: sa.Table = models.TrialValueModel.__table__
+_INTERMEDIATE: sa.Table = models.TrialIntermediateValueModel.__table__
+_FINITE = models.TrialValueModel.TrialValueType.FINITE
+_INTERMEDIATE_FINITE = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+_OF_A_TRIAL = (
+    _PARAMS,
+    _ATTRIBUTES,
+    _VALUES,
+    _INTERMEDIATE,
+    models.TrialSystemAttributeModel.__table__,
+    models.TrialHeartbeatModel.__table__,
+)
+_OF_A_STUDY = (
+    _DIRECTIONS,
+    models.StudyUserAttributeModel.__table__,
+    models.StudySystemAttributeModel.__table__,
+)
 
 
 def create_tables(connection: sa.Connection) -> None:
@@ -63,120 +82,125 @@ def create_tables(connection: sa.Connection) -> None:
         )
 
 
-class OptunaTables:
-    """One raw `RDBStorage` per thread, writing through connections of ours."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._local = threading.local()
-
-    def join(self, connection: sa.Connection) -> RDBStorage:
-        """Return this thread's storage, all of whose calls now belong to the connection's transaction.
-
-        After an error in one of its calls that transaction can only be rolled back.
-        """
-        if not hasattr(self._local, "storage"):
-            self._local.storage = self._open()
-        storage: RDBStorage = self._local.storage
-        storage.scoped_session = orm.scoped_session(
-            orm.sessionmaker(bind=connection, join_transaction_mode="rollback_only")
-        )
-        return storage
-
-    def _open(self) -> RDBStorage:
-        """Its constructor wants a database to create tables in and to check: it gets one in memory, and so
-        never learns our URL with its password, and never connects from within a transaction of ours.
-        """
-        storage = RDBStorage("sqlite://", skip_compatibility_check=True)
-        storage.engine.dispose()
-        storage.engine = self._engine  # asked for its dialect only
-        return storage
-
-    def create_study(self, connection: sa.Connection, name: str) -> int:
-        """Return the id of a new study that minimizes; StudyError where the name is taken."""
-        with _quiet():
-            try:
-                return self.join(connection).create_new_study([StudyDirection.MINIMIZE], name)
-            except optuna.exceptions.DuplicatedStudyError:
-                raise StudyError(
-                    f"a new study needs a name of its own, got {name!r}, which this database has already; "
-                    f"choose another with --study"
-                ) from None
-
-    def delete_study(self, connection: sa.Connection, study_id: int) -> None:
-        """Delete the study and its trials."""
-        self.join(connection).delete_study(study_id)
-
-    def start_trial(
-        self,
-        connection: sa.Connection,
-        study_id: int,
-        params: Mapping[str, Any],
-        distributions: Mapping[str, BaseDistribution],
-        attributes: Mapping[str, Any],
-    ) -> tuple[int, int]:
-        """Return id and number of a new running trial that has all its parameters.
-
-        Raises ValueError where these are not the ones of `distributions`, or outside of them.
-        """
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=dict(params),
-            distributions=dict(distributions),
-            user_attrs=dict(attributes),
-        )
-        trial_id = self.join(connection).create_new_trial(study_id, template)
-        trials = models.TrialModel.__table__
-        query = sa.select(trials.c.number).where(trials.c.trial_id == trial_id)
-        return trial_id, int(connection.execute(query).scalar_one())
-
-    def finish_trial(
-        self,
-        connection: sa.Connection,
-        trial_id: int,
-        state: StateName,
-        *,
-        value: float | None = None,
-        attributes: Mapping[str, Any] | None = None,
-        intermediate: Mapping[int, float] | None = None,
-    ) -> None:
-        """Write attributes and one intermediate value (nats) per replicate, then end the trial."""
-        storage = self.join(connection)
-        for key, attribute in (attributes or {}).items():
-            storage.set_trial_user_attr(trial_id, key, attribute)
-        for step, loss in (intermediate or {}).items():
-            storage.set_trial_intermediate_value(trial_id, step, loss)
-        storage.set_trial_state_values(trial_id, STATES[state], None if value is None else [value])
-
-    def read_trials(self, connection: sa.Connection, study_id: int, after: int) -> list[FrozenTrial]:
-        """Trials whose id is above `after`, by id, read as Optuna's own cached storage does."""
-        return self.join(connection)._get_trials(study_id, None, set(), after)
-
-
-def read_trials(db: "Database", study_id: int, after: int = -1) -> list[FrozenTrial]:
-    """Trials of every state whose id is above `after`, by id, with Optuna's parameters and values.
-
-    To follow a study, read again after `settled(trials, after)`.
-    """
-    with db.begin_read() as connection:
-        return db.optuna.read_trials(connection, study_id, after)
-
-
-def settled(trials: Sequence[FrozenTrial], after: int = -1) -> int:
-    """The id up to which the study is finished, given what `read_trials(db, study_id, after)` returned."""
-    for trial in trials:
-        if not trial.state.is_finished():
-            return after
-        after = trial._trial_id
-    return after
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Optuna's log to warnings meanwhile."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+def create_study(connection: sa.Connection, name: str) -> int:
+    """Return the id of a new study that minimizes; StudyError where the name is taken."""
     try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+        study_id = _new_id(connection, STUDIES.insert().values(study_name=name))
+    except sa.exc.IntegrityError:
+        raise StudyError(
+            f"a new study needs a name of its own, got {name!r}, which this database has already; "
+            f"choose another with --study"
+        ) from None
+    connection.execute(_DIRECTIONS.insert().values(study_id=study_id, objective=0, direction=StudyDirection.MINIMIZE))
+    return study_id
+
+
+def delete_study(connection: sa.Connection, study_id: int) -> None:
+    """Delete the study and its trials."""
+    trials = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
+    for table in _OF_A_TRIAL:
+        connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
+    for table in (TRIALS, *_OF_A_STUDY, STUDIES):
+        connection.execute(table.delete().where(table.c.study_id == study_id))
+
+
+def start_trial(
+    connection: sa.Connection,
+    study_id: int,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any],
+) -> tuple[int, int]:
+    """Return id and number of a new running trial that has all its parameters.
+
+    The caller holds a lock on the study, so that its trials are numbered without gaps. Raises ValueError where a
+    parameter is outside its distribution.
+    """
+    internal = {name: _internal(name, value, distributions[name]) for name, value in params.items()}
+    last = connection.scalar(
+        sa.select(TRIALS.c.number).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id.desc()).limit(1)
+    )
+    number = 0 if last is None else last + 1
+    trial_id = _new_id(
+        connection,
+        TRIALS.insert().values(
+            number=number, study_id=study_id, state=TrialState.RUNNING, datetime_start=database_time()
+        ),
+    )
+    rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": value,
+            "distribution_json": _distribution_json(distributions[name]),
+        }
+        for name, value in internal.items()
+    ]
+    if rows:
+        connection.execute(_PARAMS.insert(), rows)
+    _set_attributes(connection, trial_id, attributes)
+    return trial_id, number
+
+
+def finish_trial(
+    connection: sa.Connection,
+    trial_id: int,
+    state: StateName,
+    *,
+    value: float | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    intermediate: Mapping[int, float] | None = None,
+) -> None:
+    """Write attributes and one intermediate value (nats) per replicate, then end the trial."""
+    _set_attributes(connection, trial_id, attributes or {})
+    rows = [
+        {
+            "trial_id": trial_id,
+            "step": step,
+            "intermediate_value": loss,
+            "intermediate_value_type": _INTERMEDIATE_FINITE,
+        }
+        for step, loss in (intermediate or {}).items()
+    ]
+    if rows:
+        connection.execute(_INTERMEDIATE.insert(), rows)
+    if value is not None:
+        connection.execute(_VALUES.insert().values(trial_id=trial_id, objective=0, value=value, value_type=_FINITE))
+    connection.execute(
+        TRIALS.update()
+        .where(TRIALS.c.trial_id == trial_id)
+        .values(state=STATES[state], datetime_complete=database_time())
+    )
+
+
+def _new_id(connection: sa.Connection, insert: sa.Insert) -> int:
+    key: Any = connection.execute(insert).inserted_primary_key
+    return int(key[0])
+
+
+def _set_attributes(connection: sa.Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
+    rows = [{"trial_id": trial_id, "key": key, "value_json": json.dumps(value)} for key, value in attributes.items()]
+    if rows:
+        connection.execute(_ATTRIBUTES.insert(), rows)
+
+
+def _internal(name: str, value: Any, distribution: BaseDistribution) -> float:  # noqa: ANN401 - of any distribution
+    internal = float(distribution.to_internal_repr(value))
+    if not distribution._contains(internal):
+        raise ValueError(f"a proposal must be within its search space, got {name} = {value!r}, not in {distribution}")
+    return internal
+
+
+@lru_cache(maxsize=256)
+def _distribution_json(distribution: BaseDistribution) -> str:
+    return str(distribution_to_json(distribution))
+
+
+def trial_values(connection: sa.Connection, study_id: int) -> dict[int, tuple[int, TrialState, float | None]]:
+    """Number, state and value of the study's trials, by id."""
+    rows = connection.execute(
+        sa.select(TRIALS.c.trial_id, TRIALS.c.number, TRIALS.c.state, _VALUES.c.value)
+        .join(_VALUES, TRIALS.c.trial_id == _VALUES.c.trial_id, isouter=True)
+        .where(TRIALS.c.study_id == study_id)
+    )
+    return {trial_id: (number, state, value) for trial_id, number, state, value in rows}

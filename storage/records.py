@@ -1,11 +1,15 @@
 """What is read back from the database: plain frozen values that reports, tables and the API share."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
 TrialState = Literal["running", "complete", "pruned", "failed"]
+
+Role = Literal["run", "worker"]
+Limit = Literal["wall time", "trainer seconds"]
 
 INTERRUPTED_REASON = "interrupted"
 """The reason of attempts that were stopped from outside."""
@@ -16,7 +20,9 @@ class ReplicateRecord:
     """One training of a trial's network on one resample. Losses in nats per row, seconds of trainer time.
 
     `score_loss` is None where training was pruned before it could be scored.
-    `curve` holds the `stop` loss after each epoch; `best_epoch` counts from 0.
+    `curve` holds the `stop` loss after each epoch; `best_epoch` counts from 0. `predictions` are those of the
+    `score` rows by outputs, little-endian float32 in C order; they are told with a result, and read back by
+    `storage.predictions` only.
     """
 
     index: int
@@ -25,6 +31,7 @@ class ReplicateRecord:
     best_epoch: int
     seconds: float
     curve: tuple[float, ...]
+    predictions: bytes | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,11 +47,41 @@ class Outcome:
     info: dict[str, Any] = field(default_factory=dict)
     replicates: tuple[ReplicateRecord, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        values = asdict(self)
+        for replicate in values["replicates"]:
+            if replicate["predictions"] is not None:
+                replicate["predictions"] = b64encode(replicate["predictions"]).decode()
+        return values
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild from `dataclasses.asdict` gone through JSON."""
-        replicates = (ReplicateRecord(**{**r, "curve": tuple(r["curve"])}) for r in values["replicates"])
-        return cls(**{**values, "replicates": tuple(replicates)})
+        """Rebuild what `to_json` gave."""
+        return cls(**{**values, "replicates": tuple(map(_replicate_from_json, values["replicates"]))})
+
+
+def _replicate_from_json(values: Mapping[str, Any]) -> ReplicateRecord:
+    predictions = values["predictions"]
+    return ReplicateRecord(
+        **{
+            **values,
+            "curve": tuple(values["curve"]),
+            "predictions": None if predictions is None else b64decode(predictions),
+        }
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What ends a study, or one attempt, before its budget does; all in seconds, None for no limit.
+
+    `wall_seconds` count from the study's first claim, `trainer_seconds` are those of all attempts together.
+    """
+
+    wall_seconds: float | None = None
+    trainer_seconds: float | None = None
+    trial_seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +113,8 @@ class TrialRecord:
 class StudyRecord:
     """A study as stored. `spec` is StudySpec's JSON; `facts` what was found out about its data:
     {"rows": .., "features": .., "classes": [..], "prior_loss": .., "notes": [..], "replicates": R, ...};
-    `environment` the versions and machine it first ran on."""
+    `environment` the versions and machine it first ran on; `dataset` the hash of its stored data set.
+    `limit_reached` says why nothing more of it can be claimed although slots are left."""
 
     id: int
     name: str
@@ -88,6 +126,9 @@ class StudyRecord:
     finished: int
     running: bool
     trials: tuple[TrialRecord, ...]
+    dataset: str | None = None
+    limits: Limits = Limits()
+    limit_reached: Limit | None = None
 
     @property
     def replicates(self) -> int:
@@ -130,3 +171,57 @@ class StudyHeader:
     environment: dict[str, Any]
     created: datetime
     budget: int
+    dataset: str | None
+    limits: Limits
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyProgress:
+    """How far a study is, in slots; `complete` ones have all their replicates. `limit` as `limit_reached`."""
+
+    budget: int
+    open: int
+    claimed: int
+    complete: int
+    raced_out: int
+    pruned: int
+    failed: int
+    limit: Limit | None
+
+    @property
+    def finished(self) -> int:
+        """Slots that are used up."""
+        return self.complete + self.raced_out + self.pruned + self.failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenStudy:
+    """A study that has something to claim; `workers` are those alive that serve it now."""
+
+    id: int
+    name: str
+    open: int
+    claimed: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerRecord:
+    """A process that works, or worked. `running` are the trials it holds, `finished` those it has ended with a
+    result, `trials_per_hour` how many of these an hour since it started."""
+
+    id: str
+    study: str | None
+    role: Role
+    host: str
+    pid: int
+    device: str
+    backend: str
+    trainers: int
+    started: datetime
+    last_seen: datetime
+    stopped: datetime | None
+    alive: bool
+    running: int
+    finished: int
+    trials_per_hour: float

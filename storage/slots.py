@@ -1,6 +1,7 @@
 """Slots: the units of a study's budget. One is claimed by one attempt at a time and finished exactly once.
 
-Each function is one transaction over our tables and Optuna's. Locks are taken on the slot, then the trial.
+Each function is one transaction over our tables and Optuna's. Locks are taken in one order: study, slot, trial,
+worker. Only a claim takes the study's, so that claims follow one another and each sees the points of those before.
 """
 
 import json
@@ -15,14 +16,17 @@ import numpy as np
 import sqlalchemy as sa
 
 from hpo.errors import LeaseLostError
-from storage.database import Database, now
+from storage.database import Database
+from storage.failpoints import failpoint
+from storage.limits import reached
 from storage.records import Outcome, ReplicateRecord
-from storage.tables import REPLICATES, SLOTS, TRIALS
+from storage.retry import retried
+from storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks
+from storage.timing import LEASE_SECONDS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3
 REASON_LENGTH = 4000
 """Characters kept of a reason; all databases' text columns hold that many."""
@@ -53,8 +57,11 @@ class Claim:
 
 
 Propose = Callable[[SlotOffer], Mapping[str, Any]]
+_STUDY = sa.select(STUDIES.c.id, STUDIES.c.first_claim, STUDIES.c.wall_seconds, STUDIES.c.trainer_seconds)
+"""What a claim must know of it; its spec may be long."""
 
 
+@retried
 def claim(
     db: Database,
     study_id: int,
@@ -65,13 +72,16 @@ def claim(
     trainer: int = 0,
     lease_seconds: float = LEASE_SECONDS,
 ) -> Claim | None:
-    """Claim the lowest open slot; None where there is none.
+    """Claim the lowest open slot; None where there is none, the study is gone or has reached a limit.
 
     `propose` is called in the transaction, and for the first attempt only: later ones have its parameters.
     """
     with db.begin_write() as connection:
+        study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
+        if study is None or reached(connection, study):
+            return None
         slot = connection.execute(
-            sa.select(SLOTS)
+            sa.select(SLOTS, database_time().label("time"))
             .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "open")
             .order_by(SLOTS.c.number)
             .limit(1)
@@ -80,7 +90,8 @@ def claim(
         if slot is None:
             return None
         params = slot.params or _ask(connection, slot, propose, distributions)
-        claimed = _start(db, connection, slot, worker_id, params, distributions, trainer)
+        failpoint("after_ask")
+        claimed = _start(connection, slot, worker_id, params, distributions, trainer)
         connection.execute(
             SLOTS.update()
             .where(SLOTS.c.id == slot.id)
@@ -91,12 +102,16 @@ def claim(
                 token=claimed.token,
                 trial_id=claimed.trial_id,
                 worker_id=worker_id,
-                lease_until=now(connection) + timedelta(seconds=lease_seconds),
+                lease_until=slot.time + timedelta(seconds=lease_seconds),
+                started=slot.time,
             )
         )
+        if study.first_claim is None:
+            connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(first_claim=slot.time))
     return claimed
 
 
+@retried
 def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
     """Record the result, once: a repeat by the same claim changes nothing.
 
@@ -108,10 +123,15 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
         slot = _held(connection, claim)
         if slot.state in FINISHED:
             return
-        connection.execute(SLOTS.update().where(SLOTS.c.id == slot.id).values(state=outcome.state))
-        _end(db, connection, claim.trial_id, outcome, now(connection))
+        connection.execute(
+            SLOTS.update()
+            .where(SLOTS.c.id == slot.id)
+            .values(state=outcome.state, lease_until=None, seconds=_seconds(slot, slot.time))
+        )
+        _end(connection, claim.trial_id, outcome, slot.time)
 
 
+@retried
 def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True) -> bool:
     """Give the attempt up; return whether the slot is open again, or else has failed for good.
 
@@ -122,11 +142,10 @@ def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_
         slot = _held(connection, claim)
         if slot.state in FINISHED:
             raise LeaseLostError(_lost(claim, f"is finished as {slot.state}"))
-        return abandon(db, connection, slot, reason, now(connection), counts=counts, max_attempts=max_attempts)
+        return abandon(connection, slot, reason, slot.time, counts=counts, max_attempts=max_attempts)
 
 
 def abandon(
-    db: Database,
     connection: sa.Connection,
     slot: Slot,
     reason: str,
@@ -148,12 +167,14 @@ def abandon(
             token=None,
             worker_id=None,
             lease_until=None,
+            seconds=_seconds(slot, time),
         )
     )
-    _end(db, connection, slot.trial_id, Outcome(state="failed", reason=reason), time)
+    _end(connection, slot.trial_id, Outcome(state="failed", reason=reason), time)
     return reopened
 
 
+@retried
 def open_slots(db: Database, study_id: int) -> int:
     """How many slots can be claimed now."""
     query = sa.select(sa.func.count()).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "open")
@@ -192,7 +213,6 @@ def _ask(
 
 
 def _start(
-    db: Database,
     connection: sa.Connection,
     slot: Slot,
     worker_id: str,
@@ -200,10 +220,11 @@ def _start(
     distributions: "Mapping[str, BaseDistribution]",
     trainer: int,
 ) -> Claim:
+    from storage.optuna import start_trial
+
     attempt = slot.attempts + 1
-    own = {name: distributions[name] for name in params}
-    trial_id, number = db.optuna.start_trial(
-        connection, slot.study_id, params, own, {"slot": slot.number, "attempt": attempt}
+    trial_id, number = start_trial(
+        connection, slot.study_id, params, distributions, {"slot": slot.number, "attempt": attempt}
     )
     connection.execute(
         TRIALS.insert().values(
@@ -216,7 +237,7 @@ def _start(
             info={},
             worker_id=worker_id,
             trainer=trainer,
-            started=now(connection),
+            started=slot.time,
         )
     )
     return Claim(
@@ -230,13 +251,20 @@ def _start(
 
 
 def _held(connection: sa.Connection, claim: Claim) -> Slot:
-    """The slot that was last claimed with the token, locked; LeaseLostError where there is none."""
+    """The slot that was last claimed with the token, locked, and the time; LeaseLostError where there is none."""
     slot = connection.execute(
-        sa.select(SLOTS).where(SLOTS.c.token == claim.token, SLOTS.c.trial_id == claim.trial_id).with_for_update()
+        sa.select(SLOTS, database_time().label("time"))
+        .where(SLOTS.c.token == claim.token, SLOTS.c.trial_id == claim.trial_id)
+        .with_for_update()
     ).first()
     if slot is None:
         raise LeaseLostError(_lost(claim, "has been given to another attempt, or is gone"))
     return slot
+
+
+def _seconds(slot: Slot, time: datetime) -> float:
+    """What the slot's attempts have taken once the one that runs ends at `time`."""
+    return float(slot.seconds + (time - slot.started).total_seconds())
 
 
 def _lost(claim: Claim, why: str) -> str:
@@ -246,9 +274,11 @@ def _lost(claim: Claim, why: str) -> str:
     )
 
 
-def _end(db: Database, connection: sa.Connection, trial_id: int, outcome: Outcome, time: datetime) -> None:
+def _end(connection: sa.Connection, trial_id: int, outcome: Outcome, time: datetime) -> None:
     """Write how the attempt ended, to our tables and Optuna's."""
-    reason = outcome.reason and outcome.reason[:REASON_LENGTH]
+    from storage.optuna import finish_trial
+
+    reason = outcome.reason and _storable(outcome.reason)
     connection.execute(
         TRIALS.update()
         .where(TRIALS.c.id == trial_id)
@@ -265,13 +295,16 @@ def _end(db: Database, connection: sa.Connection, trial_id: int, outcome: Outcom
     if outcome.replicates:
         rows = [_replicate_row(trial_id, replicate) for replicate in outcome.replicates]
         connection.execute(REPLICATES.insert(), rows)
+    if predictions := [row for replicate in outcome.replicates for row in _prediction_rows(trial_id, replicate)]:
+        connection.execute(PREDICTIONS.insert(), predictions)
+    failpoint("mid_tell")
     attributes = {
         "standard_error": outcome.standard_error,
         "raced_out": outcome.raced_out or None,
         "reason": reason,
         "info": outcome.info or None,
     }
-    db.optuna.finish_trial(
+    finish_trial(
         connection,
         trial_id,
         outcome.state,
@@ -279,6 +312,11 @@ def _end(db: Database, connection: sa.Connection, trial_id: int, outcome: Outcom
         attributes={key: value for key, value in attributes.items() if value is not None},
         intermediate={r.index: r.stop_loss if r.score_loss is None else r.score_loss for r in outcome.replicates},
     )
+
+
+def _storable(text: str) -> str:
+    """Cut short, and without what some databases cannot hold: NUL and surrogates."""
+    return text[:REASON_LENGTH].replace("\0", "?").encode("utf-8", "replace").decode()
 
 
 def _replicate_row(trial_id: int, replicate: ReplicateRecord) -> dict[str, Any]:
@@ -291,6 +329,15 @@ def _replicate_row(trial_id: int, replicate: ReplicateRecord) -> dict[str, Any]:
         "seconds": replicate.seconds,
         "curve": pack_curve(replicate.curve),
     }
+
+
+def _prediction_rows(trial_id: int, replicate: ReplicateRecord) -> list[dict[str, Any]]:
+    if replicate.predictions is None:
+        return []
+    return [
+        {"trial_id": trial_id, "replicate": replicate.index, "chunk": chunk, "content": content}
+        for chunk, content in enumerate(in_chunks(replicate.predictions))
+    ]
 
 
 def _check_outcome(outcome: Outcome) -> None:

@@ -1,22 +1,36 @@
-"""Studies: create, find, extend, list, read and delete."""
+"""Studies: create, find, extend, limit, list, read, follow and delete."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StudyError, StudyNotFoundError
+from hpo.errors import StorageError, StudyError, StudyNotFoundError
 from storage.database import Database, now
-from storage.records import ReplicateRecord, StudyHeader, StudyRecord, StudySummary, TrialRecord
-from storage.slots import FINISHED, unpack_curve
-from storage.tables import REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
+from storage.limits import check_limits, limits_of, reached
+from storage.records import (
+    Limits,
+    OpenStudy,
+    StudyHeader,
+    StudyProgress,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+)
+from storage.retry import retried
+from storage.slots import FINISHED
+from storage.tables import DATASET_CHUNKS, DATASETS, PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
+from storage.trials import trials_after, trials_of
 from storage.workers import check_not_running, living_workers
 
 LISTED_NAMES = 20
+NO_LIMITS = Limits()
+UNFINISHED = ("open", "claimed")
 
 
+@retried
 def create_study(
     db: Database,
     name: str,
@@ -24,14 +38,22 @@ def create_study(
     facts: dict[str, Any],
     environment: dict[str, Any],
     budget: int,
+    *,
+    dataset: str | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> int:
     """Store a study with `budget` open slots, and return its id, which is its Optuna study's too.
 
-    Raises StudyError where the name is taken or the budget is below 1.
+    `dataset` is the hash of a stored data set. Raises StudyError where the name is taken, the budget is below 1 or a
+    limit is not positive.
     """
+    from storage.optuna import create_study as create_optuna_study
+
     _check_budget(budget, 1)
+    check_limits(limits)
     with db.begin_write() as connection:
-        study_id = db.optuna.create_study(connection, name)
+        _check_dataset(connection, dataset)
+        study_id = create_optuna_study(connection, name)
         connection.execute(
             STUDIES.insert().values(
                 id=study_id,
@@ -41,19 +63,23 @@ def create_study(
                 environment=environment,
                 budget=budget,
                 created=now(connection),
+                dataset=dataset,
+                **asdict(limits),
             )
         )
         _add_slots(connection, study_id, range(budget))
     return study_id
 
 
+@retried
 def find_study(db: Database, name: str) -> StudyHeader | None:
     """The study of that name, None where there is none."""
     with db.begin_read() as connection:
         row = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
-    return None if row is None else StudyHeader(**_values(row, StudyHeader))
+    return None if row is None else StudyHeader(**_header(row))
 
 
+@retried
 def extend_study(db: Database, study_id: int, budget: int) -> None:
     """Raise the budget, with open slots for the difference; StudyError where that would lower it."""
     with db.begin_write() as connection:
@@ -64,6 +90,71 @@ def extend_study(db: Database, study_id: int, budget: int) -> None:
         _add_slots(connection, study_id, range(old, budget))
 
 
+@retried
+def set_limits(db: Database, study_id: int, limits: Limits) -> None:
+    """Replace the study's limits, also of one that has reached them; StudyError where one is not positive."""
+    check_limits(limits)
+    with db.begin_write() as connection:
+        connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(**asdict(limits)))
+
+
+@retried
+def progress(db: Database, study_id: int) -> StudyProgress:
+    """How far the study is; StudyNotFoundError where it has been deleted."""
+    slots = (
+        sa.select(SLOTS.c.state, TRIALS.c.raced_out, sa.func.count())
+        .join(TRIALS, TRIALS.c.id == SLOTS.c.trial_id, isouter=True)
+        .where(SLOTS.c.study_id == study_id)
+        .group_by(SLOTS.c.state, TRIALS.c.raced_out)
+    )
+    with db.begin_read() as connection:
+        study = connection.execute(sa.select(STUDIES).where(STUDIES.c.id == study_id)).first()
+        if study is None:
+            raise StudyNotFoundError("a study must be there to be followed, and it has been deleted; make a new one")
+        counts: Counter[str] = Counter()
+        for state, raced_out, count in connection.execute(slots):
+            counts["raced_out" if state == "complete" and raced_out else state] += count
+        limit = reached(connection, study) if any(counts[state] for state in UNFINISHED) else None
+    states = ("open", "claimed", "complete", "raced_out", "pruned", "failed")
+    return StudyProgress(budget=study.budget, limit=limit, **{state: counts[state] for state in states})
+
+
+@retried
+def open_studies(db: Database) -> list[OpenStudy]:
+    """Studies that have open slots and have not reached a limit, the oldest first."""
+    slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(SLOTS.c.state.in_(UNFINISHED))
+    with db.begin_read() as connection:
+        counts: dict[int, Counter[str]] = {}
+        for study_id, state, count in connection.execute(slots.group_by(SLOTS.c.study_id, SLOTS.c.state)):
+            counts.setdefault(study_id, Counter())[state] = count
+        workers = Counter(worker.study_id for worker in living_workers(connection, None, now(connection)))
+        ids = [study_id for study_id, states in counts.items() if states["open"]]
+        studies = connection.execute(sa.select(STUDIES).where(STUDIES.c.id.in_(ids)).order_by(STUDIES.c.id)).all()
+        return [
+            OpenStudy(
+                id=study.id,
+                name=study.name,
+                open=counts[study.id]["open"],
+                claimed=counts[study.id]["claimed"],
+                workers=workers[study.id],
+            )
+            for study in studies
+            if not reached(connection, study)
+        ]
+
+
+@retried
+def finished_since(db: Database, study_id: int, after: int, *, curves: bool = False) -> tuple[list[TrialRecord], int]:
+    """Trials that have ended and whose id is above `after`, by number, without curves if not wanted, and the next
+    `after`.
+
+    That is the id up to which all trials have ended; what ended above it is returned again. Begin with -1.
+    """
+    with db.begin_read() as connection:
+        return trials_after(connection, study_id, after, curves=curves)
+
+
+@retried
 def list_studies(db: Database) -> list[StudySummary]:
     """All studies, the oldest first."""
     ranked = sa.and_(TRIALS.c.state == "complete", ~TRIALS.c.raced_out)
@@ -92,6 +183,7 @@ def list_studies(db: Database) -> list[StudySummary]:
     ]
 
 
+@retried
 def read_study(db: Database, name: str) -> StudyRecord:
     """The study with all its trials, by number; StudyNotFoundError lists the names there are."""
     with db.begin_read() as connection:
@@ -99,26 +191,61 @@ def read_study(db: Database, name: str) -> StudyRecord:
         if study is None:
             raise StudyNotFoundError(_not_found(connection, name))
         finished = sa.select(sa.func.count()).where(SLOTS.c.study_id == study.id, SLOTS.c.state.in_(FINISHED))
+        done = connection.execute(finished).scalar_one()
         return StudyRecord(
-            **_values(study, StudyHeader),
-            finished=connection.execute(finished).scalar_one(),
+            **_header(study),
+            finished=done,
             running=bool(living_workers(connection, study.id, now(connection))),
-            trials=tuple(_read_trials(connection, study.id)),
+            trials=tuple(trials_of(connection, study.id)),
+            limit_reached=reached(connection, study) if done < study.budget else None,
         )
 
 
+@retried
 def delete_study(db: Database, study_id: int) -> None:
-    """Delete the study, of our tables and of Optuna's; StudyRunningError where a worker of it is alive."""
+    """Delete the study, of our tables and of Optuna's, and its data set where no other study uses it.
+
+    StudyRunningError where a worker of it is alive.
+    """
+    from storage.optuna import delete_study as delete_optuna_study
+
     slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
     trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
     with db.begin_write() as connection:
         check_not_running(connection, study_id, now(connection))
-        connection.execute(REPLICATES.delete().where(REPLICATES.c.trial_id.in_(trials)))
+        dataset = connection.scalar(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id))
+        for table in (PREDICTIONS, REPLICATES):
+            connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
         connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
         connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
-        connection.execute(WORKERS.delete().where(WORKERS.c.study_id == study_id))
+        _forget_workers(connection, study_id)
         connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
-        db.optuna.delete_study(connection, study_id)
+        _drop_dataset(connection, dataset)
+        delete_optuna_study(connection, study_id)
+
+
+def _forget_workers(connection: sa.Connection, study_id: int) -> None:
+    """Delete the study's workers, except those that may come back or have worked on other studies too."""
+    ours = WORKERS.c.study_id == study_id
+    elsewhere = sa.exists().where(TRIALS.c.worker_id == WORKERS.c.id)
+    connection.execute(WORKERS.delete().where(ours, WORKERS.c.stopped.is_not(None), ~elsewhere))
+    connection.execute(WORKERS.update().where(ours).values(study_id=None))
+
+
+def _drop_dataset(connection: sa.Connection, dataset: str | None) -> None:
+    if dataset is None or connection.scalar(sa.select(STUDIES.c.id).where(STUDIES.c.dataset == dataset).limit(1)):
+        return
+    connection.execute(DATASET_CHUNKS.delete().where(DATASET_CHUNKS.c.sha256 == dataset))
+    connection.execute(DATASETS.delete().where(DATASETS.c.sha256 == dataset))
+
+
+def _check_dataset(connection: sa.Connection, dataset: str | None) -> None:
+    """Hold the data set until the study that uses it is stored."""
+    query = sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset)
+    if dataset is not None and connection.scalar(query.with_for_update()) is None:
+        raise StorageError(
+            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again"
+        )
 
 
 def _check_budget(budget: int, least: int) -> None:
@@ -131,14 +258,16 @@ def _check_budget(budget: int, least: int) -> None:
 
 def _add_slots(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> None:
     rows = [
-        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0} for number in numbers
+        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0, "seconds": 0.0}
+        for number in numbers
     ]
     if rows:
         connection.execute(SLOTS.insert(), rows)
 
 
-def _values(row: sa.Row[Any], record: type[StudyHeader]) -> dict[str, Any]:
-    return {field.name: row._mapping[field.name] for field in fields(record)}
+def _header(study: sa.Row[Any]) -> dict[str, Any]:
+    names = ("id", "name", "spec", "facts", "environment", "created", "budget", "dataset")
+    return {**{name: study._mapping[name] for name in names}, "limits": limits_of(study)}
 
 
 def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> dict[int, Any]:
@@ -150,55 +279,3 @@ def _not_found(connection: sa.Connection, name: str) -> str:
     there = ", ".join(names[:LISTED_NAMES]) + (" and others" if len(names) > LISTED_NAMES else "")
     remedy = f"use one of {there}" if names else "there is none in this database yet; `hpo run` makes one"
     return f"a study must be there to be read, got {name!r}; {remedy}"
-
-
-def _read_trials(connection: sa.Connection, study_id: int) -> list[TrialRecord]:
-    replicates: dict[int, list[ReplicateRecord]] = defaultdict(list)
-    rows = connection.execute(
-        sa.select(REPLICATES)
-        .join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
-        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-        .where(SLOTS.c.study_id == study_id)
-        .order_by(REPLICATES.c.trial_id, REPLICATES.c.replicate)
-    )
-    for row in rows:
-        replicates[row.trial_id].append(_replicate(row))
-    trials = connection.execute(
-        sa.select(TRIALS, SLOTS.c.number.label("slot"), SLOTS.c.params, WORKERS.c.host, WORKERS.c.pid)
-        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-        .join(WORKERS, TRIALS.c.worker_id == WORKERS.c.id)
-        .where(SLOTS.c.study_id == study_id)
-        .order_by(TRIALS.c.number)
-    )
-    return [_trial(row, tuple(replicates[row.id])) for row in trials]
-
-
-def _replicate(row: sa.Row[Any]) -> ReplicateRecord:
-    return ReplicateRecord(
-        index=row.replicate,
-        stop_loss=row.stop_loss,
-        score_loss=row.score_loss,
-        best_epoch=row.best_epoch,
-        seconds=row.seconds,
-        curve=unpack_curve(row.curve),
-    )
-
-
-def _trial(row: sa.Row[Any], replicates: tuple[ReplicateRecord, ...]) -> TrialRecord:
-    return TrialRecord(
-        number=row.number,
-        slot=row.slot,
-        attempt=row.attempt,
-        state=row.state,
-        params=row.params,
-        value=row.value,
-        standard_error=row.standard_error,
-        raced_out=row.raced_out,
-        reason=row.reason,
-        started=row.started,
-        finished=row.finished,
-        worker=f"{row.host}:{row.pid}",
-        trainer=row.trainer,
-        info=row.info,
-        replicates=replicates,
-    )

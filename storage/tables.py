@@ -1,4 +1,4 @@
-"""Our tables, beside Optuna's: studies, their slots, the attempts at them, replicates and workers.
+"""Our tables, beside Optuna's: data sets, studies, slots, the attempts at them, replicates, predictions, workers.
 
 Column types are portable (SQLite, PostgreSQL, MySQL, MariaDB): explicit lengths, microseconds, no defaults.
 """
@@ -20,6 +20,12 @@ PROCESS_LENGTH = 100
 STATE_LENGTH = 10
 CURVE_BYTES = 2**24 - 1
 """Four bytes an epoch; MySQL picks the column's size from it."""
+HASH_LENGTH = 64
+ROLE_LENGTH = 10
+BACKEND_LENGTH = 20
+DEVICE_LENGTH = 100
+CHUNK_BYTES = 2**20
+"""What is large is stored in pieces of at most so much, which every server accepts in one statement."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -74,6 +80,22 @@ METADATA = sa.MetaData(
 )
 _JSON = sa.JSON(none_as_null=True)
 
+DATASETS = sa.Table(
+    "hpo_datasets",
+    METADATA,
+    sa.Column("sha256", sa.String(HASH_LENGTH), primary_key=True, comment="of the Parquet file"),
+    sa.Column("bytes", sa.Integer, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+)
+
+DATASET_CHUNKS = sa.Table(
+    "hpo_dataset_chunks",
+    METADATA,
+    sa.Column("sha256", sa.String(HASH_LENGTH), sa.ForeignKey(DATASETS.c.sha256), primary_key=True),
+    sa.Column("chunk", sa.Integer, primary_key=True, autoincrement=False, comment="from 0"),
+    sa.Column("content", sa.LargeBinary(CURVE_BYTES), nullable=False),
+)
+
 STUDIES = sa.Table(
     "hpo_studies",
     METADATA,
@@ -84,19 +106,29 @@ STUDIES = sa.Table(
     sa.Column("environment", _JSON, nullable=False),
     sa.Column("budget", sa.Integer, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
+    sa.Column("dataset", sa.String(HASH_LENGTH), sa.ForeignKey(DATASETS.c.sha256), comment="null: read its source"),
+    sa.Column("first_claim", UtcTime, comment="when its wall time began"),
+    sa.Column("wall_seconds", sa.Double, comment="limit"),
+    sa.Column("trainer_seconds", sa.Double, comment="limit"),
+    sa.Column("trial_seconds", sa.Double, comment="limit of one attempt"),
 )
 
 WORKERS = sa.Table(
     "hpo_workers",
     METADATA,
     sa.Column("id", sa.String(TOKEN_LENGTH), primary_key=True),
-    sa.Column("study_id", sa.Integer, sa.ForeignKey(STUDIES.c.id), nullable=False, index=True),
+    sa.Column("study_id", sa.Integer, sa.ForeignKey(STUDIES.c.id), index=True, comment="what it works on now"),
+    sa.Column("role", sa.String(ROLE_LENGTH), nullable=False),
     sa.Column("host", sa.String(HOST_LENGTH), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("process_start", sa.String(PROCESS_LENGTH), comment="tells a process from a later one of its pid"),
     sa.Column("started", UtcTime, nullable=False),
     sa.Column("last_seen", UtcTime, nullable=False),
     sa.Column("stopped", UtcTime),
+    sa.Column("lease_seconds", sa.Double, nullable=False, comment="silent for longer, it is taken for dead"),
+    sa.Column("device", sa.String(DEVICE_LENGTH), nullable=False),
+    sa.Column("backend", sa.String(BACKEND_LENGTH), nullable=False),
+    sa.Column("trainers", sa.Integer, nullable=False),
 )
 
 SLOTS = sa.Table(
@@ -111,8 +143,10 @@ SLOTS = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False, comment="attempts whose failure counts"),
     sa.Column("token", sa.String(TOKEN_LENGTH), unique=True, comment="of the attempt that may finish the slot"),
     sa.Column("trial_id", sa.Integer, comment="the latest attempt's Optuna trial"),
-    sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id)),
+    sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id), index=True),
     sa.Column("lease_until", UtcTime),
+    sa.Column("started", UtcTime, comment="of the attempt that runs"),
+    sa.Column("seconds", sa.Double, nullable=False, comment="that its ended attempts have taken"),
     sa.UniqueConstraint("study_id", "number"),
     sa.Index(None, "study_id", "state", "number"),
 )
@@ -148,3 +182,17 @@ REPLICATES = sa.Table(
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("curve", sa.LargeBinary(CURVE_BYTES), nullable=False, comment="stop losses, little-endian float32"),
 )
+
+PREDICTIONS = sa.Table(
+    "hpo_predictions",
+    METADATA,
+    sa.Column("trial_id", sa.Integer, sa.ForeignKey(TRIALS.c.id), primary_key=True, autoincrement=False),
+    sa.Column("replicate", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("chunk", sa.Integer, primary_key=True, autoincrement=False, comment="from 0"),
+    sa.Column("content", sa.LargeBinary(CURVE_BYTES), nullable=False, comment="little-endian float32, rows by outputs"),
+)
+
+
+def in_chunks(content: bytes) -> list[bytes]:
+    """The pieces in which it is stored; nothing is one empty piece."""
+    return [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)] or [b""]

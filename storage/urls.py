@@ -3,8 +3,19 @@
 from os import PathLike, fspath
 
 DEFAULT_URL = "sqlite:///hpo.db"
+STORAGE_VARIABLE = "HPO_STORAGE"
+"""Of the environment: names the database where a user does not."""
 FILE_ENDINGS = (".db", ".sqlite", ".sqlite3")
 """A plain name that ends like this stands for an SQLite file."""
+
+
+DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+"""The scheme that a URL's own one stands for."""
 
 
 def database_url(given: str | PathLike[str] | None) -> str:
@@ -13,4 +24,7 @@ def database_url(given: str | PathLike[str] | None) -> str:
         return f"sqlite:///{fspath(given)}"
     if not given:
         return DEFAULT_URL
-    return f"sqlite:///{given}" if "://" not in given and given.endswith(FILE_ENDINGS) else given
+    scheme, separator, rest = given.partition("://")
+    if not separator:
+        return f"sqlite:///{given}" if given.endswith(FILE_ENDINGS) else given
+    return f"{DRIVERS.get(scheme, scheme)}://{rest}"

@@ -17,6 +17,12 @@ def tables() -> Path:
     return SHARED / "data" / "tables"
 
 
+@pytest.fixture(autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that wait to be told are kept there, not in the home of who runs the tests."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium."""

@@ -19,6 +19,7 @@ from hpo import api
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
 from hpo.study.study import StudyOptions
+from hpo.worker import supervisor
 from search_spaces import load_space
 from storage.database import connect, upgrade
 from storage.records import ReplicateRecord, StudyRecord, TrialRecord
@@ -269,6 +270,46 @@ def test_what_is_not_given_is_the_stored_studys(tmp_path, monkeypatch):
             hpo.tune("iris", **settings, **more)
     assert hpo.tune("iris", trials=3, **settings).finished == 3
     assert hpo.open_study("iris", "team.db").budget == 3
+
+
+@pytest.mark.slow
+def test_a_frame_is_stored_with_its_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_STORAGE", "team.db")
+    frame = pd.DataFrame({"x": range(60), "label": ["a", "b"] * 30})
+    settings = {"study": "f", "trials": 1, "replicates": 1, "trainers": 1, "progress": False}
+    first = hpo.tune(frame, "label", trial_timeout="5m", **settings)
+    assert first.finished == 1
+    more = supervisor.run(StudyOptions(name="f"), url="sqlite:///team.db", trials=2, trainers=1).record
+    assert (more.finished, more.limits.trial_seconds) == (2, 300.0)
+    assert more.trials[:1] == first._record.trials
+    assert hpo.open_study("f").finished == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"time_limit": 0}, "time_limit must be a time above 0"),
+        ({"trial_timeout": "soon"}, "trial_timeout must be"),
+        ({"workers": 2}, "workers must be 1, which is this process, or 0, got 2"),
+    ],
+)
+def test_settings_that_are_refused(tmp_path, monkeypatch, settings, named):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match=named):
+        hpo.tune("iris", "target", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_limit_ends_a_study(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = {"study": "x", "replicates": 1, "trainers": 1, "progress": False}
+    study = hpo.tune("synthetic:0.3", "loss", trials=100, time_limit=1.5, **settings)
+    assert 0 < study.finished < 100
+    assert study.limit_reached == "wall time"
+    assert hpo.tune("synthetic:0.3", "loss", **settings) == study
+    assert hpo.tune("synthetic:0.3", "loss", time_limit="none", trials=100, trainer_seconds=1, **settings).limit_reached
 
 
 def test_best_is_the_winner():

@@ -1,6 +1,7 @@
 """A stored study in words for people and in plain values for JSON."""
 
 from collections import Counter
+from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,20 @@ def trials_text(study: "StudyRecord") -> str:
     return f"{study.finished} of {study.budget}: {ended}"
 
 
+def limits_text(study: "StudyRecord") -> str:
+    """`wall time 2 h 00 min (used up), one trial 10 min 00 s`; empty where there are none."""
+    limits = {
+        "wall time": study.limits.wall_seconds,
+        "trainer seconds": study.limits.trainer_seconds,
+        "one trial": study.limits.trial_seconds,
+    }
+    return ", ".join(
+        f"{name} {duration_text(seconds)}{' (used up)' if name == study.limit_reached else ''}"
+        for name, seconds in limits.items()
+        if seconds is not None
+    )
+
+
 def time_text(moment: datetime) -> str:
     """Local time to the minute."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
@@ -141,6 +156,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "space": spec["space"]["reference"],
         "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}",
         "search": f"{search['sampler']}, seed {search['seed']}",
+        "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
         "created": time_text(study.created),
     }
@@ -165,7 +181,8 @@ def summary_json(study: "StudyRecord") -> dict[str, Any]:
 
 def status_json(study: "StudyRecord") -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
-    return {**summary_json(study), "spec": study.spec, "facts": study.facts, "environment": study.environment}
+    about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
+    return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}
 
 
 def best_json(study: "StudyRecord") -> dict[str, Any] | None:

@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from hpo.cli.database import app as database
 from hpo.cli.delete import delete
 from hpo.cli.errors import exit_code
 from hpo.cli.read import best, list_, status, trials
+from hpo.cli.replay import replay
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
+from hpo.cli.worker import worker, workers
 
 app = typer.Typer(
     name="hpo",
@@ -26,7 +29,11 @@ app.command("best")(best)
 app.command("trials")(trials)
 app.command("report")(report)
 app.command("plot")(plot)
+app.command("replay")(replay)
+app.command("worker")(worker)
+app.command("workers")(workers)
 app.command("delete")(delete)
+app.add_typer(database, name="db")
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,26 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hpo.errors import InputError
-from storage.urls import DEFAULT_URL, FILE_ENDINGS, database_url
+from storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
 
 if TYPE_CHECKING:
     from storage.database import Database
     from storage.records import StudyRecord
 
-STORAGE_VARIABLE = "HPO_STORAGE"
-
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
 Method = Literal["bootstrap", "shuffle", "kfold", "holdout"]
 StopOn = Literal["stop", "score"]
 Sampler = Literal["tpe", "random"]
+Pruner = Literal["curve", "halving", "hyperband", "none"]
 Task = Literal["auto", "classification", "multilabel", "regression"]
 LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
 ClassWeights = Literal["none", "balanced"]
 Backend = Literal["auto", "tensorflow", "jax"]
 
 
-def _checked_name(context: typer.Context, name: str) -> str:
-    if context.resilient_parsing:
+def _checked_name(context: typer.Context, name: str | None) -> str | None:
+    if context.resilient_parsing or name is None:
         return name
     from hpo.study.spec import check_study_name
 
@@ -59,6 +58,16 @@ NAME_HELP = "1 to 100 letters, digits, '.', '_' or '-'."
 StudyName = Annotated[
     str,
     typer.Option("--study", metavar="NAME", help="The study.", callback=_checked_name, autocompletion=stored_names),
+]
+OptionalStudyName = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        metavar="NAME",
+        help="Serve this study only. Default: any.",
+        callback=_checked_name,
+        autocompletion=stored_names,
+    ),
 ]
 NewStudyName = Annotated[
     str,

@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from hpo.cli.options import (
     LossChoice,
     Method,
     NewStudyName,
+    Pruner,
     Sampler,
     StopOn,
     Storage,
@@ -26,7 +28,10 @@ from hpo.cli.options import (
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.show import report_path, write_report
+from hpo.errors import StudyError
 from hpo.report.texts import duration_text
+from hpo.study.durations import seconds_of
+from storage.records import Limits
 from storage.urls import database_url
 
 if TYPE_CHECKING:
@@ -35,6 +40,22 @@ if TYPE_CHECKING:
     from storage.records import StudyRecord
 
 _DATA, _JUDGE, _SEARCH = "Data", "How trials are judged (fixed for a study)", "Search (fixed for a study)"
+_LIMITS = "Limits (90, 10m, 2h, 1d, or none to lift one)"
+
+_LIMIT_OPTIONS = {"wall time": "--time-limit", "trainer seconds": "--trainer-seconds"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How a run works, which is no part of the study."""
+
+    trials: int | None
+    trainers: int | None
+    population: int | None
+    backend: str | None
+    limits: Limits
+    here: bool
+    stores_data: bool
 
 
 def run(
@@ -57,12 +78,34 @@ def run(
         Backend | None,
         typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option("--workers", min=0, max=1, help="0: train nothing here, but watch what `hpo worker`s do."),
+    ] = 1,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Where the report goes. Default: report-STUDY.html."),
     ] = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="Write no report.")] = False,
     as_json: AsJson = False,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit", metavar="TIME", help="Of the study, from its first trial on.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    trainer_seconds: Annotated[
+        str | None,
+        typer.Option(
+            "--trainer-seconds", metavar="TIME", help="Of all trials, added up over trainers.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
+    trial_timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--trial-timeout", metavar="TIME", help="Of one trial, which fails then.", rich_help_panel=_LIMITS
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", metavar="FILE", help="CSV or Parquet, or a built-in set.", rich_help_panel=_DATA),
@@ -100,6 +143,14 @@ def run(
             rich_help_panel=_DATA,
         ),
     ] = None,
+    store_data: Annotated[
+        bool,
+        typer.Option(
+            "--store-data/--no-store-data",
+            help="Put the file into the database, so that workers need no path to it. Default: yes.",
+            rich_help_panel=_DATA,
+        ),
+    ] = True,
     loss: Annotated[
         LossChoice | None,
         typer.Option("--loss", help="Default: auto, the first that goes with the task.", rich_help_panel=_JUDGE),
@@ -152,10 +203,13 @@ def run(
         bool | None,
         typer.Option("--racing/--no-racing", help="Drop trials that lose on few replicates.", rich_help_panel=_SEARCH),
     ] = None,
-    pruning: Annotated[
-        bool | None,
-        typer.Option("--pruning/--no-pruning", help="Drop trials with hopeless curves.", rich_help_panel=_SEARCH),
+    pruner: Annotated[
+        Pruner | None,
+        typer.Option("--pruner", help="What ends a trial by its curve. Default: curve.", rich_help_panel=_SEARCH),
     ] = None,
+    no_pruning: Annotated[
+        bool, typer.Option("--no-pruning", help="The same as --pruner none.", rich_help_panel=_SEARCH)
+    ] = False,
 ) -> int:
     """Tune: create a study or resume it, until its budget of trials is used up.
 
@@ -165,6 +219,8 @@ def run(
         writable(report or report_path(study), "--report")
     from hpo.study.study import StudyOptions
 
+    if no_pruning and pruner not in (None, "none"):
+        raise StudyError(f"a study has one pruner, got --no-pruning and --pruner {pruner}; use one of them")
     options = StudyOptions(
         name=study,
         data=data,
@@ -185,35 +241,40 @@ def run(
         sampler=sampler,
         seed=seed,
         racing=racing,
-        pruning=pruning,
+        pruner="none" if no_pruning else pruner,
+    )
+    settings = Settings(
+        trials=trials,
+        trainers=trainers,
+        population=population,
+        backend=backend,
+        limits=Limits(
+            wall_seconds=_seconds(time_limit, "--time-limit"),
+            trainer_seconds=_seconds(trainer_seconds, "--trainer-seconds"),
+            trial_seconds=_seconds(trial_timeout, "--trial-timeout"),
+        ),
+        here=workers > 0,
+        stores_data=store_data,
     )
     wanted = None if no_report and report is None else (report or report_path(study))
-    return _work(
-        options, database_url(storage), trials, trainers, population, backend, wanted, report is not None, as_json
-    )
+    return _work(options, settings, database_url(storage), wanted, report is not None, as_json)
+
+
+def _seconds(text: str | None, option: str) -> float | None:
+    return None if text is None else seconds_of(text, option)
 
 
 def _work(
-    options: "StudyOptions",
-    url: str,
-    trials: int | None,
-    trainers: int | None,
-    population: int | None,
-    backend: str | None,
-    report: Path | None,
-    report_always: bool,
-    as_json: bool,
+    options: "StudyOptions", settings: Settings, url: str, report: Path | None, report_always: bool, as_json: bool
 ) -> int:
-    """Run the study; unless `report_always`, only a run that used up the budget writes a report."""
+    """Run the study; unless `report_always`, only a run that saw the study through writes a report."""
     from hpo.worker.supervisor import run as supervise
     from hpo.worker.views import make_view
 
     started = time.monotonic()
     view = make_view(sys.stderr if as_json else sys.stdout)
     try:
-        result = supervise(
-            options, url=url, trials=trials, trainers=trainers, population=population, backend=backend, view=view
-        )
+        result = supervise(options, url=url, view=view, **{f.name: getattr(settings, f.name) for f in fields(settings)})
     except KeyboardInterrupt:
         typer.echo("interrupted before a trial began; the same command starts again", err=True)
         return INTERRUPTED
@@ -228,8 +289,9 @@ def _work(
 
 
 def _broken_off(result: "RunResult") -> bool:
-    """Whether the run was interrupted before the budget was used up."""
-    return result.interrupted and result.record.finished < result.record.budget
+    """Whether the run was interrupted before the study was over."""
+    study = result.record
+    return result.interrupted and study.finished < study.budget and study.limit_reached is None
 
 
 def _code(result: "RunResult") -> int:
@@ -250,6 +312,7 @@ def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> No
     write_json(
         {
             **summary_json(result.record),
+            "limit_reached": result.record.limit_reached,
             "already_finished": result.already_finished,
             "interrupted": _broken_off(result),
             "seconds": round(seconds, 3),
@@ -272,10 +335,14 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
 
 
 def _headline(result: "RunResult", seconds: float) -> str:
-    name = result.record.name
+    study = result.record
+    limit = f"its {study.limit_reached} is used up" if study.limit_reached else ""
     if result.already_finished:
-        return f"{name} is already finished; nothing was done"
-    return f"{name} {'was interrupted' if _broken_off(result) else 'is finished'} after {duration_text(seconds)}"
+        return f"{study.name} is {f'over, as {limit}' if limit else 'already finished'}; nothing was done"
+    if _broken_off(result):
+        how = "goes on without this command" if study.running else "was interrupted"
+        return f"{study.name} {how} after {duration_text(seconds)}"
+    return f"{study.name} is {f'over, as {limit},' if limit else 'finished'} after {duration_text(seconds)}"
 
 
 def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str]:
@@ -283,6 +350,8 @@ def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str
 
     study = result.record
     usual, _ = next_command(study)
+    if study.limit_reached:
+        usual = shlex.join(["hpo", "run", "--study", study.name, _LIMIT_OPTIONS[study.limit_reached], "none"])
     look = ["plot", "history"] if path else ["report"]
     show = [] if study.best is None else [shlex.join(["hpo", *look, "--study", study.name])]
     return [with_storage(command, url) for command in (usual, *show)]

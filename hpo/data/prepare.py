@@ -30,7 +30,7 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         request: `data` and `evaluation` (DataSpec and EvaluationSpec as JSON), `seed`, `folder` (exists),
-            `frame_path` (a Parquet file where the data is a frame, else None).
+            `copy` (a file with the content of the data, read instead of its source, or None).
 
     Returns:
         rows, features (inputs of the network), columns, task, head, outputs, classes, class_counts, target_mean,
@@ -46,8 +46,8 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
 
     spec = DataSpec.model_validate(request["data"])
     evaluation = EvaluationSpec.model_validate(request["evaluation"])
-    frame_path = request.get("frame_path")
-    source = read_source(spec, Path(frame_path) if frame_path else None)
+    copy = request.get("copy")
+    source = read_source(spec, Path(copy) if copy else None)
     table = build_table(source, spec.target, evaluation)
     target = table.target
     parts = resamples(target.strata, evaluation, request["seed"], table.groups, names=target.classes)

@@ -1,4 +1,4 @@
-"""Reading a table: a CSV or Parquet file, a built-in set, or a frame handed over as Parquet.
+"""Reading a table: a CSV or Parquet file, a copy of one, a built-in set, or a frame handed over as Parquet.
 
 CSV is checked row by row with the csv module before pandas reads it: pandas would accept rows of other
 lengths, rename columns of the same name and read on after an open quote.
@@ -49,8 +49,8 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
-    """Read what `spec` names; `frame_path` is the Parquet file of a frame.
+def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
+    """Read what `spec` names, or a copy of it: of a frame, which has no other source, a Parquet file.
 
     Raises DataError where it cannot be read, or where its content is not what the spec was made for.
     """
@@ -58,12 +58,10 @@ def read_source(spec: DataSpec, frame_path: Path | None = None) -> Source:
         from hpo.data.builtin import load_builtin
 
         return Source(spec.source, load_builtin(spec.source), "")
-    if spec.kind == "frame" and not frame_path:
+    if spec.kind == "frame" and not copy:
         raise DataError("the data is a frame handed over in Python, got none; call hpo.tune(frame, ...) again")
-    path, name = Path(spec.source), spec.source
-    if spec.kind == "frame" and frame_path:
-        path, name = frame_path, "the data frame"
-    data = _content(path)
+    name = "the data frame" if spec.kind == "frame" else spec.source
+    data = _content(copy or Path(spec.source))
     sha256 = hashlib.sha256(data).hexdigest()
     if spec.sha256 and sha256 != spec.sha256:
         raise DataError(

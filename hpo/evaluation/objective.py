@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -12,19 +13,18 @@ from hpo.evaluation.job import Job
 from hpo.evaluation.metrics import loss_function
 from hpo.evaluation.statistics import standard_error
 from hpo.network.architecture import Architecture
-from hpo.search.pruners import Incumbent, curve_is_hopeless, race_is_lost, raced_value
+from hpo.search.cost import training_cost
+from hpo.search.pruners import Incumbent, raced_value
+from hpo.search.rules import Rules
 from hpo.seeds import Purpose, generator
 from hpo.training.fit import Fit, OnEpoch, fit_stack, predict
 from hpo.training.kind import kind_of
 from hpo.training.lanes import Lane
-from hpo.training.stack import Backend
+from hpo.training.stack import Backend, FloatArray
 from storage.records import Outcome, ReplicateRecord
 
 STACKED_PARAMETERS = 100_000
 """Networks below this size train their replicates in one stack; larger ones fill the cache alone."""
-
-
-HOPELESS = "learning curve cannot reach the incumbent's"
 
 
 class Head(NamedTuple):
@@ -48,31 +48,32 @@ def evaluate(
     info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
     done: list[ReplicateRecord] = []
     try:
-        for block in blocks(job, data, info["parameters"]):
+        for block in blocks(job.rules, [len(part.train_y) for part in data], info["parameters"]):
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
-                return cut_short("pruned", done, info, HOPELESS)
-            if len(done) < len(data) and job.racing and job.incumbent and race_is_lost(job.incumbent, _losses(done)):
-                return _raced_out(job.incumbent, done, info)
+                return cut_short("pruned", done, info, job.rules.pruned_because)
+            cost = training_cost(info["parameters"], [r.best_epoch for r in done], job.evaluation.patience)
+            if len(done) < len(data) and job.rules.incumbent and job.rules.drops(_losses(done), cost):
+                return _raced_out(job.rules.incumbent, done, info)
     except DivergedError as error:
         return cut_short("failed", done, info, str(error))
     return completed(done, info)
 
 
-def blocks(job: Job, data: Sequence[ReplicateData], parameters: int) -> list[list[int]]:
-    """Replicates that are trained together, in the order of training.
+def blocks(rules: Rules, rows: Sequence[int], parameters: int) -> list[list[int]]:
+    """Replicates that are trained together, in the order of training; `rows` of training data of each.
 
     With a race the first replicate goes alone: most trials are decided by it. A small network trains
     the others as a stack of equally many training rows, a large one trains them one by one.
     """
-    order = list(range(len(data)))
+    order = list(range(len(rows)))
     if parameters >= STACKED_PARAMETERS:
         return [[r] for r in order]
-    first = [order[:1]] if job.racing and job.incumbent and job.incumbent.score_deviation is not None else []
+    first = [order[:1]] if rules.decides_early else []
     by_rows: dict[int, list[int]] = {}
     for replicate in order[len(first) :]:
-        by_rows.setdefault(len(data[replicate].train_y), []).append(replicate)
+        by_rows.setdefault(rows[replicate], []).append(replicate)
     return first + list(by_rows.values())
 
 
@@ -91,10 +92,12 @@ def _train_block(
 
 
 class Scored(NamedTuple):
-    """A trained network and its score loss, None where its trial is cut short; `seconds` of trainer time."""
+    """A trained network, with score loss and outputs for the score rows (rows, outputs), None where its trial is cut
+    short; `seconds` of trainer time."""
 
     fit: Fit
     score: float | None
+    outputs: FloatArray | None
     seconds: float
 
 
@@ -106,9 +109,8 @@ def train(
     def should_prune(lane: Lane, curve: Sequence[float]) -> bool:
         job = jobs[lane.trial]
         # With a schedule the curve's end is its steepest part, so its slope so far is no forecast.
-        if not (job.pruning and job.incumbent) or job.architecture.is_scheduled:
-            return False
-        return curve_is_hopeless(job.incumbent, lane.replicate, curve, job.evaluation.max_epochs)
+        scheduled = job.architecture.is_scheduled
+        return not scheduled and job.rules.prunes(lane.replicate, curve, job.evaluation.max_epochs)
 
     started = time.perf_counter()
     protocol = jobs[lanes[0].trial].evaluation
@@ -116,9 +118,9 @@ def train(
     over = {fit.lane.trial for fit in fits if fit.diverged or fit.pruned}
     whole = [fit for fit in fits if fit.lane.trial not in over]
     scores = iter(_score(head, whole, backend) if whole else [])
-    losses = [None if fit.lane.trial in over else next(scores) for fit in fits]
+    judged = [(None, None) if fit.lane.trial in over else next(scores) for fit in fits]
     seconds = (time.perf_counter() - started) / len(fits)
-    return [Scored(fit, loss, seconds) for fit, loss in zip(fits, losses, strict=True)]
+    return [Scored(fit, loss, outputs, seconds) for fit, (loss, outputs) in zip(fits, judged, strict=True)]
 
 
 def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
@@ -139,18 +141,20 @@ def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
     )
 
 
-def _score(head: Head, fits: Sequence[Fit], backend: Backend) -> list[float]:
+def _score(head: Head, fits: Sequence[Fit], backend: Backend) -> list[tuple[float, FloatArray]]:
     parts = [fit.lane.data for fit in fits]
     architectures, networks = [fit.lane.architecture for fit in fits], [fit.weights for fit in fits]
     kind = kind_of(architectures, head.name, parts[0].train_w is not None)
     predicted = predict(backend, kind, architectures, networks, [part.score_x for part in parts])
     judge = loss_function(head.name)
-    return [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
+    return [
+        (judge(part.score_y, outputs, part.score_w), outputs) for part, outputs in zip(parts, predicted, strict=True)
+    ]
 
 
 def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
     """Of replicates of one trial; DivergedError where a loss is not finite."""
-    for fit, score, _ in scored:
+    for fit, score, _, _ in scored:
         if fit.diverged:
             raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.lane.replicate}")
         if score is not None and not np.isfinite(score):
@@ -163,8 +167,9 @@ def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
             best_epoch=fit.best_epoch,
             seconds=seconds,
             curve=fit.curve,
+            predictions=None if outputs is None else outputs.astype("<f4").tobytes(),
         )
-        for fit, score, seconds in scored
+        for fit, score, outputs, seconds in scored
     ]
 
 
@@ -193,11 +198,16 @@ def completed(done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
     )
 
 
+def _without_predictions(done: Sequence[ReplicateRecord]) -> tuple[ReplicateRecord, ...]:
+    """Only trials with all their replicates keep them."""
+    return tuple(replace(record, predictions=None) for record in done)
+
+
 def cut_short(
     state: Literal["pruned", "failed"], done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str
 ) -> Outcome:
     """The outcome of a trial without a value."""
-    return Outcome(state=state, reason=reason, info=info, replicates=tuple(done))
+    return Outcome(state=state, reason=reason, info=info, replicates=_without_predictions(done))
 
 
 def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
@@ -209,5 +219,5 @@ def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: dict
         raced_out=True,
         reason=f"raced out after {len(losses)} of {len(incumbent.score_losses)} replicates",
         info=info,
-        replicates=tuple(done),
+        replicates=_without_predictions(done),
     )

@@ -13,7 +13,6 @@ from hpo.data.prepared import ReplicateData
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
 from hpo.evaluation.objective import (
-    HOPELESS,
     Head,
     OnProgress,
     Scored,
@@ -70,7 +69,9 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
         records = records_of(done)
     except DivergedError as error:
         return cut_short("failed", [], info, str(error))
-    return cut_short("pruned", records, info, HOPELESS) if any(o.fit.pruned for o in done) else completed(records, info)
+    if any(one.fit.pruned for one in done):
+        return cut_short("pruned", records, info, job.rules.pruned_because)
+    return completed(records, info)
 
 
 def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int) -> Iterator[list[Lane]]:

@@ -1,10 +1,15 @@
-"""The trial to beat, from the trials that have finished."""
+"""The trial to beat, from the trials that have finished, and what may cut the next one short."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from hpo.evaluation.statistics import pooled_deviation
+from hpo.search.cost import training_cost
 from hpo.search.pruners import Incumbent
+from hpo.search.rules import Rules
+from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
+from hpo.study.spec import EvaluationSpec, SearchSpec
 from storage.records import Outcome, ReplicateRecord, TrialRecord
 
 MIN_FINISHED = 2
@@ -21,6 +26,7 @@ class Contender:
     number: int
     value: float
     replicates: tuple[ReplicateRecord, ...]
+    cost: float | None
 
     def score_differences(self, other: "Contender") -> list[float]:
         """Score losses minus the other's on the same replicates."""
@@ -39,36 +45,70 @@ class Contender:
 class Leaderboard:
     """Finished trials, as far as racing and pruning need them."""
 
-    def __init__(self) -> None:
+    def __init__(self, search: SearchSpec, evaluation: EvaluationSpec) -> None:
+        self._search, self._patience = search, evaluation.patience
+        self._epochs = rung_epochs(evaluation.max_epochs) if search.compares_curves else ()
+        self._rungs = Rungs(self._epochs)
         self._full: list[Contender] = []
         self._partial: list[Contender] = []
+        self._incumbent: Incumbent | None = None
 
     def add(self, number: int, result: Outcome | TrialRecord) -> None:
-        """Take in a finished trial; only complete ones count."""
-        if result.state != "complete" or result.value is None:
+        """Take in a finished trial; of those that were cut short, what they have shown."""
+        if result.state == "failed":
             return
-        finished = Contender(number, result.value, result.replicates)
+        for first in (r for r in result.replicates if r.index == 0):
+            self._rungs.add(first.curve, ended=first.score_loss is not None)
+        # A raced-out trial with a single replicate tells nothing of the spread.
+        if result.state != "complete" or result.value is None or (result.raced_out and len(result.replicates) < 2):
+            return
+        finished = Contender(number, result.value, result.replicates, self._cost(result))
         (self._partial if result.raced_out else self._full).append(finished)
+        self._incumbent = None
 
     @property
     def best(self) -> Contender | None:
         """The best trial with all replicates."""
         return min(self._full, key=lambda trial: (trial.value, trial.number), default=None)
 
+    def rules(self, slot: int) -> Rules:
+        """What may cut short the trial of this slot, as the study's settings say."""
+        skipped = rungs_skipped(slot, len(self._epochs)) if self._search.pruner == "hyperband" else 0
+        ahead = self._epochs[skipped:]
+        racing, curves = self._search.racing, self._search.pruner == "curve"
+        return Rules(
+            incumbent=self.incumbent() if racing or curves else None,
+            racing=racing,
+            curves=curves,
+            rungs=tuple(rung for rung in self._rungs.thresholds() if rung.epochs in ahead),
+        )
+
     def incumbent(self) -> Incumbent | None:
-        """The best trial with all replicates and the deviations of differences to it."""
+        """The best trial with all replicates, the deviations of differences to it, and what a trial costs."""
+        if self._incumbent is None and self._full:
+            self._incumbent = self._find_incumbent()
+        return self._incumbent
+
+    def _find_incumbent(self) -> Incumbent | None:
         best = self.best
         if best is None:
             return None
         by_replicate = sorted(best.replicates, key=lambda r: r.index)
         others = [t for t in (*self._full, *self._partial) if t is not best]
         enough = len(self._full) >= MIN_FINISHED
+        costs = [trial.cost for trial in self._full if trial.cost is not None]
         return Incumbent(
             score_losses=tuple(r.score_loss for r in by_replicate if r.score_loss is not None),
             stop_losses=tuple(r.stop_loss for r in by_replicate),
             score_deviation=close_deviation([t.score_differences(best) for t in others]) if enough else None,
             stop_deviation=close_deviation([t.stop_differences(best) for t in others]) if enough else None,
+            typical_cost=median(costs) if costs else None,
         )
+
+    def _cost(self, result: Outcome | TrialRecord) -> float | None:
+        """None for objectives without networks."""
+        parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
+        return training_cost(parameters, best_epochs, self._patience) if parameters else None
 
 
 def close_deviation(differences: Sequence[Sequence[float]]) -> float | None:

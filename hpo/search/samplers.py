@@ -1,6 +1,7 @@
 """Proposals from an in-memory Optuna study that mirrors the finished and pending trials."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import optuna
@@ -13,6 +14,14 @@ from storage.records import Outcome, TrialRecord
 
 SHOWN_TRIALS = 1000
 """TPE needs 20 ms with a thousand trials and 180 ms with ten thousand; it is shown the best and the latest."""
+
+
+class _Known(FrozenTrial):
+    """A trial that nothing changes: the copies that Optuna makes of a thousand of them, four fifths of the time of a
+    proposal, may share what it holds."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Known":
+        return copy(self)
 
 
 class Proposer:
@@ -74,13 +83,15 @@ class Proposer:
         intermediate_values: dict[int, float] | None = None,
     ) -> FrozenTrial:
         sampled = self._space.to_sampling(params)
-        return optuna.trial.create_trial(
+        trial = optuna.trial.create_trial(
             state=state,
             params=sampled,
             distributions={name: self._distributions[name] for name in sampled},
             value=value,
             intermediate_values=intermediate_values,
         )
+        trial.__class__ = _Known
+        return trial
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Value | None:

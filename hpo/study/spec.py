@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hpo.errors import StudyError
 
@@ -15,13 +15,13 @@ class _Frozen(BaseModel):
 
 
 class DataSpec(_Frozen):
-    """Where the rows come from; `sha256` pins their content ("" for a built-in set).
+    """Where the rows come from; `sha256` pins their content ("" for a built-in set and the synthetic objective).
 
     `encoding` and `missing_words` say how a CSV file is read, and keep their defaults for anything else.
     """
 
-    kind: Literal["builtin", "file", "frame"]
-    source: str = Field(description="built-in name, path as given, or 'frame'")
+    kind: Literal["builtin", "file", "frame", "synthetic"]
+    source: str = Field(description="built-in name, path as given, 'frame', or 'synthetic:SECONDS'")
     target: str = Field(description="a column, or several with commas between")
     sha256: str = ""
     encoding: str = Field(default="utf-8", description="as codecs.lookup names it")
@@ -59,7 +59,21 @@ class SearchSpec(_Frozen):
     sampler: Literal["tpe", "random"] = "tpe"
     seed: int = Field(default=0, ge=0, lt=2**32)
     racing: bool = True
-    pruning: bool = True
+    pruner: Literal["curve", "halving", "hyperband", "none"] = "curve"
+
+    @property
+    def compares_curves(self) -> bool:
+        """Whether trials are pruned by the curves of others, which must be known then."""
+        return self.pruner in ("halving", "hyperband")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pruning(cls, values: object) -> object:
+        """Stored studies of the past have `pruning`, true or false, for what is now `pruner`, curve or none."""
+        if not isinstance(values, dict) or "pruning" not in values:
+            return values
+        rest = {name: value for name, value in values.items() if name != "pruning"}
+        return {"pruner": "curve" if values["pruning"] else "none", **rest}
 
 
 class StudySpec(_Frozen):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+from hpo.data.synthetic import is_synthetic, synthetic_seconds
 from hpo.errors import StudyError
 from hpo.study.spec import (
     DataSpec,
@@ -28,7 +29,7 @@ SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
 _CSV = ("encoding", "missing_words")
 _TASK = ("task", "loss", "weight", "class_weights")
 _EVALUATION = (*_TASK, "method", "replicates", "group", "stop_on", "max_epochs", "patience")
-_SEARCH = ("sampler", "seed", "racing", "pruning")
+_SEARCH = ("sampler", "seed", "racing", "pruner")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,7 @@ class StudyOptions:
     sampler: str | None = None
     seed: int | None = None
     racing: bool | None = None
-    pruning: bool | None = None
+    pruner: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +67,13 @@ class ResolvedStudy:
 
 
 def resolve(
-    options: StudyOptions, stored: StudySpec | None = None, *, frame_sha256: str | None = None
+    options: StudyOptions,
+    stored: StudySpec | None = None,
+    *,
+    frame_sha256: str | None = None,
+    has_copy: bool = False,
 ) -> ResolvedStudy:
-    """The spec that the options ask for.
+    """The spec that the options ask for. Where the database `has_copy` of the stored data, its file may be gone.
 
     Raises StudyError where it differs from the stored one (naming the differences) or is incomplete;
     DataError and SpaceError where the file or the space cannot be used.
@@ -80,7 +85,22 @@ def resolve(
     reference = given.get("space") or (stored.space.reference if stored else DEFAULT_SPACE)
     space = load_space(reference)
     space_spec = SpaceSpec(reference=reference, description=space.describe())
-    spec = _spec(given, stored, space_spec, _data_spec(given, stored, frame_sha256))
+    spec = _spec(given, stored, space_spec, _data_spec(given, stored, frame_sha256, has_copy))
+    return ResolvedStudy(spec=spec, space=space)
+
+
+def reopen(spec: StudySpec) -> ResolvedStudy:
+    """A stored study, to work on it as it is.
+
+    Raises SpaceError where its search space cannot be imported here, StudyError where it is another one here.
+    """
+    reference = spec.space.reference
+    space = load_space(reference)
+    if changes := changed_dimensions(spec.space.description, space.describe()):
+        raise StudyError(
+            f"a study needs the search space that it was made with, {reference!r} differs here from that of "
+            f"{spec.name!r}: {'; '.join(changes)}; install the version of it that the study was made with"
+        )
     return ResolvedStudy(spec=spec, space=space)
 
 
@@ -145,8 +165,10 @@ def _definition(options: StudyOptions) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
-def _data_spec(given: dict[str, Any], stored: StudySpec | None, frame_sha256: str | None) -> DataSpec:
-    """The data that is asked for; a file is read for its hash."""
+def _data_spec(
+    given: dict[str, Any], stored: StudySpec | None, frame_sha256: str | None, has_copy: bool = False
+) -> DataSpec:
+    """The data that is asked for; a file is read for its hash, unless there is a copy and the file is gone."""
     old = stored.data if stored else None
     target = given.get("target") or (old.target if old else None)
     if frame_sha256 is not None:
@@ -157,9 +179,13 @@ def _data_spec(given: dict[str, Any], stored: StudySpec | None, frame_sha256: st
                 f"a new study needs data: no study or built-in study is named {given['name']!r} "
                 f"(built-in: {', '.join(definition_names())}); give --data FILE --target COLUMN"
             )
-        now = {"sha256": file_sha256(Path(old.source))} if old.kind == "file" else {}
+        is_read = old.kind == "file" and not (has_copy and not Path(old.source).exists())
+        now = {"sha256": file_sha256(Path(old.source))} if is_read else {}
         return _as_given(old.model_copy(update=now), given)
     source = given["data"]
+    if is_synthetic(source):
+        synthetic_seconds(source)
+        return DataSpec(kind="synthetic", source=source, target=target or "loss")
     if source in BUILTIN_NAMES and not Path(source).exists():
         return _as_given(DataSpec(kind="builtin", source=source, target=target or "target"), given)
     if target is None:

@@ -66,6 +66,25 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() and any(_installed(plugin) for plugin in plugins)
 
 
+def device_environment(device: str) -> Mapping[str, str]:
+    """Variables that hide all devices but this one: `cpu`, or GPUs by their numbers, `0` or `0,1`.
+
+    Raises StudyError for anything else.
+    """
+    if device == "cpu":
+        return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+    if not all(number.isascii() and number.isdigit() for number in device.split(",")):
+        raise StudyError(f"a device must be cpu, or a GPU's number, or several with commas, got {device!r}; use 0")
+    return {"CUDA_VISIBLE_DEVICES": device}
+
+
+def device_name(backend: str) -> str:
+    """What trainers of this backend use here: `cpu`, `gpu`, or `gpu 0` where one was chosen."""
+    if backend != "jax" or not has_gpu():
+        return "cpu"
+    return f"gpu {os.environ.get('CUDA_VISIBLE_DEVICES', '')}".strip()
+
+
 def default_trainers(backend: str) -> int:
     """Trainer processes: one for the GPU, or one for each core."""
     return 1 if backend == "jax" and has_gpu() else usable_cores()

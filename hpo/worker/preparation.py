@@ -1,22 +1,51 @@
-"""The supervisor's side of the data process."""
+"""The supervisor's side of the data: where it comes from, and the child process that makes arrays of it."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hpo.errors
-from hpo.errors import DataError
-from hpo.study.spec import StudySpec
+from hpo.data.synthetic import synthetic_facts
+from hpo.errors import DataError, StudyError
+from hpo.study.spec import DataSpec, StudySpec
 from hpo.worker.process import Child, wait_for_output
+from storage.database import Database
+from storage.datasets import fetch_dataset
+from storage.records import StudyHeader, StudyRecord
 
 TICK_SECONDS = 0.25
+FETCHED = "data"
 
 
-def prepare_data(spec: StudySpec, folder: Path, frame_path: Path | None, on_wait: Callable[[], None]) -> dict[str, Any]:
+def fetch_data(database: Database, stored: StudyHeader | StudyRecord, folder: Path) -> Path | None:
+    """A copy of a study's data from the database, in the folder; None where the data is read from its source.
+
+    StudyError where the data is a frame that is not stored.
+    """
+    if stored.dataset is not None:
+        fetch_dataset(database, stored.dataset, folder / FETCHED)
+        return folder / FETCHED
+    if stored.spec["data"]["kind"] == "frame":
+        raise StudyError(
+            f"study {stored.name!r} was made from a data frame, which is not stored; "
+            f"resume it with hpo.tune(frame, ...)"
+        )
+    return None
+
+
+def is_at_its_source(data: DataSpec) -> bool:
+    """Whether the data needs no copy: it is built in, or its file is where the spec says."""
+    return data.kind in ("builtin", "synthetic") or (data.kind == "file" and Path(data.source).exists())
+
+
+def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Callable[[], None]) -> dict[str, Any]:
     """Write every replicate's arrays into the folder and return the facts about the data.
 
-    `on_wait` is called a few times a second and may raise to give up. Raises InputError for unusable data.
+    `copy` is a file with the content of the data, which is read instead of its source. `on_wait` is called a few
+    times a second and may raise to give up. Raises InputError for unusable data.
     """
+    if spec.data.kind == "synthetic":
+        return synthetic_facts(spec.evaluation.replicates)
     child = Child("hpo.data.prepare")
     try:
         child.send(
@@ -25,7 +54,7 @@ def prepare_data(spec: StudySpec, folder: Path, frame_path: Path | None, on_wait
                 "evaluation": spec.evaluation.model_dump(mode="json"),
                 "seed": spec.search.seed,
                 "folder": str(folder),
-                "frame_path": str(frame_path) if frame_path else None,
+                "copy": str(copy) if copy else None,
             }
         )
         child.finish_input()

@@ -1,288 +1,252 @@
-"""One run of one study on this machine: claims slots, hands trials to trainers, records what comes back."""
+"""A worker's work on one study: claims slots, hands trials to trainers, learns from what comes back."""
 
-import contextlib
 import logging
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import LeaseLostError
-from hpo.evaluation.job import Job
-from hpo.report.losses import loss_of
-from hpo.search.incumbent import Leaderboard
+from hpo.errors import StorageAwayError
 from hpo.search.samplers import Proposer
 from hpo.study.study import ResolvedStudy
-from hpo.worker.machine import trainer_environment
-from hpo.worker.process import Child, wait_for_output
-from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
-from hpo.worker.signals import StopRequest
-from storage import slots, workers
-from storage.database import Database
-from storage.records import INTERRUPTED_REASON, Outcome, StudyRecord, TrialRecord
+from hpo.worker.history import History, line_of, snapshot_of
+from hpo.worker.orders import order_of
+from hpo.worker.outbox import Outbox, Result, Return, Told
+from hpo.worker.progress import Snapshot
+from hpo.worker.trainers import Ended, Trainer, TrainerPool
+from hpo.worker.worker import Worker
+from storage import slots, studies
+from storage.failpoints import failpoint
+from storage.records import StudyHeader
 
-TICK_SECONDS = 0.25
-BEAT_SECONDS = 10.0
-DRAIN_SECONDS = 30.0
-MAX_IDLE_DEATHS = 3
-"""Trainers may die this often, while they start or wait, before one has brought a result."""
+LOOK_SECONDS = 1.0
+"""How often a session asks how far the study is, with all its workers."""
 
 _log = logging.getLogger("hpo")
 
 
-class Trainer:
-    """A trainer child, replaced when it dies, and the trials it works on, by slot."""
-
-    def __init__(self, number: int, backend: str) -> None:
-        self.number, self._backend = number, backend
-        self.start()
-
-    def start(self) -> None:
-        """Start a child, which is not ready before it says so."""
-        self.child = Child("hpo.worker.trainer", trainer_environment(self._backend))
-        self.ready = False
-        self.claims: dict[int, slots.Claim] = {}
-        self.note(0, 0, None)
-
-    def train(self, jobs: Sequence[Job]) -> None:
-        """Send the child the trials it has claimed."""
-        self.started_at = time.monotonic()
-        self.note(0, 0, None)
-        self.child.send({"train": [job.to_json() for job in jobs]})
-
-    def note(self, replicate: int, epoch: int, loss: float | None) -> None:
-        """Remember how far the trials are."""
-        self._noted = Running(trainer=self.number, trial=0, replicate=replicate, epoch=epoch, stop_loss=loss)
-
-    @property
-    def running(self) -> Running | None:
-        """What it is doing, None while it has no trial."""
-        if not self.claims:
-            return None
-        trial = min(claim.number for claim in self.claims.values())
-        return replace(self._noted, trial=trial, others=len(self.claims) - 1)
-
-    def take_claims(self) -> list[slots.Claim]:
-        """The trials it worked on; it now works on none."""
-        claims, self.claims = list(self.claims.values()), {}
-        return claims
-
-    def kill(self) -> None:
-        """Stop the child at once."""
-        self.child.kill()
-
-
 class Session:
-    """Keeps trainers busy with a study's open slots, so many at once; `record` is the study as it is at the start."""
+    """Keeps trainers busy with a study's open slots, `population` at once each, and at most `most_trials` in all.
+
+    A session that `stays` is over when the study is; another one as soon as nothing is left to claim.
+    """
 
     def __init__(
         self,
-        *,
-        database: Database,
+        worker: Worker,
         study: ResolvedStudy,
-        record: StudyRecord,
-        worker_id: str,
+        header: StudyHeader,
         folder: Path,
-        trainers: Sequence[Trainer],
-        view: ProgressView,
-        stop: StopRequest,
+        trainers: TrainerPool,
+        *,
         started: float,
         population: int = 1,
+        most_trials: int | None = None,
+        stays: bool = True,
     ) -> None:
-        self._database, self._study, self._record, self._worker_id = database, study, record, worker_id
-        self._folder, self._trainers, self._view, self._stop = folder, trainers, view, stop
-        self._started, self._phase, self._population = started, "starting trainers", population
+        self._worker, self._study, self._header, self._trainers = worker, study, header, trainers
+        self._started, self._population, self._most_trials, self._stays = started, population, most_trials, stays
         self._distributions = study.space.distributions()
         self._proposer = Proposer(study.spec.search.sampler, study.spec.search.seed, study.space)
-        self._leaderboard = Leaderboard()
-        self._best: Outcome | TrialRecord | None = None
-        self._best_trial: int | None = None
-        self._counts: Counter[str] = Counter()
-        self._finished_here = 0
-        self._idle_deaths = 0
+        self._history = History(worker.database, header.id, study.spec)
+        self._outbox = Outbox(worker)
         self._broken_off: set[int] = set()
-        for trial in record.trials:
-            if trial.state in ("complete", "pruned"):
-                self._take_in(trial.number, trial.params, trial)
-        self._counts["failed"] = record.finished - self._counts.total()
+        self._winding_down, self._drains, self._trains = False, False, False
+        self.finished = 0
+        self._look()
+        self._before = self._progress.finished
         for trainer in trainers:
-            trainer.child.send({"open": str(folder)})
+            trainer.open(folder)
 
     def work(self) -> None:
-        """Return when no slot is open and no trial runs, or the user has asked to stop.
+        """Return when the session is over, or the user has asked to stop and what runs has had its time.
 
         Trials that still run then are given back, which does not count as a failed attempt.
         """
-        beaten = time.monotonic()
         try:
-            while not self._is_over():
-                if not self._stop.count:
-                    self._hand_out()
-                self._listen()
-                self._view.update(self._snapshot())
-                if time.monotonic() - beaten > BEAT_SECONDS:
-                    workers.beat(self._database, self._worker_id)
-                    beaten = time.monotonic()
+            while self.step():
+                pass
         finally:
-            for claim in [claim for trainer in self._trainers for claim in trainer.take_claims()]:
-                with contextlib.suppress(LeaseLostError):
-                    slots.release(self._database, claim, INTERRUPTED_REASON, counts=False)
+            self.close()
+
+    def step(self) -> bool:
+        """Hear trainers, deal with the database, show how far it is; False when the session is over."""
+        self._take(self._trainers.listen())
+        self._drop_lost()
+        outage = self._worker.outage
+        if outage.may_try():
+            try:
+                self._deal()
+            except StorageAwayError as error:
+                outage.begin(error)
+            else:
+                outage.end()
+        self._watch()
+        self._worker.view.update(self._snapshot())
+        return not self._is_over()
+
+    def wind_down(self) -> None:
+        """Claim nothing more; the session is over when the trials that run are told."""
+        self._winding_down = True
+
+    def close(self) -> None:
+        """Give back what still runs; a result that cannot be told stays on disk."""
+        for trainer in self._trainers:
+            for ended in trainer.break_off(""):
+                self._outbox.add(Return(ended.claim))
+        self._outbox.close()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._outbox or self._trainers.claims)
 
     def _is_over(self) -> bool:
-        busy = any(trainer.claims for trainer in self._trainers)
-        if self._stop.count and busy and self._phase != "stopping":
-            self._phase = "stopping"
-            limit = f"for at most {DRAIN_SECONDS:.0f} s"
-            self._view.message(f"finishing the trials that run, {limit}; press Ctrl-C again to stop at once")
-        if self._stop.count:
-            return not busy or self._stop.count > 1 or self._stop.waited > DRAIN_SECONDS
-        return not busy and not slots.open_slots(self._database, self._record.id)
+        stop = self._worker.stop
+        if stop.count:
+            if self._is_busy and not self._drains:
+                self._drains = True
+                limit = f"for at most {self._worker.drain_seconds:.0f} s"
+                self._worker.view.message(f"finishing the trials that run, {limit}; press Ctrl-C again to stop at once")
+            return not self._is_busy or stop.count > 1 or stop.waited > self._worker.drain_seconds
+        if self._is_busy or self._worker.outage.is_on:
+            return False
+        progress = self._progress
+        if self._winding_down or self.finished == self._most_trials or progress.limit is not None:
+            return True
+        return not progress.open and not (self._stays and progress.claimed)
 
-    def _hand_out(self) -> None:
-        """Give every idle trainer the next open slots."""
-        for trainer in self._trainers:
-            if trainer.ready and not trainer.claims and (jobs := self._claim(trainer)):
-                trainer.train(jobs)
+    def _deal(self) -> None:
+        """All that needs the database: look, tell, claim."""
+        if self._outbox or self._worker.outage.is_on or time.monotonic() >= self._look_at:
+            self._look()
+        while self._outbox:
+            if told := self._outbox.tell():
+                self._learn(told)
+        if self._progress.limit is not None:
+            self._stop_trials()
+        elif not (self._worker.stop.count or self._winding_down):
+            for trainer in self._trainers:
+                if trainer.ready and not trainer.claims and self._progress.open:
+                    self._supply(trainer)
 
-    def _claim(self, trainer: Trainer) -> list[Job]:
-        """The trainer's next trials; one that has broken off before is the last, or else it might end others again."""
-        jobs: list[Job] = []
-        for _ in range(self._population):
-            claim = slots.claim(
-                self._database,
-                self._record.id,
-                self._worker_id,
-                lambda offer: self._proposer.propose(offer.slot, offer.pending),
-                self._distributions,
-                trainer=trainer.number,
-            )
-            if claim is None:
-                break
-            trainer.claims[claim.slot] = claim
-            try:
-                jobs.append(self._job(claim))
-            except Exception as error:  # a user's function: its point fails, the study goes on
-                _log.exception("the search space could not build a network")
-                del trainer.claims[claim.slot]
-                self._give_back([claim], f"the search space failed: {type(error).__name__}: {error}")
-            if claim.slot in self._broken_off:
-                break
-        return jobs
+    def _look(self) -> None:
+        """See how far the study is, and learn from what others have finished."""
+        self._progress = studies.progress(self._worker.database, self._header.id)
+        self._look_at = time.monotonic() + LOOK_SECONDS
+        for trial in self._history.news():
+            self._proposer.observe(trial.number, trial.params, trial)
 
-    def _job(self, claim: slots.Claim) -> Job:
-        search = self._study.spec.search
-        return Job(
-            slot=claim.slot,
-            seed=search.seed,
-            architecture=self._study.space.architecture(claim.params),
-            evaluation=self._study.spec.evaluation,
-            incumbent=self._leaderboard.incumbent(),
-            racing=search.racing,
-            pruning=search.pruning,
-        )
-
-    def _listen(self) -> None:
-        wait_for_output([trainer.child for trainer in self._trainers], TICK_SECONDS)
-        for trainer in self._trainers:
-            for message in trainer.child.messages():
-                self._hear(trainer, message)
-            if trainer.child.closed:
-                self._replace(trainer)
-
-    def _hear(self, trainer: Trainer, message: dict[str, Any]) -> None:
-        if "ready" in message:
-            trainer.ready, self._phase = True, "training"
-        elif "outcome" in message:
-            self._finish(trainer, message["slot"], Outcome.from_json(message["outcome"]))
-        elif "error" in message:
-            _log.error("a trainer met an unexpected error:\n%s", message["traceback"])
-            if not trainer.claims:
-                raise RuntimeError(f"a trainer cannot work: {message['error']}")
-            self._give_back(trainer.take_claims(), message["error"])
-        else:
-            trainer.note(message["replicate"], message["epoch"], message["loss"])
-
-    def _finish(self, trainer: Trainer, slot: int, outcome: Outcome) -> None:
-        """Record a result, then learn from it."""
-        seconds = time.monotonic() - trainer.started_at
-        claim = trainer.claims.pop(slot)
-        self._idle_deaths = 0
+    def _supply(self, trainer: Trainer) -> None:
+        """Give an idle trainer the next open slots; one that has broken off before ends the batch."""
+        orders: list[dict[str, Any]] = []
         try:
-            slots.finish(self._database, claim, outcome)
-        except LeaseLostError:
-            self._view.message(f"trial {claim.number} was given to another worker; its result is not used")
+            for _ in range(self._room()):
+                claim = self._claim(trainer)
+                if claim is None:
+                    break
+                try:
+                    orders.append(order_of(self._study, claim.slot, claim.params, self._history))
+                except Exception as error:  # a user's function: its point fails, the study goes on
+                    _log.exception("the search space could not build a network")
+                    del trainer.claims[claim.slot]
+                    reason = f"the search space failed: {type(error).__name__}: {error}"
+                    self._take([Ended(claim, 0.0, None, reason)])
+                if claim.slot in self._broken_off:
+                    break
+        finally:
+            if orders:
+                trainer.train(orders, self._header.limits.trial_seconds or float("inf"))
+
+    def _room(self) -> int:
+        """How many trials may be claimed for one trainer."""
+        if self._most_trials is None:
+            return self._population
+        return min(self._population, self._most_trials - self.finished - len(self._trainers.claims))
+
+    def _claim(self, trainer: Trainer) -> slots.Claim | None:
+        claim = slots.claim(
+            self._worker.database,
+            self._header.id,
+            self._worker.id,
+            lambda offer: self._proposer.propose(offer.slot, offer.pending),
+            self._distributions,
+            trainer=trainer.number,
+            lease_seconds=self._worker.timing.lease,
+        )
+        if claim is None:
+            self._progress = replace(self._progress, open=0)  # until the next look
+            return None
+        failpoint("after_claim")
+        trainer.claims[claim.slot] = claim
+        self._watch()
+        self._progress = replace(self._progress, open=self._progress.open - 1, claimed=self._progress.claimed + 1)
+        return claim
+
+    def _watch(self) -> None:
+        """Tell the heartbeat which trials are ours."""
+        claims = [*self._trainers.claims, *self._outbox.claims]
+        self._worker.heartbeat.watch(claim.trial_id for claim in claims)
+
+    def _take(self, ended: Iterable[Ended]) -> None:
+        """Trials have ended in the trainers: they are to be told."""
+        for one in ended:
+            if one.outcome is not None:
+                self._outbox.add(Result(one.claim, one.outcome, one.seconds))
+            else:
+                self._broken_off.add(one.claim.slot)
+                self._outbox.add(Return(one.claim, one.reason, counts=True))
+
+    def _drop_lost(self) -> None:
+        """Work no more on trials that were given to another worker."""
+        for trainer in self._trainers:
+            lost = [claim for claim in trainer.claims.values() if claim.trial_id in self._worker.heartbeat.lost]
+            for claim in lost:
+                del trainer.claims[claim.slot]
+                self._worker.view.message(f"trial {claim.number} was given to another worker; it is stopped here")
+            if lost and not trainer.claims:
+                trainer.restart()
+
+    def _stop_trials(self) -> None:
+        """The study is over before its budget is used up: give back what runs."""
+        for trainer in self._trainers:
+            if ended := trainer.break_off(""):
+                for one in ended:
+                    self._outbox.add(Return(one.claim))
+                trainer.restart()
+
+    def _learn(self, told: Told) -> None:
+        """The database has taken the end of a trial."""
+        entry = told.entry
+        if isinstance(entry, Return):
+            if entry.counts:
+                then = "trying again" if told.is_open else "given up"
+                self._worker.view.message(f"trial {entry.claim.number} broke off ({entry.reason}); {then}")
+            self._count("open" if told.is_open else "failed")
             return
-        self._take_in(claim.number, claim.params, outcome)
-        self._finished_here += 1
-        self._view.trial(_line(claim, outcome, self._best is outcome, seconds), self._snapshot())
+        claim, outcome = entry.claim, entry.outcome
+        self._count("raced_out" if outcome.raced_out else outcome.state)
+        if self._history.add(claim.number, outcome):
+            self._proposer.observe(claim.number, claim.params, outcome)
+        is_best = self._history.best is outcome
+        line = line_of(claim.number, claim.params, outcome, entry.seconds, is_best=is_best)
+        self._worker.view.trial(line, self._snapshot())
 
-    def _take_in(self, number: int, params: dict[str, Any], result: Outcome | TrialRecord) -> None:
-        self._counts["raced_out" if result.raced_out else result.state] += 1
-        self._leaderboard.add(number, result)
-        self._proposer.observe(number, params, result)
-        best = self._leaderboard.best
-        if best is not None and best.number == number:
-            self._best, self._best_trial = result, number
-
-    def _give_back(self, claims: Sequence[slots.Claim], reason: str) -> None:
-        """These attempts have failed; each slot is open again, unless it has failed too often."""
-        for claim in claims:
-            self._broken_off.add(claim.slot)
-            try:
-                again = slots.release(self._database, claim, reason)
-            except LeaseLostError:
-                self._view.message(f"trial {claim.number} was given to another worker")
-                continue
-            self._view.message(f"trial {claim.number} broke off ({reason}); {'trying again' if again else 'given up'}")
-            if not again:
-                self._counts["failed"] += 1
-                self._finished_here += 1
-
-    def _replace(self, trainer: Trainer) -> None:
-        """A trainer has died: give its trials back and start another."""
-        ending, errors = trainer.child.ending(), trainer.child.errors()
-        if not trainer.claims:
-            self._idle_deaths += 1
-            if self._idle_deaths >= MAX_IDLE_DEATHS:
-                when = "without a trial to train" if trainer.ready else "while they start"
-                raise RuntimeError(f"trainers die {when} ({ending}):\n{errors}")
-        _log.error("trainer %d ended unexpectedly (%s)\n%s", trainer.number, ending, errors)
-        self._give_back(trainer.take_claims(), f"trainer died: {ending}")
-        trainer.kill()
-        trainer.start()
-        trainer.child.send({"open": str(self._folder)})
+    def _count(self, state: str) -> None:
+        """A claimed slot is in another state now; where that is an end, it is one of ours."""
+        self.finished += state != "open"
+        counts = {"claimed": self._progress.claimed - 1, state: getattr(self._progress, state) + 1}
+        self._progress = replace(self._progress, **counts)
 
     def _snapshot(self) -> Snapshot:
-        return Snapshot(
-            study=self._study.spec.name,
-            phase=self._phase,
-            budget=self._record.budget,
-            complete=self._counts["complete"],
-            raced_out=self._counts["raced_out"],
-            pruned=self._counts["pruned"],
-            failed=self._counts["failed"],
-            best_value=self._best.value if self._best else None,
-            best_error=self._best.standard_error if self._best else None,
-            best_trial=self._best_trial,
-            prior_loss=self._record.facts.get("prior_loss"),
-            loss_name=loss_of(self._record.facts).name,
-            finished_here=self._finished_here,
+        self._trains = self._trains or any(trainer.ready for trainer in self._trainers)
+        phase = "training" if self._trains else "starting trainers"
+        return snapshot_of(
+            self._header,
+            self._progress,
+            self._history,
+            phase="stopping" if self._drains else phase,
             seconds=time.monotonic() - self._started,
+            finished_before=self._before,
             running=tuple(trainer.running for trainer in self._trainers if trainer.running),
         )
-
-
-def _line(claim: slots.Claim, outcome: Outcome, is_best: bool, seconds: float) -> TrialLine:
-    widths = "-".join(str(width) for width in outcome.info["widths"])
-    return TrialLine(
-        trial=claim.number,
-        state="raced out" if outcome.raced_out else outcome.state,
-        value=outcome.value,
-        standard_error=outcome.standard_error,
-        is_best=is_best,
-        seconds=seconds,
-        description=f"{widths} {claim.params.get('activation', '')}".strip(),
-        reason=outcome.reason,
-    )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+TICK_SECONDS = 0.1
+
 
 @dataclass
 class StopRequest:
@@ -19,6 +21,12 @@ class StopRequest:
     def waited(self) -> float:
         """Seconds since the first request."""
         return time.monotonic() - self.first
+
+    def wait(self, seconds: float) -> None:
+        """Return after so many seconds, or soon after a request."""
+        end, before = time.monotonic() + seconds, self.count
+        while (left := end - time.monotonic()) > 0 and self.count == before:
+            time.sleep(min(left, TICK_SECONDS))
 
     def ask(self, *_: object) -> None:
         """Count a request; usable as a signal handler."""

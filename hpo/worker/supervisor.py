@@ -1,25 +1,33 @@
-"""The supervisor: one per machine; it never imports Keras or pandas, its children do that."""
+"""`hpo run`: creates or resumes a study and sees it through. Never imports Keras or pandas; its children do that."""
 
-import os
-import socket
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from hpo.data.fingerprint import file_sha256
-from hpo.errors import StudyError
+from hpo.errors import StorageError, StudyError
 from hpo.study.spec import StudySpec, check_study_name
 from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, refuse_changes, resolve
-from hpo.worker.machine import choose_backend, default_population, default_trainers, environment
-from hpo.worker.preparation import prepare_data
+from hpo.worker.machine import choose_backend, default_population, default_trainers, device_name, environment
+from hpo.worker.orders import module_of
+from hpo.worker.outage import Outage
+from hpo.worker.preparation import fetch_data, is_at_its_source, prepare_data
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
-from hpo.worker.session import Session, Trainer
+from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest, stop_on_signals
+from hpo.worker.trainers import TrainerPool
+from hpo.worker.watching import watch
+from hpo.worker.worker import DRAIN_SECONDS, Resources, Worker, at_work
 from storage import studies, workers
-from storage.database import Database, connect, holds_tables, upgrade
-from storage.records import StudyRecord
+from storage.database import Database, connect, holds_tables, prepare
+from storage.datasets import store_dataset
+from storage.records import Limits, StudyHeader, StudyRecord
+
+UNCHANGED = Limits()
+NO_LIMIT = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +49,17 @@ def run(
     backend: str | None = None,
     view: ProgressView | None = None,
     frame_path: Path | None = None,
+    limits: Limits = UNCHANGED,
+    here: bool = True,
+    stores_data: bool = True,
+    drain_seconds: float = DRAIN_SECONDS,
 ) -> RunResult:
-    """Create or resume a study and work on it until its budget is used up.
+    """Create or resume a study and work on it until it is over.
 
-    `frame_path` is a Parquet file that stands for a data frame handed over in Python. The first SIGINT or SIGTERM
-    lets running trials finish, the second stops at once. Raises InputError for anything unusable, and
-    KeyboardInterrupt where the user stops it before the first trial.
+    `frame_path` is a Parquet file that stands for a data frame handed over in Python. A limit that is None stays as
+    it is, an infinite one is lifted. Unless `here`, other workers do the work, and this process watches them. The
+    first SIGINT or SIGTERM lets running trials finish, the second stops at once. Raises InputError for anything
+    unusable, and KeyboardInterrupt where the user stops it before the first trial.
     """
     check_study_name(options.name)
     _check_counts(trials=trials, trainers=trainers, population=population)
@@ -56,30 +69,169 @@ def run(
     database = connect(url)
     try:
         stored = _stored(database, options.name)
-        budget = _budget(stored, trials)
+        budget, limits = _budget(stored, trials), _merged(stored.limits if stored else UNCHANGED, limits)
         spec = StudySpec.model_validate(stored.spec) if stored else None
-        if stored and spec and stored.finished == budget:
+        if stored and spec and _is_over(stored, budget, limits):
             refuse_changes(options, spec, frame_sha256=frame_sha256)
             return RunResult(record=stored, already_finished=True, interrupted=False)
-        study = resolve(options, spec, frame_sha256=frame_sha256)
-        _check_frame(study, frame_path)
+        has_copy = stored is not None and stored.dataset is not None
         left = budget - (stored.finished if stored else 0)
         population = min(population or default_population(backend, budget), left)
-        count = min(trainers or default_trainers(backend), -(-left // population))
+        plan = Plan(
+            study=resolve(options, spec, frame_sha256=frame_sha256, has_copy=has_copy),
+            stored=stored,
+            budget=budget,
+            limits=limits,
+            resources=Resources(
+                backend=backend,
+                device=device_name(backend),
+                trainers=min(trainers or default_trainers(backend), -(-left // population)),
+            ),
+            population=population,
+            frame_path=frame_path,
+            stores_data=stores_data,
+            drain_seconds=drain_seconds,
+        )
         with stop_on_signals() as stop:
-            _work(database, study, stored, budget, count, population, backend, frame_path, view, stop)
-        record = studies.read_study(database, options.name)
+            Run(database, url, plan, view, stop).see_through(here=here)
+            record = Outage(view, stop).insist(lambda: studies.read_study(database, options.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
         database.close()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What a run is to do; `stored` is the study as it was before, None for a new one."""
+
+    study: ResolvedStudy
+    stored: StudyRecord | None
+    budget: int
+    limits: Limits
+    resources: Resources
+    population: int
+    frame_path: Path | None
+    stores_data: bool
+    drain_seconds: float
+
+
+class Run:
+    """One run of a study; it owns a folder, trainers and its place as the study's worker until it is seen through."""
+
+    def __init__(self, database: Database, url: str, plan: Plan, view: ProgressView, stop: StopRequest) -> None:
+        self._database, self._url, self._plan, self._view, self._stop = database, url, plan, view, stop
+        self._name, self._started = plan.study.spec.name, time.monotonic()
+
+    def see_through(self, *, here: bool) -> None:
+        """Work on the study, or unless `here` watch others do it, until it is over."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+            if here:
+                self._work(folder, stack)
+                return
+            if self._plan.stored is None:
+                self._create(self._prepare(folder))
+            else:
+                self._change(self._plan.stored.id)
+            watch(self._database, self._header(), self._view, self._stop)
+
+    def _work(self, folder: Path, stack: ExitStack) -> None:
+        """Start trainers and, beside them, prepare the data; store a new study once its data is known to be good."""
+        plan, worker = self._plan, None
+        if plan.stored is not None:
+            worker = self._register(plan.stored.id, stack)
+            self._change(plan.stored.id)
+        self._show_preparation()
+        pool, count = TrainerPool(plan.resources.backend), plan.resources.trainers
+        stack.callback(pool.close)
+        # One core is left to the data, so that data and first trainer are ready at the same time.
+        pool.grow(module_of(plan.study), max(1, count - 1))
+        facts = self._prepare(folder)
+        pool.grow(module_of(plan.study), count)
+        if worker is None:
+            try:
+                worker = self._register(self._create(facts), stack)
+            except StudyError:
+                # Another process was faster: if it still runs, that is what to say.
+                if other := studies.find_study(self._database, self._name):
+                    self._register(other.id, stack)
+                raise
+        session = Session(
+            worker, plan.study, self._header(), folder, pool, started=self._started, population=plan.population
+        )
+        session.work()
+
+    def _prepare(self, folder: Path) -> dict[str, Any]:
+        plan, copy = self._plan, self._plan.frame_path
+        if copy is None and not is_at_its_source(plan.study.spec.data) and plan.stored is not None:
+            copy = fetch_data(self._database, plan.stored, folder)
+        return prepare_data(plan.study.spec, folder, copy, self._show_preparation)
+
+    def _create(self, facts: dict[str, Any]) -> int:
+        """Store the study and its data."""
+        plan = self._plan
+        for note in facts["notes"]:
+            self._view.message(f"note: {note}")
+        prepare(self._database)
+        return studies.create_study(
+            self._database,
+            self._name,
+            plan.study.spec.model_dump(mode="json"),
+            facts,
+            environment(plan.resources.backend),
+            plan.budget,
+            dataset=self._store_data(),
+            limits=plan.limits,
+        )
+
+    def _store_data(self) -> str | None:
+        """The hash of the data in the database; None where it is read from its source."""
+        data = self._plan.study.spec.data
+        path = self._plan.frame_path or (Path(data.source) if data.kind == "file" else None)
+        if path is None or not self._plan.stores_data:
+            return None
+        try:
+            return store_dataset(self._database, path)
+        except StorageError:
+            if not self._database.on_sqlite:
+                raise
+            return None  # too large, but whoever shares an SQLite file can read the table from its path
+
+    def _change(self, study_id: int) -> None:
+        """Extend a stored study, and change its limits."""
+        studies.extend_study(self._database, study_id, self._plan.budget)
+        studies.set_limits(self._database, study_id, self._plan.limits)
+
+    def _register(self, study_id: int, stack: ExitStack) -> Worker:
+        """This process as the study's run until the stack unwinds; it takes over what dead ones left."""
+        plan = self._plan
+        worker = stack.enter_context(
+            at_work(
+                self._database, self._url, study_id, "run", plan.resources, self._view, self._stop, plan.drain_seconds
+            )
+        )
+        workers.requeue_orphans(self._database, study_id)
+        return worker
+
+    def _header(self) -> StudyHeader:
+        header = studies.find_study(self._database, self._name)
+        if header is None:
+            raise StudyError(f"study {self._name!r} was deleted meanwhile; run the command again to make a new one")
+        return header
+
+    def _show_preparation(self) -> None:
+        seconds = time.monotonic() - self._started
+        self._view.update(Snapshot(study=self._name, phase="preparing data", budget=self._plan.budget, seconds=seconds))
+        if self._stop.count:
+            raise KeyboardInterrupt
+
+
 def _stored(database: Database, name: str) -> StudyRecord | None:
     """The study of that name. A database without tables stays as it is until there is a study to store."""
     if not holds_tables(database):
         return None
-    upgrade(database)
+    prepare(database)
     return studies.read_study(database, name) if studies.find_study(database, name) else None
 
 
@@ -100,84 +252,12 @@ def _budget(stored: StudyRecord | None, trials: int | None) -> int:
     return trials or stored.budget
 
 
-def _check_frame(study: ResolvedStudy, frame_path: Path | None) -> None:
-    if study.spec.data.kind == "frame" and frame_path is None:
-        raise StudyError(
-            f"study {study.spec.name!r} was made from a data frame, which is not stored; "
-            f"resume it with hpo.tune(frame, ...)"
-        )
+def _merged(stored: Limits, given: Limits) -> Limits:
+    """The stored limits with those that are given; an infinite one is none."""
+    values = {field.name: getattr(given, field.name) or getattr(stored, field.name) for field in fields(Limits)}
+    return Limits(**{name: None if value == NO_LIMIT else value for name, value in values.items()})
 
 
-def _work(
-    database: Database,
-    study: ResolvedStudy,
-    stored: StudyRecord | None,
-    budget: int,
-    trainer_count: int,
-    population: int,
-    backend: str,
-    frame_path: Path | None,
-    view: ProgressView,
-    stop: StopRequest,
-) -> None:
-    """Start trainers and, beside them, prepare the data; store a new study once its data is known to be good."""
-    started = time.monotonic()
-
-    def show_preparation() -> None:
-        seconds = time.monotonic() - started
-        view.update(Snapshot(study=study.spec.name, phase="preparing data", budget=budget, seconds=seconds))
-        if stop.count:
-            raise KeyboardInterrupt
-
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
-        if stored is not None:
-            study_id, worker_id = stored.id, _register(database, stored.id, stack)
-            studies.extend_study(database, study_id, budget)
-        show_preparation()
-        # One core is left to the data, so that data and first trainer are ready at the same time.
-        beside = max(1, trainer_count - 1)
-        trainers = [_trainer(number, backend, stack) for number in range(beside)]
-        facts = prepare_data(study.spec, folder, frame_path, show_preparation)
-        trainers += [_trainer(number, backend, stack) for number in range(beside, trainer_count)]
-        if stored is None:
-            for note in facts["notes"]:
-                view.message(f"note: {note}")
-            spec = study.spec.model_dump(mode="json")
-            upgrade(database)
-            try:
-                study_id = studies.create_study(database, study.spec.name, spec, facts, environment(backend), budget)
-            except StudyError:
-                # Another process was faster: if it still runs, that is what to say.
-                if other := studies.find_study(database, study.spec.name):
-                    _register(database, other.id, stack)
-                raise
-            worker_id = _register(database, study_id, stack)
-        session = Session(
-            database=database,
-            study=study,
-            record=studies.read_study(database, study.spec.name),
-            worker_id=worker_id,
-            folder=folder,
-            trainers=trainers,
-            view=view,
-            stop=stop,
-            started=started,
-            population=population,
-        )
-        session.work()
-
-
-def _trainer(number: int, backend: str, stack: ExitStack) -> Trainer:
-    """A trainer that lives until the stack unwinds."""
-    trainer = Trainer(number, backend)
-    stack.callback(trainer.kill)
-    return trainer
-
-
-def _register(database: Database, study_id: int, stack: ExitStack) -> str:
-    """Register this process as the study's worker until the stack unwinds, and take over what dead ones left."""
-    worker_id = workers.start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
-    stack.callback(workers.stop_worker, database, worker_id)
-    workers.requeue_orphans(database, study_id)
-    return worker_id
+def _is_over(stored: StudyRecord, budget: int, limits: Limits) -> bool:
+    """Whether a run would find nothing to do."""
+    return stored.finished == budget or (stored.limit_reached is not None and limits == stored.limits)

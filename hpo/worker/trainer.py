@@ -2,7 +2,7 @@
 
 `python -m hpo.worker.trainer` reads one JSON message per line on standard input and answers on standard output:
 
-    -> {"open": folder}                    prepared data of the study
+    -> {"open": folder}                    prepared data of the study; with {"replicates": n} the first n only
     -> {"train": [Job as JSON, ...]}       trials to train at once
     <- {"ready": true}                     the framework is loaded
     <- {"replicate", "epoch", "loss"}      progress, a few times a second
@@ -11,6 +11,8 @@
                                            the trainer goes on
 """
 
+import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -19,13 +21,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from hpo.worker.machine import stack_memory
 
 PROGRESS_SECONDS = 0.2
+TRIM_EVERY = 8
+"""Messages with trials between two times that freed memory is given back."""
 UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn", "pandas", "tensorflow")}
 """Keras and TensorFlow import them where they are, for what a trainer has no use for: a third of its start-up."""
 
@@ -56,20 +59,20 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
     from storage.records import Outcome
 
     def tell(slot: int, outcome: Outcome) -> None:
-        answer({"slot": slot, "outcome": asdict(outcome)})
+        answer({"slot": slot, "outcome": outcome.to_json()})
 
     backend = load_backend(name)
     gc.freeze()
     gc.enable()
     answer({"ready": True})
     data, head = [], Head("softmax", 0)
-    for line in requests:
+    for number, line in enumerate(requests):
         message = json.loads(line)
         try:
             if "open" in message:
                 folder = Path(message["open"])
                 facts = open_prepared(folder)
-                data = [open_replicate(folder, r) for r in range(facts["replicates"])]
+                data = [open_replicate(folder, r) for r in range(message.get("replicates", facts["replicates"]))]
                 head = Head(facts["head"], facts["outputs"])
             else:
                 jobs, progress = [Job.from_json(values) for values in message["train"]], _throttled(answer)
@@ -79,6 +82,15 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
                     evaluate_population(jobs, data, head, backend, stack_memory(name), tell, progress)
         except Exception as error:
             answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
+        if number % TRIM_EVERY == 0:
+            give_memory_back()
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system; glibc would keep what lies between blocks in use."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _throttled(answer: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, float], None]:

@@ -36,13 +36,14 @@ class LineView:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._phase = ""
+        self._last = ""
 
     def update(self, snapshot: Snapshot) -> None:
-        """Write a line when the phase changes."""
-        if snapshot.phase != self._phase:
-            self._phase = snapshot.phase
-            self._write(f"{snapshot.study}: {snapshot.phase}")
+        """Write a line when the phase changes, or the study."""
+        line = f"{snapshot.study}: {snapshot.phase}"
+        if line != self._last:
+            self._last = line
+            self._write(line)
 
     def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
         """Write a line for the trial."""

@@ -1,32 +1,11 @@
 """The benchmark's peers search the same space and write what compare reads."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
 from search_spaces.mlp import MLP
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-@pytest.fixture
-def load(monkeypatch):
-    """Import one of the programs as if from its own folder, which is not a package."""
-
-    def load(name: str) -> ModuleType:
-        monkeypatch.syspath_prepend(str(BENCHMARKS))
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-        return module
-
-    return load
 
 
 def test_random_points_are_in_the_space_and_repeat(load):
@@ -44,7 +23,7 @@ def test_points_file_is_read_back(load, tmp_path, capsys, monkeypatch):
     points.main()
     file = tmp_path / "points.json"
     file.write_text(capsys.readouterr().out)
-    assert points.read_points(file) == points.random_points(MLP, 3, seed=5)
+    assert points.read_points(file.read_text()) == points.random_points(MLP, 3, seed=5)
 
 
 def test_log_keeps_the_best_finite_value(load, tmp_path):

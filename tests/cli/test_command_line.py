@@ -14,7 +14,7 @@ import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from hpo.worker.session import DRAIN_SECONDS
+from hpo.worker.worker import DRAIN_SECONDS
 
 HEAVY = (
     "keras",
@@ -29,12 +29,14 @@ HEAVY = (
     "numpy",
 )
 COMMANDS = typer.main.get_command(app).commands
-WITH_STUDY = [name for name in COMMANDS if name != "list"]
+GROUPS = {name: list(command.commands) for name, command in COMMANDS.items() if hasattr(command, "commands")}
+WITH_STUDY = [name for name in COMMANDS if name not in ("list", "workers", *GROUPS)]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 
 
 def arguments(command: str, study: str) -> list[str]:
-    return [command, *(["history"] if command == "plot" else []), "--study", study]
+    more = {"plot": ["history"], "replay": ["--trial", "0"]}.get(command, [])
+    return [command, *more, "--study", study]
 
 
 def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
@@ -61,7 +63,10 @@ def test_help_loads_nothing_heavy(command):
 
 
 def test_all_commands_are_there():
-    assert list(COMMANDS) == ["run", "status", "list", "best", "trials", "report", "plot", "delete"]
+    assert list(COMMANDS) == [
+        *("run", "status", "list", "best", "trials", "report", "plot"),
+        *("replay", "worker", "workers", "delete", "db"),
+    ]
 
 
 def test_the_installed_script(tmp_path):
@@ -151,7 +156,7 @@ def test_fault_31_bytes_that_are_no_text(tmp_path):
     ],
 )
 def test_fault_33_no_message_shows_a_password(bench, hpo, command, url):
-    words = [command] if command == "list" else arguments(command, "x")
+    words = arguments(command, "x") if command in WITH_STUDY else [command, *GROUPS.get(command, ())[-1:]]
     data = ["--data", "wine", "--no-report"] if command == "run" else []
     ended = hpo(*words, *data, "--storage", url)
     assert ended.code == 2
@@ -259,13 +264,15 @@ def test_figures_are_those_of_the_report():
 
 def test_what_is_told_of_ctrl_c_is_what_it_does(hpo):
     limit = f"{DRAIN_SECONDS:.0f} seconds"
+    assert {p.name: p.default for p in COMMANDS["worker"].params}["drain_seconds"] == DRAIN_SECONDS
     assert limit in " ".join(hpo("run", "--help").out.split())
     for name in ("README.md", "docs/cli.md", "docs/python-api.md"):
         assert limit in " ".join((DOCUMENT.parents[1] / name).read_text(encoding="utf-8").split()), name
 
 
 def options_of(command: str) -> set[str]:
-    parameters = COMMANDS[command].params
+    within = [COMMANDS[command].commands[name] for name in GROUPS.get(command, ())]
+    parameters = [parameter for one in (COMMANDS[command], *within) for parameter in one.params]
     return {name for p in parameters for name in (*p.opts, *p.secondary_opts) if name.startswith("--")} - {"--help"}
 
 

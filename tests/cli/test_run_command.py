@@ -142,7 +142,7 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
         (["--seed", "7"], "search.seed: stored 0, now 7"),
         (["--replicates", "4"], "evaluation.replicates: stored 3, now 4"),
         (["--no-racing"], "search.racing: stored True, now False"),
-        (["--no-pruning"], "search.pruning: stored True, now False"),
+        (["--no-pruning"], "search.pruner: stored 'curve', now 'none'"),
         (["--data", "iris"], "data.source: stored 'wine', now 'iris'"),
         (["--target", "x"], "data.target: stored 'target', now 'x'"),
         (["--trials", "1"], "can only grow"),
@@ -178,6 +178,8 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--task", "regression"], "regression needs numbers, the target 'target'"),
         (["--loss", "gaussian", "--task", "classification"], "use --loss log_loss"),
         (["--weight", "target"], "the weight column must not be the target"),
+        (["--no-pruning", "--pruner", "halving"], "got --no-pruning and --pruner halving; use one of them"),
+        (["--pruner", "median"], "'median' is not one of 'curve', 'halving', 'hyperband', 'none'"),
         (["--weight", "nowhere"], "the weight must be a column of wine, got 'nowhere'"),
     ],
 )

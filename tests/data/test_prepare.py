@@ -24,13 +24,13 @@ COLORS = ("red", "blue", "green")
 GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))
 
 
-def request(folder, source, target="label", kind="file", frame_path=None, **evaluation):
+def request(folder, source, target="label", kind="file", copy=None, **evaluation):
     return {
         "data": {"kind": kind, "source": str(source), "target": target, "sha256": ""},
         "evaluation": evaluation,
         "seed": 0,
         "folder": str(folder),
-        "frame_path": frame_path and str(frame_path),
+        "copy": copy and str(copy),
     }
 
 
@@ -216,7 +216,7 @@ def test_a_frame_a_parquet_file_and_a_csv_file_give_the_same_arrays(tmp_path, fo
     for question in (
         request(folder, csv),
         request(folder, parquet),
-        request(folder, "frame", kind="frame", frame_path=parquet),
+        request(folder, "frame", kind="frame", copy=parquet),
     ):
         prepare(question)
         contents.append({path.name: path.read_bytes() for path in folder.glob("*.npy")})

@@ -11,6 +11,7 @@ from hpo.evaluation.objective import Head, evaluate, lane_of
 from hpo.evaluation.population import evaluate_population, stack_bytes, stacks
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
+from hpo.search.rules import Rules
 from hpo.study.spec import EvaluationSpec
 from hpo.training.backend.tensorflow import TensorFlowBackend
 from hpo.training.lanes import MAX_RANDOM_BYTES
@@ -47,7 +48,7 @@ def job(slot, **changes):
         "batch_size": 16,
     }
     architecture = Architecture(**{**values, **changes})
-    return Job(slot=slot, seed=7, architecture=architecture, evaluation=EvaluationSpec(max_epochs=15), racing=False)
+    return Job(slot=slot, seed=7, architecture=architecture, evaluation=EvaluationSpec(max_epochs=15))
 
 
 DIFFERENT = [
@@ -63,7 +64,7 @@ INCUMBENT = Incumbent(
     stop_deviation=0.001,
 )
 DIVERGING = job(4, learning_rate=1e36)
-HOPELESS = replace(job(5, learning_rate=1e-5), incumbent=INCUMBENT)
+HOPELESS = replace(job(5, learning_rate=1e-5), rules=Rules(incumbent=INCUMBENT))
 
 
 def together(jobs, data, backend, most_bytes=PLENTY):
@@ -111,7 +112,7 @@ def test_a_trial_in_several_stacks_is_told_once(backend, data):
 
 
 def test_no_race_is_run(backend, data):
-    raced = [replace(one, incumbent=INCUMBENT, racing=True, pruning=False) for one in DIFFERENT[:2]]
+    raced = [replace(one, rules=Rules(incumbent=INCUMBENT, curves=False)) for one in DIFFERENT[:2]]
     for outcome in together(raced, data, backend).values():
         assert not outcome.raced_out
         assert len(outcome.replicates) == REPLICATES

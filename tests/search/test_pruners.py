@@ -4,32 +4,51 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo.search.cost import training_cost
 from hpo.search.incumbent import MIN_FINISHED, Leaderboard, close_deviation
 from hpo.search.pruners import (
+    COST_Z,
     CURVE_WINDOW,
     FIRST_RACE_Z,
+    LEAST_Z,
+    MOST_Z,
     RACE_Z,
     Incumbent,
     curve_is_hopeless,
+    forecast,
     mean_difference,
     race_is_lost,
+    race_z,
     raced_value,
 )
+from hpo.study.spec import EvaluationSpec, SearchSpec
 from storage.records import Outcome, ReplicateRecord
 
 losses = st.floats(0.01, 5.0)
 
 
-def incumbent(scores=(0.5, 0.6, 0.4), deviation=0.05):
-    return Incumbent(score_losses=scores, stop_losses=scores, score_deviation=deviation, stop_deviation=deviation)
+def incumbent(scores=(0.5, 0.6, 0.4), deviation=0.05, cost=None):
+    return Incumbent(
+        score_losses=scores,
+        stop_losses=scores,
+        score_deviation=deviation,
+        stop_deviation=deviation,
+        typical_cost=cost,
+    )
 
 
-def outcome(scores, raced_out=False, stops=None):
+def leaderboard():
+    return Leaderboard(SearchSpec(), EvaluationSpec())
+
+
+def outcome(scores, raced_out=False, stops=None, parameters=None):
     replicates = tuple(
         ReplicateRecord(index=i, stop_loss=stop, score_loss=score, best_epoch=0, seconds=1.0, curve=(stop,))
         for i, (score, stop) in enumerate(zip(scores, stops or scores, strict=True))
     )
-    return Outcome(state="complete", value=sum(scores) / len(scores), raced_out=raced_out, replicates=replicates)
+    info = {"parameters": parameters} if parameters else {}
+    value = sum(scores) / len(scores)
+    return Outcome(state="complete", value=value, raced_out=raced_out, info=info, replicates=replicates)
 
 
 def test_race_needs_more_than_z_standard_errors():
@@ -79,7 +98,7 @@ def test_flat_curve_above_the_incumbent_is_hopeless():
 
 
 def test_leaderboard_compares_by_replicate():
-    board = Leaderboard()
+    board = leaderboard()
     assert board.incumbent() is None
     board.add(0, outcome([0.5, 0.7]))
     board.add(1, outcome([0.4, 0.6]))
@@ -99,7 +118,7 @@ def test_leaderboard_compares_by_replicate():
 
 
 def test_nothing_is_cut_short_by_a_single_trial():
-    board = Leaderboard()
+    board = leaderboard()
     for number in range(MIN_FINISHED - 1):
         board.add(number, outcome([0.5, 0.7]))
     assert board.incumbent().score_deviation is None
@@ -113,8 +132,66 @@ def test_deviation_is_that_of_the_closest_contenders():
 
 
 def test_raced_out_trials_never_win():
-    board = Leaderboard()
+    board = leaderboard()
     board.add(0, outcome([0.5, 0.5]))
     board.add(1, outcome([0.1], raced_out=True))
     assert board.best is not None
     assert board.best.number == 0
+
+
+@given(losses, st.lists(losses, min_size=1, max_size=3), st.floats(1.0, 1e12), st.floats(1.0, 1e12))
+def test_a_trial_that_costs_more_must_promise_more(typical, own, cost, dearer):
+    rival = incumbent((0.5, 0.6, 0.4), 0.1, typical * 1e5)
+    cost, dearer = sorted((cost, dearer))
+    scores = dict(enumerate(own))
+    assert race_z(rival, len(own), dearer) <= race_z(rival, len(own), cost)
+    assert race_is_lost(rival, scores, cost) <= race_is_lost(rival, scores, dearer)
+    assert LEAST_Z <= race_z(rival, len(own), cost) <= MOST_Z
+    # However dear, a trial that is not behind goes on.
+    assert not race_is_lost(rival, {0: 0.5, 1: 0.6}, dearer)
+
+
+def test_ten_times_the_cost_is_a_step_of_z():
+    rival = incumbent(cost=1e6)
+    assert race_z(rival, 1, 1e6) == FIRST_RACE_Z
+    assert race_z(rival, 1, 1e7) == pytest.approx(FIRST_RACE_Z - COST_Z)
+    assert race_z(rival, 2, 10**5.5) == pytest.approx(RACE_Z + COST_Z / 2)
+    assert race_z(rival, 1, None) == race_z(incumbent(), 1, 1e9) == FIRST_RACE_Z
+
+
+def test_the_leaderboard_knows_what_trials_cost():
+    board = leaderboard()
+    for number, parameters in enumerate((1_000, 50_000, 2_000_000)):
+        board.add(number, outcome([0.5, 0.7], parameters=parameters))
+    patience = EvaluationSpec().patience
+    assert board.incumbent().typical_cost == training_cost(50_000, [0, 0], patience)
+    board.add(9, outcome([0.9, 0.9], raced_out=True, parameters=10**9))
+    assert board.incumbent().typical_cost == training_cost(50_000, [0, 0], patience)
+    strangers = leaderboard()
+    strangers.add(0, outcome([0.5, 0.7]))
+    assert strangers.incumbent().typical_cost is None
+
+
+@given(st.integers(1, 10**7), st.integers(1, 10**7), st.lists(st.integers(0, 199), min_size=1, max_size=5))
+def test_cost_grows_with_the_network_and_with_its_epochs(parameters, others, best_epochs):
+    small, large = sorted((parameters, others))
+    assert training_cost(small, best_epochs, 10) <= training_cost(large, best_epochs, 10)
+    assert training_cost(small, best_epochs, 10) < training_cost(small, [e + 1 for e in best_epochs], 10)
+    assert training_cost(small, best_epochs * 2, 10) == pytest.approx(training_cost(small, best_epochs, 10))
+
+
+@given(st.lists(losses, min_size=CURVE_WINDOW + 1, max_size=60))
+def test_a_forecast_is_optimistic(curve):
+    assert forecast(curve, 200) <= min(curve)
+    assert forecast(curve, len(curve)) == min(curve)
+    assert forecast(curve, 200) <= forecast(curve, 100)
+
+
+@given(st.lists(st.tuples(losses, losses, st.booleans()), min_size=1, max_size=12))
+def test_the_incumbent_does_not_depend_on_when_it_was_looked_at(trials):
+    watched, unwatched = leaderboard(), leaderboard()
+    for number, (first, second, raced_out) in enumerate(trials):
+        for board in (watched, unwatched):
+            board.add(number, outcome([first, second][: 1 + number % 2 if raced_out else 2], raced_out=raced_out))
+        watched.incumbent()
+    assert watched.incumbent() == unwatched.incumbent()

@@ -1,6 +1,7 @@
 """Opening databases: what works, and what every other URL is told."""
 
 import os
+import pickle
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import mysql, postgresql
 
 from hpo.errors import StorageError
 from storage.database import Database, connect, holds_tables, now, upgrade
+from storage.engine import make_engine, parse_url
 from storage.migrations import VERSION_TABLE
 from storage.tables import METADATA, database_time
 
@@ -46,9 +48,9 @@ def test_opening_changes_nothing(path: Path):
     database.close()
 
 
-def test_sqlite_settings(db: Database):
+def test_sqlite_settings(file_db: Database):
     pragmas = ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
-    with db.begin_write() as connection:
+    with file_db.begin_write() as connection:
         found = [connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() for pragma in pragmas]
     assert found == ["wal", 1, 1, 60_000]
 
@@ -62,7 +64,7 @@ def test_reading_needs_a_file_with_our_tables(path: Path):
         connect(f"sqlite:///{path}", create=False)
 
 
-def test_reading_an_upgraded_database(db: Database, path: Path):
+def test_reading_an_upgraded_database(file_db: Database, path: Path):
     connect(f"sqlite:///{path}", create=False).close()
 
 
@@ -72,21 +74,21 @@ def set_revision(path: Path, revision: str) -> None:
     connection.close()
 
 
-def test_a_newer_schema_is_refused(db: Database, path: Path):
+def test_a_newer_schema_is_refused(file_db: Database, path: Path):
     set_revision(path, "9999")
     with pytest.raises(StorageError, match=r"newer 9999; use the newer version of hpo"):
-        upgrade(db)
+        upgrade(file_db)
     with pytest.raises(StorageError, match="newer 9999"):
         connect(f"sqlite:///{path}", create=False)
 
 
-def test_another_optuna_schema_is_refused(path: Path, db: Database):
+def test_another_optuna_schema_is_refused(path: Path, file_db: Database):
     with sqlite3.connect(path) as connection:
         connection.execute(f"DROP TABLE {VERSION_TABLE}")
         connection.execute("UPDATE alembic_version SET version_num = 'v2.4.0.a'")
     connection.close()
     with pytest.raises(StorageError, match=r"Optuna's tables must have schema .* got v2\.4\.0\.a"):
-        upgrade(db)
+        upgrade(file_db)
 
 
 @pytest.mark.parametrize("content", [b"id,target\n1,2\n" * 500, b"PK\x03\x04" + bytes(5000)])
@@ -135,6 +137,14 @@ def test_a_password_is_never_shown(url: str):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
+def test_a_database_cannot_be_pickled_with_its_password(tmp_path: Path):
+    db = Database(make_engine(parse_url(f"postgresql://u:{PASSWORD}@127.0.0.1:1/d")))
+    assert PASSWORD not in f"{db} {db!r} {db.url}"
+    with pytest.raises((TypeError, AttributeError, pickle.PicklingError)) as caught:
+        pickle.dumps(db)
+    assert PASSWORD not in str(caught.value)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_folder_nobody_can_write():
     with pytest.raises(StorageError, match="unable to open database file; check that its folder"):
@@ -158,8 +168,8 @@ except StorageError as error:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX permissions")
 @pytest.mark.parametrize("there", [False, True])
-def test_a_read_only_folder(tmp_path: Path, db: Database, path: Path, there: bool):
-    db.close()
+def test_a_read_only_folder(tmp_path: Path, file_db: Database, path: Path, there: bool):
+    file_db.close()
     folder = tmp_path / "read-only"
     folder.mkdir()
     if there:
@@ -190,52 +200,52 @@ def test_a_read_only_folder(tmp_path: Path, db: Database, path: Path, there: boo
     assert "check that its folder and file can be written" in done.stdout
 
 
-def test_a_locked_database_says_who_to_stop(db: Database, path: Path):
+def test_a_locked_database_says_who_to_stop(file_db: Database, path: Path):
     """Another program's lock outlasts the wait (shortened here)."""
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with db.begin_read() as connection:
+    with file_db.begin_read() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout=50")
     with (
         pytest.raises(StorageError, match="database is locked; another process has held it"),
-        db.begin_write(),
+        file_db.begin_write(),
     ):
         pass
     holder.close()
 
 
-def test_a_full_disk_is_told_and_undone(db: Database):
+def test_a_full_disk_is_told_and_undone(file_db: Database):
     """The file may not grow: as with a full disk, in SQLite's own words (fault 15)."""
-    with db.begin_read() as connection:
+    with file_db.begin_read() as connection:
         pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
-    with pytest.raises(StorageError, match="is full"), db.begin_write() as connection:  # noqa: PT012
+    with pytest.raises(StorageError, match="is full"), file_db.begin_write() as connection:  # noqa: PT012
         connection.execute(sa.text("CREATE TABLE filler (content BLOB)"))
         connection.execute(sa.text("INSERT INTO filler VALUES (zeroblob(10000000))"))
-    assert "filler" not in sa.inspect(db.engine).get_table_names()
+    assert "filler" not in sa.inspect(file_db.engine).get_table_names()
 
 
-def test_other_errors_keep_their_type(db: Database):
-    with pytest.raises(ZeroDivisionError), db.begin_write():
+def test_other_errors_keep_their_type(file_db: Database):
+    with pytest.raises(ZeroDivisionError), file_db.begin_write():
         _ = 1 / 0
-    with pytest.raises(sa.exc.IntegrityError), db.begin_write() as connection:  # noqa: PT012
+    with pytest.raises(sa.exc.IntegrityError), file_db.begin_write() as connection:  # noqa: PT012
         for _ in range(2):
             connection.exec_driver_sql("INSERT INTO studies VALUES (1, 'a')")
 
 
-def test_a_read_sees_one_state(db: Database):
+def test_a_read_sees_one_state(file_db: Database):
     count = sa.text("SELECT count(*) FROM studies")
-    with db.begin_read() as reading:
+    with file_db.begin_read() as reading:
         assert reading.scalar(count) == 0
-        with db.begin_write() as writing:
+        with file_db.begin_write() as writing:
             writing.exec_driver_sql("INSERT INTO studies VALUES (1, 'a')")
         assert reading.scalar(count) == 0
-    with db.begin_read() as reading:
+    with file_db.begin_read() as reading:
         assert reading.scalar(count) == 1
 
 
-def test_the_clock_is_the_databases_in_fractions_of_a_second(db: Database):
-    with db.begin_read() as connection:
+def test_the_clock_is_the_databases_in_fractions_of_a_second(file_db: Database):
+    with file_db.begin_read() as connection:
         times = [now(connection) for _ in range(3)]
         stored = connection.exec_driver_sql("SELECT strftime('%s', 'now')").scalar_one()
     assert times == sorted(times)

@@ -12,7 +12,6 @@ from optuna.trial import TrialState
 
 from hpo.errors import LeaseLostError
 from storage.database import now
-from storage.optuna import read_trials
 from storage.records import Outcome
 from storage.slots import SlotOffer, finish, open_slots, pack_curve, release, unpack_curve
 from storage.studies import read_study
@@ -55,11 +54,11 @@ def test_a_lease_ends_by_the_databases_clock(bench):
 
 
 @pytest.mark.parametrize("bad", [{}, {"other": 1}, {"dropout": 0.1, "other": 1}])
-def test_a_proposal_of_other_parameters_changes_nothing(bench, bad: dict):
+def test_a_proposal_of_other_parameters_changes_nothing(bench, bad: dict, optuna_trials):
     with pytest.raises(ValueError, match="a proposal must have"):
         bench.claim(lambda offer: bad)
     assert open_slots(bench.db, bench.study_id) == 3
-    assert read_trials(bench.db, bench.study_id) == []
+    assert optuna_trials(bench.db) == []
 
 
 def test_a_proposal_outside_its_range_changes_nothing(bench):
@@ -99,13 +98,13 @@ def test_a_guessed_token_is_refused(bench, outcome: MakeOutcome):
     assert states(bench)[0] == "claimed"
 
 
-def test_a_released_slot_is_tried_again_with_the_same_parameters(bench):
+def test_a_released_slot_is_tried_again_with_the_same_parameters(bench, optuna_trials):
     first = bench.claim()
     assert release(bench.db, first, "out of memory")
     second = bench.claim(lambda offer: pytest.fail("proposed again"))
     assert (second.slot, second.attempt, second.params) == (first.slot, 2, first.params)
     assert second.token != first.token
-    failed, running = read_trials(bench.db, bench.study_id)
+    failed, running = optuna_trials(bench.db)
     assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "out of memory")
     assert (running.state, running.user_attrs["attempt"]) == (TrialState.RUNNING, 2)
     assert running.params == failed.params
@@ -123,6 +122,14 @@ def test_an_interruption_does_not_use_up_an_attempt(bench):
     for _ in range(5):
         assert release(bench.db, bench.claim(), "interrupted", counts=False)
     assert [release(bench.db, bench.claim(), "died", max_attempts=2) for _ in range(2)] == [True, False]
+
+
+def test_any_reason_can_be_stored(bench):
+    release(bench.db, bench.claim(), "NUL \0, surrogate \udc80, 😀 and very long: " + 5000 * "é")
+    [trial] = read_study(bench.db, "churn").trials
+    assert trial.reason is not None
+    assert trial.reason.startswith("NUL ?, surrogate ?, 😀 and very long: éé")
+    assert len(trial.reason) == 4000
 
 
 def test_a_claim_is_released_once(bench, outcome: MakeOutcome):
@@ -162,11 +169,11 @@ def test_only_complete_trials_have_a_value(bench, state, value):
         finish(bench.db, bench.claim(), Outcome(state=state, value=value))
 
 
-def test_a_pruned_trial_tells_its_stop_losses(bench, outcome: MakeOutcome):
+def test_a_pruned_trial_tells_its_stop_losses(bench, outcome: MakeOutcome, optuna_trials):
     full = outcome()
     cut = tuple(replace(r, score_loss=None) for r in full.replicates[:1])
     finish(bench.db, bench.claim(), outcome(state="pruned", value=None, reason="hopeless", replicates=cut))
-    trial = read_trials(bench.db, bench.study_id)[0]
+    trial = optuna_trials(bench.db)[0]
     assert (trial.state, trial.value) == (TrialState.PRUNED, None)
     assert trial.intermediate_values == {0: cut[0].stop_loss}
     assert read_study(bench.db, "churn").trials[0].replicates == cut

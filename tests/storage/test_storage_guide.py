@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from storage.database import Database
 from storage.records import Outcome
 from storage.slots import finish
 from storage.tables import METADATA, STUDIES
@@ -13,17 +14,18 @@ from storage.tables import METADATA, STUDIES
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "storage.md"
 
 
-def test_the_snippet_reads_a_study(bench, outcome: Callable[..., Outcome]):
+def test_the_snippet_reads_a_study(file_db: Database, path: Path, make_bench, outcome: Callable[..., Outcome]):
+    bench = make_bench(file_db)
     finish(bench.db, bench.claim(), outcome(0.5))
     with bench.db.begin_write() as connection:
         connection.execute(STUDIES.update().values(name="mlp"))
         connection.exec_driver_sql("UPDATE studies SET study_name = 'mlp'")
     [snippet] = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     command = [sys.executable, "-c", snippet]
-    done = subprocess.run(command, cwd=bench.path.parent, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 COMPLETE 0.5 {'dropout': 0.0")
-    assert (bench.path.parent / "history.html").stat().st_size > 0
+    assert (path.parent / "history.html").stat().st_size > 0
 
 
 def test_every_table_is_described():

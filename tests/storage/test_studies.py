@@ -2,12 +2,12 @@
 
 import os
 import socket
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import optuna
 import pytest
+import sqlalchemy as sa
 
 from hpo.errors import StudyError, StudyNotFoundError, StudyRunningError
 from storage.database import Database
@@ -142,11 +142,11 @@ def test_listing(bench, outcome: MakeOutcome):
 
 
 def rows(bench) -> dict[str, int]:
-    connection = sqlite3.connect(bench.path)
-    names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    counts = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names}
-    connection.close()
-    return counts
+    tables = sa.MetaData()
+    with bench.db.begin_read() as connection:
+        tables.reflect(connection)
+        count = sa.select(sa.func.count())
+        return {table.name: connection.scalar(count.select_from(table)) for table in tables.sorted_tables}
 
 
 def work(bench, outcome: MakeOutcome) -> None:

@@ -16,7 +16,11 @@ from storage.urls import DEFAULT_URL, database_url
         ("/data/team.sqlite3", "sqlite:////data/team.sqlite3"),
         (Path("/data/team"), "sqlite:////data/team"),
         ("sqlite:///other.db", "sqlite:///other.db"),
-        ("postgresql://host/hpo.db", "postgresql://host/hpo.db"),
+        ("postgresql://host/hpo.db", "postgresql+psycopg://host/hpo.db"),
+        ("postgres://u:p%40@host:5/d?sslmode=require", "postgresql+psycopg://u:p%40@host:5/d?sslmode=require"),
+        ("mysql://host/d", "mysql+pymysql://host/d"),
+        ("mariadb://host/d", "mariadb+pymysql://host/d"),
+        ("postgresql+psycopg2://host/d", "postgresql+psycopg2://host/d"),
         ("team", "team"),
     ],
 )

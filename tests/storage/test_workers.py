@@ -13,7 +13,6 @@ from optuna.trial import TrialState
 
 from hpo.errors import LeaseLostError, StudyRunningError
 from storage import workers
-from storage.optuna import read_trials
 from storage.records import Outcome
 from storage.slots import claim, finish, open_slots
 from storage.studies import create_study, list_studies
@@ -35,7 +34,7 @@ def age(bench, worker_id: str, seconds: float) -> None:
 def test_a_second_worker_is_told_of_the_first(bench):
     with pytest.raises(StudyRunningError, match=rf"got 'churn', which process {os.getpid()} on {HERE} has run"):
         start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid())
-    start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid(), exclusive=False)
+    start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid(), role="worker")
     other = create_study(bench.db, "other", {}, {}, {}, 1)
     start_worker(bench.db, other, host=HERE, pid=os.getpid())
 
@@ -54,7 +53,17 @@ def test_a_silent_local_worker_is_alive_while_its_process_is(bench):
 
 def test_a_reused_pid_is_another_process(bench):
     with bench.db.begin_write() as connection:
-        connection.execute(WORKERS.update().values(process_start="an earlier process"))
+        scope = workers.process_scope()
+        connection.execute(WORKERS.update().values(process_start=f"{scope}|1"))
+    assert not list_studies(bench.db)[0].running
+
+
+def test_a_pid_of_another_container_tells_nothing(bench):
+    """Hosts may be called alike, and containers number their processes anew: there heartbeats count."""
+    with bench.db.begin_write() as connection:
+        connection.execute(WORKERS.update().values(process_start="another boot pid:[1]|1"))
+    assert list_studies(bench.db)[0].running
+    age(bench, bench.worker_id, 61)
     assert not list_studies(bench.db)[0].running
 
 
@@ -78,10 +87,11 @@ def test_where_start_times_cannot_be_read_heartbeats_count(bench, monkeypatch: p
     assert not list_studies(bench.db)[0].running
 
 
-def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: MakeOutcome):
+def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: MakeOutcome, optuna_trials):
     mine = bench.claim()
-    lost = start_worker(bench.db, bench.study_id, host="elsewhere", pid=1, exclusive=False)
-    theirs = claim(bench.db, bench.study_id, lost, lambda offer: mine.params, trial_distributions(bench))
+    lost = start_worker(bench.db, bench.study_id, host="elsewhere", pid=1, role="worker")
+    distributions = optuna_trials(bench.db)[0].distributions
+    theirs = claim(bench.db, bench.study_id, lost, lambda offer: mine.params, distributions)
     assert requeue_orphans(bench.db, bench.study_id) == 0
     age(bench, lost, 61)
     assert requeue_orphans(bench.db, bench.study_id) == 1
@@ -92,13 +102,9 @@ def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: Make
     finish(bench.db, mine, outcome())
     again = bench.claim(lambda offer: pytest.fail("proposed again"))
     assert (again.slot, again.attempt, again.params) == (theirs.slot, 2, theirs.params)
-    trials = read_trials(bench.db, bench.study_id)
+    trials = optuna_trials(bench.db)
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
     assert trials[1].user_attrs["reason"] == "interrupted"
-
-
-def trial_distributions(bench) -> dict:
-    return read_trials(bench.db, bench.study_id)[0].distributions
 
 
 def test_interruptions_never_use_up_a_slot(bench):

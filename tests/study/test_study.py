@@ -56,6 +56,19 @@ def test_options_not_given_are_the_stored_ones(csv):
     assert StudySpec.model_validate(stored.model_dump(mode="json")) == stored
 
 
+@pytest.mark.parametrize(("pruning", "pruner"), [(True, "curve"), (False, "none")])
+def test_studies_stored_with_pruning_have_a_pruner(csv, pruning, pruner):
+    stored = resolve(StudyOptions(name="s", data=str(csv), target="label", pruner=pruner)).spec
+    values = stored.model_dump(mode="json")
+    del values["search"]["pruner"]
+    values["search"]["pruning"] = pruning
+    loaded = StudySpec.model_validate(values)
+    assert loaded == stored
+    assert resolve(StudyOptions(name="s", pruner=pruner), loaded).spec == stored
+    with pytest.raises(StudyError, match=f"pruner: stored '{pruner}', now 'halving'"):
+        resolve(StudyOptions(name="s", pruner="halving"), loaded)
+
+
 def test_differences_are_named(csv, tmp_path):
     stored = resolve(StudyOptions(name="s", data=str(csv), target="label")).spec
     with pytest.raises(StudyError, match=r"racing: stored True, now False; search\.seed: stored 0, now 4") as error:

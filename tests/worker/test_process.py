@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +38,12 @@ def test_messages_go_both_ways(module):
     child.finish_input()
     assert collect(child) == [{"a": 1, "text": "ä\n"}, {"b": [1.5, None]}]
     assert child.ending() == "exit code 0"
+    child.kill()
+
+
+def test_a_childs_memory_is_known(module):
+    child = Child(module("import sys\nsys.stdin.read()"))
+    assert child.resident_bytes() > 2**20 or not Path("/proc").exists()
     child.kill()
 
 

@@ -1,21 +1,20 @@
 """Sessions with trainers that die: a child's place is taken by one whose pipe is closed."""
 
 import os
-import socket
 import time
-from dataclasses import asdict
 
 import pytest
 
 from hpo.study.study import StudyOptions, resolve
-from hpo.worker import session
+from hpo.worker import trainers
 from hpo.worker.progress import SilentView
-from hpo.worker.session import MAX_IDLE_DEATHS, Session, Trainer
+from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest
+from hpo.worker.trainers import MAX_IDLE_DEATHS, MOST_GROWTH_BYTES, NETWORKS, TrainerPool
+from hpo.worker.worker import Resources, at_work
 from storage.database import connect, upgrade
 from storage.records import Outcome
-from storage.studies import create_study, read_study
-from storage.workers import start_worker
+from storage.studies import create_study, find_study, read_study
 
 ENOUGH = 10
 
@@ -47,6 +46,9 @@ class DyingChild:
     def errors(self):
         return "last words"
 
+    def resident_bytes(self):
+        return 0
+
     def kill(self):
         os.close(self.output)
 
@@ -62,7 +64,7 @@ class SinkingChild(DyingChild):
         if slots := [job["slot"] for job in message.get("train", ())]:
             type(self).sent.append(slots)
             dies = len(slots) > 1 or slots == [2]
-            self.says = [{"slot": slots[0], "outcome": asdict(OUTCOME)}] * (slots[0] != 2)
+            self.says = [{"slot": slots[0], "outcome": OUTCOME.to_json()}] * (slots[0] != 2)
             self.closing = dies
 
     closing = False
@@ -72,38 +74,45 @@ class SinkingChild(DyingChild):
         return said
 
 
+class SwellingChild(SinkingChild):
+    """Holds too much memory after two trials."""
+
+    trained = 0
+
+    def send(self, message):
+        if slots := [job["slot"] for job in message.get("train", ())]:
+            self.trained += len(slots)
+            self.says = [{"slot": slot, "outcome": OUTCOME.to_json()} for slot in slots]
+
+    def resident_bytes(self):
+        return MOST_GROWTH_BYTES + 1 if self.trained == 2 else 0
+
+
 OUTCOME = Outcome(state="complete", value=0.5, standard_error=0.1, info={"widths": [3]})
 
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """Starts a session of one trainer, whose children are of the kind given."""
-    database = connect(f"sqlite:///{tmp_path}/hpo.db")
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    database = connect(url)
     upgrade(database)
 
     def work(kind, trials=2, population=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
-        monkeypatch.setattr(session, "Child", child)
+        monkeypatch.setattr(trainers, "Child", child)
         study = resolve(StudyOptions(name="s", data="iris"))
         spec = study.spec.model_dump(mode="json")
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
-        worker_id = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
-        trainers = [Trainer(0, "tensorflow")]
+        pool, view, stop = TrainerPool("tensorflow"), SilentView(), StopRequest()
+        pool.grow(NETWORKS, 1)
+        resources = Resources(backend="tensorflow", device="cpu", trainers=1)
         try:
-            Session(
-                database=database,
-                study=study,
-                record=read_study(database, "s"),
-                worker_id=worker_id,
-                folder=tmp_path,
-                trainers=trainers,
-                view=SilentView(),
-                stop=StopRequest(),
-                started=time.monotonic(),
-                population=population,
-            ).work()
+            with at_work(database, url, study_id, "run", resources, view, stop) as worker:
+                header = find_study(database, "s")
+                Session(worker, study, header, tmp_path, pool, started=time.monotonic(), population=population).work()
         finally:
-            trainers[0].kill()
+            pool.close()
         return child, read_study(database, "s")
 
     yield work
@@ -116,7 +125,7 @@ def work(tmp_path, monkeypatch):
 def test_trainers_that_die_before_they_have_a_trial_are_given_up(work, says, when):
     with pytest.raises(RuntimeError, match=rf"trainers die {when} \(killed by SIGKILL\):\nlast words"):
         work(DyingChild, says=says)
-    assert session.Child.started == MAX_IDLE_DEATHS
+    assert trainers.Child.started == MAX_IDLE_DEATHS
 
 
 def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
@@ -133,3 +142,9 @@ def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
         4: ["complete"],
     }
     assert {t.reason for t in study.trials if t.state == "failed"} == {"trainer died: killed by SIGKILL"}
+
+
+def test_a_trainer_that_has_grown_too_large_is_replaced_between_trials(work):
+    child, study = work(SwellingChild, trials=5)
+    assert child.started == 3
+    assert [trial.state for trial in study.trials] == ["complete"] * 5

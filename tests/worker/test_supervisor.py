@@ -132,7 +132,7 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruning=False)
+    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none")
     result = run(options, url=url, trials=2, view=view)
     assert killed
     assert_exact(result.record, 2)
@@ -179,7 +179,7 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
         if snapshot.running and snapshot.running[0].epoch > 0:
             os.kill(os.getpid(), signal.SIGINT)
 
-    slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruning": False}
+    slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruner": "none"}
     first = run(StudyOptions(name="g", **slow), url=url, trials=3, trainers=1, population=3, view=Watching(stop))
     assert first.interrupted
     broken = [trial for trial in first.record.trials if trial.reason == "interrupted"]

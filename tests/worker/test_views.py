@@ -64,12 +64,14 @@ def test_lines_for_a_pipe():
         view.update(SNAPSHOT)
     view.trial(LINE, SNAPSHOT)
     view.message("careful\x1b[31m")
+    view.update(replace(SNAPSHOT, study="price"))
     view.close()
     assert stream.getvalue().splitlines() == [
         "churn: preparing data",
         "churn: training",
         f"12/50 {trial_text(LINE)}",
         "careful\\x1b[31m",
+        "price: training",
     ]
 
 

@@ -1,0 +1,119 @@
+"""Commands on workers: worker serves studies, workers lists who does."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hpo.cli.describe import time_text
+from hpo.cli.options import AsJson, Backend, OptionalStudyName, Storage, opened, shown_storage
+from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
+from hpo.report.texts import count_text, duration_text
+from storage.urls import database_url
+
+if TYPE_CHECKING:
+    from storage.records import WorkerRecord
+
+_HEADER = (
+    *("host", "pid", "role", "study", "device", "backend", "trainers", "running", "finished"),
+    *("trials_per_hour", "started", "last_seen", "alive"),
+)
+
+
+def worker(
+    storage: Storage = None,
+    study: OptionalStudyName = None,
+    trainers: Annotated[
+        int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core.")
+    ] = None,
+    backend: Annotated[
+        Backend | None, typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed.")
+    ] = None,
+    population: Annotated[
+        int | None, typer.Option("--population", help="Trials a trainer trains at once. Default: 1, on a GPU up to 64.")
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option("--device", metavar="DEVICE", help="cpu, or the number of a GPU. Default: what is there."),
+    ] = None,
+    drain_seconds: Annotated[
+        float, typer.Option("--drain-seconds", min=0.0, help="How long trials may go on once a stop is asked for.")
+    ] = 30.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when nothing is left to claim, instead of waiting.")
+    ] = False,
+    max_trials: Annotated[
+        int | None, typer.Option("--max-trials", help="End after so many trials. Default: never.")
+    ] = None,
+) -> int:
+    """Serve the studies of a database: train their trials, beside any number of other workers.
+
+    The first SIGTERM or Ctrl-C gives the trials that run some time to finish, the second gives them back at once.
+    """
+    from hpo.worker.signals import stop_on_signals
+
+    with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
+        from hpo.worker.fleet import FleetOptions, serve
+        from hpo.worker.machine import device_environment
+        from hpo.worker.views import make_view
+
+        if device is not None:
+            os.environ.update(device_environment(device))
+        options = FleetOptions(
+            study=study,
+            trainers=trainers,
+            backend=backend,
+            population=population,
+            drain_seconds=drain_seconds,
+            once=once,
+            max_trials=max_trials,
+        )
+        finished = serve(options, url=database_url(storage), view=make_view(sys.stdout), stop=stop)
+    write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
+    return 0
+
+
+def workers(
+    storage: Storage = None,
+    all_: Annotated[bool, typer.Option("--all", help="Also those that have ended.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """List who works on the studies of a database: runs and workers, where, with what, and how fast."""
+    from storage.workers import list_workers
+
+    with opened(storage) as database:
+        records = list_workers(database, alive_only=not all_)
+    rows = [{name: getattr(record, name) for name in _HEADER} for record in records]
+    if as_json:
+        write_json(rows)
+    elif not to_terminal():
+        write_lines([_HEADER, *(list(row.values()) for row in rows)])
+    elif not records:
+        write_text(f"nobody works on {shown_storage(database_url(storage))}; start one with: hpo worker")
+    else:
+        write_table(_columns(records))
+    return 0
+
+
+def _columns(records: "list[WorkerRecord]") -> list[Column]:
+    return [
+        Column(title="host", cells=[f"{record.host}:{record.pid}" for record in records]),
+        Column(title="role", cells=[record.role for record in records], spare=3),
+        Column(title="study", cells=[record.study or "-" for record in records]),
+        Column(title="device", cells=[record.device for record in records], spare=1),
+        Column(title="backend", cells=[record.backend for record in records], spare=2),
+        Column(title="trainers", cells=[str(record.trainers) for record in records], right=True, spare=4),
+        Column(title="running", cells=[str(record.running) for record in records], right=True),
+        Column(title="finished", cells=[str(record.finished) for record in records], right=True),
+        Column(title="per hour", cells=[f"{record.trials_per_hour:.0f}" for record in records], right=True),
+        Column(title="last seen", cells=[_last_seen(record) for record in records]),
+    ]
+
+
+def _last_seen(record: "WorkerRecord") -> str:
+    if not record.alive:
+        return f"ended {time_text(record.last_seen)}"
+    from datetime import UTC, datetime
+
+    return f"{duration_text(max(0.0, (datetime.now(UTC) - record.last_seen).total_seconds()))} ago"

@@ -1,0 +1,125 @@
+"""`hpo replay`: trains a stored trial again, without a race and without pruning, and compares the losses."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo.errors import StudyError
+from hpo.study.spec import StudySpec
+from hpo.study.study import ResolvedStudy, reopen
+from hpo.worker.machine import choose_backend
+from hpo.worker.orders import module_of, order_of
+from hpo.worker.preparation import fetch_data, prepare_data
+from hpo.worker.progress import ProgressView, Snapshot
+from hpo.worker.trainers import TrainerPool
+from storage.database import connect
+from storage.records import Outcome, StudyRecord, TrialRecord
+from storage.slots import Claim
+from storage.studies import read_study
+
+TOLERANCE = 1e-4
+"""A relative difference of losses below this is rounding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compared:
+    """A loss of one replicate, as stored and as it came out now; `loss` is "stop" or "score"."""
+
+    replicate: int
+    loss: str
+    stored: float
+    new: float
+
+    @property
+    def difference(self) -> float:
+        """Relative to the stored one."""
+        return abs(self.new - self.stored) / max(abs(self.stored), 1e-12)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replay:
+    """A trial and its losses, compared; `backend` trained it now."""
+
+    trial: TrialRecord
+    backend: str
+    losses: tuple[Compared, ...]
+
+    @property
+    def difference(self) -> float:
+        """The largest relative one."""
+        return max(compared.difference for compared in self.losses)
+
+    @property
+    def same(self) -> bool:
+        """Whether all losses came out as they are stored."""
+        return self.difference < TOLERANCE
+
+
+def replay(name: str, number: int, *, url: str, backend: str | None, view: ProgressView) -> Replay:
+    """Train the replicates of a trial again that were trained; raises InputError where that cannot be done."""
+    backend = choose_backend(backend)
+    database = connect(url, create=False)
+    with ExitStack() as stack:
+        stack.callback(database.close)
+        stack.callback(view.close)
+        record = read_study(database, name)
+        trial = _find(record, number)
+        study = reopen(StudySpec.model_validate(record.spec))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+        pool = TrainerPool(backend)
+        stack.callback(pool.close)
+        pool.grow(module_of(study), 1)
+        started = time.monotonic()
+
+        def show(phase: str = "preparing data") -> None:
+            view.update(Snapshot(study=name, phase=phase, budget=1, seconds=time.monotonic() - started))
+
+        prepare_data(study.spec, folder, fetch_data(database, record, folder), show)
+        outcome = _train(pool, study, trial, folder, lambda: show(f"training trial {number} again"))
+        return Replay(trial=trial, backend=backend, losses=tuple(_compared(trial, outcome)))
+
+
+def _find(study: StudyRecord, number: int) -> TrialRecord:
+    trial = next((trial for trial in study.trials if trial.number == number), None)
+    if trial is None:
+        raise StudyError(
+            f"a trial must be there to be replayed, got {number} of {study.name!r}; see hpo trials --study {study.name}"
+        )
+    if not trial.replicates:
+        raise StudyError(
+            f"a trial must have replicates to be replayed, trial {number} of {study.name!r} is {trial.state} and has "
+            f"none; choose another one"
+        )
+    return trial
+
+
+def _train(
+    pool: TrainerPool, study: ResolvedStudy, trial: TrialRecord, folder: Path, show: Callable[[], None]
+) -> Outcome:
+    (trainer,) = pool
+    trainer.open(folder, replicates=max(replicate.index for replicate in trial.replicates) + 1)
+    trainer.claims[trial.slot] = Claim(
+        slot=trial.slot, attempt=trial.attempt, token="", trial_id=0, number=trial.number, params=trial.params
+    )
+    trainer.train([order_of(study, trial.slot, trial.params, None)], float("inf"))
+    while True:
+        show()
+        for ended in pool.listen():
+            if ended.outcome is None or not ended.outcome.replicates:
+                reason = ended.reason if ended.outcome is None else ended.outcome.reason
+                raise StudyError(f"trial {trial.number} could not be trained again: {reason}")
+            return ended.outcome
+
+
+def _compared(trial: TrialRecord, outcome: Outcome) -> Iterator[Compared]:
+    """Stop losses over as many epochs as were trained, since a trial that was pruned goes on now, and score losses."""
+    new = {replicate.index: replicate for replicate in outcome.replicates}
+    for stored in trial.replicates:
+        now = new[stored.index]
+        stop = min(now.curve[: len(stored.curve)], default=now.stop_loss)
+        yield Compared(replicate=stored.index, loss="stop", stored=stored.stop_loss, new=stop)
+        if stored.score_loss is not None and now.score_loss is not None:
+            yield Compared(replicate=stored.index, loss="score", stored=stored.score_loss, new=now.score_loss)

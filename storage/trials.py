@@ -1,0 +1,89 @@
+"""Trials as they are read back."""
+
+from collections import defaultdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.records import ReplicateRecord, TrialRecord
+from storage.slots import unpack_curve
+from storage.tables import REPLICATES, SLOTS, TRIALS, WORKERS
+
+
+def trials_of(connection: sa.Connection, study_id: int) -> list[TrialRecord]:
+    """All trials of a study, by number."""
+    return _read(connection, study_id, sa.true(), curves=True)
+
+
+def trials_after(
+    connection: sa.Connection, study_id: int, after: int, *, curves: bool
+) -> tuple[list[TrialRecord], int]:
+    """Trials that have ended and whose id is above `after`, and the id up to which all have ended."""
+    states = connection.execute(
+        sa.select(TRIALS.c.id, TRIALS.c.state)
+        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
+        .where(SLOTS.c.study_id == study_id, TRIALS.c.id > after)
+        .order_by(TRIALS.c.id)
+    ).all()
+    ended = [trial_id for trial_id, state in states if state != "running"]
+    if not ended:
+        return [], after
+    trials = _read(connection, study_id, sa.and_(TRIALS.c.id > after, TRIALS.c.state != "running"), curves=curves)
+    first_running = next((trial_id for trial_id, state in states if state == "running"), None)
+    settled = [trial_id for trial_id in ended if first_running is None or trial_id < first_running]
+    return trials, max(settled, default=after)
+
+
+def _read(
+    connection: sa.Connection, study_id: int, wanted: sa.ColumnElement[bool], *, curves: bool
+) -> list[TrialRecord]:
+    columns = [column for column in REPLICATES.c if curves or column is not REPLICATES.c.curve]
+    replicates: dict[int, list[ReplicateRecord]] = defaultdict(list)
+    rows = connection.execute(
+        sa.select(*columns)
+        .join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
+        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
+        .where(SLOTS.c.study_id == study_id, wanted)
+        .order_by(REPLICATES.c.trial_id, REPLICATES.c.replicate)
+    )
+    for row in rows:
+        replicates[row.trial_id].append(_replicate(row, unpack_curve(row.curve) if curves else ()))
+    trials = connection.execute(
+        sa.select(TRIALS, SLOTS.c.number.label("slot"), SLOTS.c.params, WORKERS.c.host, WORKERS.c.pid)
+        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
+        .join(WORKERS, TRIALS.c.worker_id == WORKERS.c.id)
+        .where(SLOTS.c.study_id == study_id, wanted)
+        .order_by(TRIALS.c.number)
+    )
+    return [_trial(row, tuple(replicates[row.id])) for row in trials]
+
+
+def _replicate(row: sa.Row[Any], curve: tuple[float, ...]) -> ReplicateRecord:
+    return ReplicateRecord(
+        index=row.replicate,
+        stop_loss=row.stop_loss,
+        score_loss=row.score_loss,
+        best_epoch=row.best_epoch,
+        seconds=row.seconds,
+        curve=curve,
+    )
+
+
+def _trial(row: sa.Row[Any], replicates: tuple[ReplicateRecord, ...]) -> TrialRecord:
+    return TrialRecord(
+        number=row.number,
+        slot=row.slot,
+        attempt=row.attempt,
+        state=row.state,
+        params=row.params,
+        value=row.value,
+        standard_error=row.standard_error,
+        raced_out=row.raced_out,
+        reason=row.reason,
+        started=row.started,
+        finished=row.finished,
+        worker=f"{row.host}:{row.pid}",
+        trainer=row.trainer,
+        info=row.info,
+        replicates=replicates,
+    )

@@ -1,0 +1,97 @@
+"""The heartbeat: keeps leases while the main thread does nothing, says what is lost, and sweeps what the dead left."""
+
+import time
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from hpo.worker.heartbeat import Heartbeat
+from storage.database import connect, upgrade
+from storage.slots import claim
+from storage.studies import create_study, progress, read_study
+from storage.timing import Timing
+from storage.workers import start_worker, stop_worker, sweep
+
+TIMING = Timing(lease=0.4)
+
+
+@pytest.fixture
+def database(tmp_path):
+    there = connect(f"sqlite:///{tmp_path}/hpo.db")
+    upgrade(there)
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def study_id(database):
+    return create_study(database, "s", {}, {"replicates": 1}, {}, 3)
+
+
+def work(database, study_id):
+    worker_id = start_worker(database, study_id, host="elsewhere", pid=1, lease_seconds=TIMING.lease, role="worker")
+    space = {"x": FloatDistribution(0.0, 1.0)}
+    claimed = claim(database, study_id, worker_id, lambda offer: {"x": 0.5}, space, lease_seconds=TIMING.lease)
+    return worker_id, claimed
+
+
+@pytest.fixture
+def beating(tmp_path):
+    """Starts heartbeats, which end with the test."""
+    started = []
+
+    def start(worker_id, *trials):
+        heartbeat = Heartbeat(f"sqlite:///{tmp_path}/hpo.db", worker_id, TIMING)
+        heartbeat.watch(trials)
+        heartbeat.start()
+        started.append(heartbeat)
+        return heartbeat
+
+    yield start
+    for heartbeat in started:
+        heartbeat.stop()
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not happened"
+        time.sleep(0.02)
+
+
+def test_a_lease_is_kept_while_the_main_thread_is_busy(database, study_id, beating):
+    worker_id, claimed = work(database, study_id)
+    heartbeat = beating(worker_id, claimed.trial_id)
+    end = time.monotonic() + 4 * TIMING.lease
+    while time.monotonic() < end:
+        pass
+    assert sweep(database) == 0
+    assert heartbeat.lost == frozenset()
+    assert progress(database, study_id).claimed == 1
+
+
+def test_what_another_has_taken_is_lost(database, study_id, beating):
+    worker_id, claimed = work(database, study_id)
+    wait_for(lambda: sweep(database) == 1)
+    heartbeat = beating(worker_id, claimed.trial_id)
+    wait_for(lambda: heartbeat.lost == {claimed.trial_id})
+
+
+def test_a_claim_that_the_worker_does_not_know_of_ends(database, study_id, beating):
+    """Its answer got lost with the connection."""
+    worker_id, _ = work(database, study_id)
+    beating(worker_id)
+    wait_for(lambda: progress(database, study_id).open == 3)
+    assert read_study(database, "s").trials[0].reason == "lease expired: no sign of life from elsewhere:1"
+
+
+def test_what_the_dead_left_is_requeued_after_a_lease(database, study_id, beating):
+    """Fault 1. Not at once: after an outage the living come first."""
+    dead, _ = work(database, study_id)
+    worker_id, claimed = work(database, study_id)
+    stop_worker(database, dead)
+    began = time.monotonic()
+    beating(worker_id, claimed.trial_id)
+    wait_for(lambda: progress(database, study_id).claimed == 1)
+    assert time.monotonic() - began >= TIMING.lease
+    assert progress(database, study_id).open == 2

@@ -1,0 +1,139 @@
+"""Results on disk until they are told: kept, replayed, refused, damaged, and a disk that is full."""
+
+import errno
+import os
+
+import pytest
+from optuna.distributions import FloatDistribution
+
+from hpo.worker.outage import Outage
+from hpo.worker.outbox import Outbox, Result
+from hpo.worker.progress import SilentView
+from hpo.worker.signals import StopRequest
+from hpo.worker.spool import Spool
+from hpo.worker.worker import Worker
+from storage.database import connect, upgrade
+from storage.records import Outcome, ReplicateRecord
+from storage.slots import claim, release
+from storage.studies import create_study, read_study
+from storage.timing import Timing
+from storage.workers import start_worker
+
+OUTCOME = Outcome(
+    state="complete",
+    value=0.1 + 0.2,
+    standard_error=1e-17,
+    info={"widths": [3]},
+    replicates=(
+        ReplicateRecord(
+            index=0,
+            stop_loss=0.25,
+            score_loss=0.1 + 0.2,
+            best_epoch=1,
+            seconds=0.5,
+            curve=(1.5, 0.25),
+            predictions=b"\x00\xff\x00\x80",
+        ),
+    ),
+)
+
+
+class Hearing(SilentView):
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = connect(f"sqlite:///{tmp_path}/hpo.db")
+    upgrade(there)
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def claims(database):
+    """Two claims of a study of three."""
+    study_id = create_study(database, "s", {}, {"replicates": 1}, {}, 3)
+    worker_id = start_worker(database, study_id, host="h", pid=1)
+    space = {"x": FloatDistribution(0.0, 1.0)}
+    return [claim(database, study_id, worker_id, lambda offer: {"x": 0.5}, space) for _ in range(2)]
+
+
+def read(database):
+    return read_study(database, "s")
+
+
+def test_a_result_comes_back_as_it_was_kept(database, claims):
+    spool = Spool(database)
+    for one in claims:
+        spool.keep(one, OUTCOME)
+    assert len(list(spool.folder.iterdir())) == 2
+    assert Spool(database).replay(database) == 2
+    assert [trial.value for trial in read(database).trials] == [OUTCOME.value] * 2
+    assert read(database).finished == 2
+    assert not list(spool.folder.iterdir())
+    assert spool.replay(database) == 0
+    spool.drop(claims[0])  # gone already
+
+
+def test_results_of_others_are_dropped_and_damaged_ones_removed(database, claims, caplog):
+    spool = Spool(database)
+    for one in claims:
+        spool.keep(one, OUTCOME)
+    release(database, claims[0], "interrupted", counts=False)
+    (spool.folder / "0.json").write_text('{"claim": {"slot"')
+    (spool.folder / "1.json").write_text('{"claim": {}, "outcome": {}}')
+    assert spool.replay(database) == 1
+    assert not list(spool.folder.iterdir())
+    assert caplog.text.count("is not used") == 1
+    assert caplog.text.count("cannot be read and is removed") == 2
+    assert read(database).finished == 1
+
+
+def test_a_spool_belongs_to_a_database_however_it_is_named(database, tmp_path):
+    other = connect("sqlite:///hpo.db")
+    another = connect(f"sqlite:///{tmp_path}/other.db")
+    assert Spool(database).folder == Spool(other).folder != Spool(another).folder
+    other.close()
+    another.close()
+
+
+def test_fault_33_the_folder_does_not_depend_on_a_password(monkeypatch, tmp_path):
+    from storage.database import Database
+    from storage.engine import make_engine, parse_url
+
+    urls = [f"postgresql://u:{word}@h/db?sslpassword={word}" for word in ("one", "two")]
+    folders = {Spool(Database(make_engine(parse_url(url)))).folder for url in urls}
+    assert len(folders) == 1
+
+
+def test_fault_15_a_full_disk_is_said_and_the_result_told_directly(database, claims, monkeypatch):
+    view, stop = Hearing(), StopRequest()
+    spool = Spool(database)
+    worker = Worker(
+        database=database,
+        id="w",
+        timing=Timing(),
+        heartbeat=None,
+        spool=spool,
+        outage=Outage(view, stop),
+        view=view,
+        stop=stop,
+    )
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    outbox = Outbox(worker)
+    outbox.add(Result(claims[0], OUTCOME, 1.0))
+    assert "results cannot be kept on this machine until they are told: [Errno 28]" in view.messages[0]
+    assert not list(spool.folder.iterdir())
+    assert outbox.tell().entry.outcome is OUTCOME
+    assert not outbox
+    assert read(database).finished == 1
