@@ -51,6 +51,8 @@ FRAMEWORK_HOMES = ("hpo.network", "hpo.training", "hpo.export")
 OUT_OF_REACH: dict[str, tuple[str, ...]] = {
     "hpo.report*": FRAMEWORKS,
     "hpo.worker.supervisor": FRAMEWORKS,
+    "hpo.worker.fleet": FRAMEWORKS,
+    "hpo.worker.synthetic": FRAMEWORKS,
     "hpo.training*": SQL,
     "hpo.data.prepared": SLOW,
 }

@@ -101,9 +101,11 @@ def fit_stack(
         live = [i for i in live if i not in over and lanes[i].trial not in decided]
         if not live:
             break
-        if backend.worth_dropping(len(live), len(held)):
-            program.keep([held.index(i) for i in live])
-            held = live
+        if (size := backend.lanes_for(len(live))) < len(held):
+            finished = [i for i in held if i not in live]
+            kept = sorted([*live, *finished[: size - len(live)]])
+            program.keep([held.index(i) for i in kept])
+            held = kept
             stop_rows = backend.tensor(pad_rows([lanes[i].data.stop_x for i in held]))
     program.release()
     return [_finished(lane, part) for lane, part in zip(lanes, progress, strict=True)]

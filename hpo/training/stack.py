@@ -99,8 +99,8 @@ class Backend(Protocol):
     def tensor(self, array: npt.NDArray[Any]) -> Tensor:
         """A copy of `array` on the device."""
 
-    def worth_dropping(self, live: int, lanes: int) -> bool:
-        """Whether a stack of which so many lanes are live should drop the others."""
+    def lanes_for(self, live: int) -> int:
+        """How many lanes a stack should keep where so many are live."""
 
 
 def initial_weights(architecture: Architecture, inputs: int, outputs: int, rng: np.random.Generator) -> Weights:

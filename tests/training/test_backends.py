@@ -9,6 +9,7 @@ import pytest
 
 from hpo.data.prepared import ReplicateData
 from hpo.study.spec import EvaluationSpec
+from hpo.training.backend.jax import JaxBackend
 from hpo.training.fit import fit_stack
 from hpo.training.kind import kind_of
 from tests.training.engine import CLASSES, architecture, lane, make_backend
@@ -54,3 +55,9 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
     alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], "squared", 1, protocol)[0]
     assert np.isfinite(together.curve).all()
     assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
+
+
+def test_on_jax_most_lanes_are_live():
+    sizes = {live: JaxBackend().lanes_for(live) for live in range(1, 400)}
+    assert set(sizes.values()) == {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
+    assert all(2 / 3 * size < live + 1 <= size + 1 for live, size in sizes.items() if size > 8)

@@ -31,6 +31,19 @@ def test_same_seed_same_fit_alone_and_in_company(backend):
     assert together[0].curve != together[1].curve
 
 
+@pytest.mark.parametrize("spare", [1, 3])
+def test_finished_lanes_that_stay_in_a_stack_change_nothing(backend, monkeypatch, spare):
+    arch, protocol = architecture(dropout=0.3, learning_rate=0.05), EvaluationSpec(max_epochs=40, patience=3)
+    lanes = [lane(r, arch) for r in range(5)]
+    dropped = fit_stack(backend, lanes, "softmax", CLASSES, protocol)
+    assert len({len(fit.curve) for fit in dropped}) > 2  # they end one after another
+    monkeypatch.setattr(backend, "lanes_for", lambda live: live + spare)
+    for fit, other in zip(
+        fit_stack(backend, [lane(r, arch) for r in range(5)], "softmax", CLASSES, protocol), dropped, strict=True
+    ):
+        np.testing.assert_allclose(fit.curve, other.curve, rtol=1e-4)
+
+
 def test_early_stopping_is_that_of_keras(backend):
     """The same weights, batches and rule: the same epoch wins, with the same loss."""
     arch = architecture(learning_rate=0.05, batch_size=120)  # one batch an epoch, so that order does not matter

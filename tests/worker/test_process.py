@@ -42,9 +42,11 @@ def test_messages_go_both_ways(module):
 
 
 def test_a_childs_memory_is_known(module):
-    child = Child(module("import sys\nsys.stdin.read()"))
-    assert child.resident_bytes() > 2**20 or not Path("/proc").exists()
+    child = Child(module("import sys\nprint('{}', flush=True)\nsys.stdin.read()"))
+    wait_for_output([child], 20)
+    resident = child.resident_bytes()
     child.kill()
+    assert resident > 2**20 or not Path("/proc/self/statm").exists()
 
 
 def test_long_messages_arrive_whole(module):

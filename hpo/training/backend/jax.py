@@ -20,7 +20,7 @@ from hpo.training.kind import Kind
 from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
 
-MOST_SMALL_LANES = 8
+LEAST_LANES = 8
 MOST_COMPILED = 16
 """Compiled programs in memory, each tens of MiB; those on disk are quickly loaded again."""
 Array = Any
@@ -170,6 +170,10 @@ class JaxBackend:
         """A copy of `array` on the device."""
         return jnp.asarray(array)
 
-    def worth_dropping(self, live: int, lanes: int) -> bool:
-        """Where half of many lanes are gone: another number of lanes is another program to compile."""
-        return lanes > MOST_SMALL_LANES and live <= lanes // 2
+    def lanes_for(self, live: int) -> int:
+        """The next of 8, 12, 16, 24, 32, 48, ...: another number of lanes is another program to compile, and with these
+        at least two thirds of the lanes are live."""
+        power = LEAST_LANES
+        while power < live:
+            power *= 2
+        return 3 * power // 4 if power > LEAST_LANES and live <= 3 * power // 4 else power
