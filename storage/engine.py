@@ -77,6 +77,8 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         settings["connect_args"] = {"timeout": BUSY_SECONDS}
     else:
         settings["isolation_level"] = "READ COMMITTED"
+        if url.get_backend_name() == "postgresql":  # of a database without an encoding texts would be bytes
+            settings["connect_args"] = {"client_encoding": "utf8"}
     try:
         engine = sa.create_engine(url, **settings)
     except (ImportError, exc.ArgumentError) as error:

@@ -196,7 +196,7 @@ class StudyProgress:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OpenStudy:
-    """A study that has something to claim; `workers` are those alive that serve it now."""
+    """A study with open or claimed slots; `workers` are those alive that serve it now."""
 
     id: int
     name: str

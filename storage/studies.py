@@ -121,15 +121,14 @@ def progress(db: Database, study_id: int) -> StudyProgress:
 
 @retried
 def open_studies(db: Database) -> list[OpenStudy]:
-    """Studies that have open slots and have not reached a limit, the oldest first."""
+    """Studies that are not finished and have not reached a limit, the oldest first."""
     slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(SLOTS.c.state.in_(UNFINISHED))
     with db.begin_read() as connection:
         counts: dict[int, Counter[str]] = {}
         for study_id, state, count in connection.execute(slots.group_by(SLOTS.c.study_id, SLOTS.c.state)):
             counts.setdefault(study_id, Counter())[state] = count
         workers = Counter(worker.study_id for worker in living_workers(connection, None, now(connection)))
-        ids = [study_id for study_id, states in counts.items() if states["open"]]
-        studies = connection.execute(sa.select(STUDIES).where(STUDIES.c.id.in_(ids)).order_by(STUDIES.c.id)).all()
+        studies = connection.execute(sa.select(STUDIES).where(STUDIES.c.id.in_(counts)).order_by(STUDIES.c.id)).all()
         return [
             OpenStudy(
                 id=study.id,

@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -36,12 +36,14 @@ from storage.urls import database_url
 
 if TYPE_CHECKING:
     from hpo.study.study import StudyOptions
+    from hpo.worker.ray_launcher import RayOptions
     from hpo.worker.supervisor import RunResult
     from storage.records import StudyRecord
 
 _DATA, _JUDGE, _SEARCH = "Data", "How trials are judged (fixed for a study)", "Search (fixed for a study)"
 _LIMITS = "Limits (90, 10m, 2h, 1d, or none to lift one)"
 
+Executor = Literal["ray"]
 _LIMIT_OPTIONS = {"wall time": "--time-limit", "trainer seconds": "--trainer-seconds"}
 
 
@@ -55,6 +57,7 @@ class Settings:
     backend: str | None
     limits: Limits
     here: bool
+    ray: "RayOptions | None"
     stores_data: bool
 
 
@@ -80,8 +83,16 @@ def run(
     ] = None,
     workers: Annotated[
         int,
-        typer.Option("--workers", min=0, max=1, help="0: train nothing here, but watch what `hpo worker`s do."),
+        typer.Option(
+            "--workers",
+            min=0,
+            help="0: train nothing here, but watch what `hpo worker`s do. With an executor: how many.",
+        ),
     ] = 1,
+    executor: Annotated[
+        Executor | None,
+        typer.Option("--executor", help="ray: start the workers on a Ray cluster. Default: this machine works."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE", help="Where the report goes. Default: report-STUDY.html."),
@@ -253,11 +264,27 @@ def run(
             trainer_seconds=_seconds(trainer_seconds, "--trainer-seconds"),
             trial_seconds=_seconds(trial_timeout, "--trial-timeout"),
         ),
-        here=workers > 0,
+        here=workers > 0 and executor is None,
+        ray=_ray(executor, workers, trainers, population, backend),
         stores_data=store_data,
     )
     wanted = None if no_report and report is None else (report or report_path(study))
     return _work(options, settings, database_url(storage), wanted, report is not None, as_json)
+
+
+def _ray(
+    executor: str | None, workers: int, trainers: int | None, population: int | None, backend: str | None
+) -> "RayOptions | None":
+    """What Ray is to start; None where this machine works or watches."""
+    if executor is None:
+        if workers > 1:
+            raise StudyError(
+                f"a run is one worker of its study, got --workers {workers}; use --executor ray, or `hpo worker`"
+            )
+        return None
+    from hpo.worker.ray_launcher import RayOptions
+
+    return RayOptions(workers=workers, trainers=trainers or 1, population=population, backend=backend)
 
 
 def _seconds(text: str | None, option: str) -> float | None:

@@ -41,7 +41,8 @@ def worker(
         float, typer.Option("--drain-seconds", min=0.0, help="How long trials may go on once a stop is asked for.")
     ] = 30.0,
     once: Annotated[
-        bool, typer.Option("--once", help="End when nothing is left to claim, instead of waiting.")
+        bool,
+        typer.Option("--once", help="End when the study is finished, or all are, instead of waiting for new ones."),
     ] = False,
     max_trials: Annotated[
         int | None, typer.Option("--max-trials", help="End after so many trials. Default: never.")

@@ -43,7 +43,7 @@ class FleetOptions:
 def serve(options: FleetOptions, *, url: str, view: ProgressView, stop: StopRequest) -> int:
     """Work on open studies until told to stop, and return how many trials were finished.
 
-    With `once` it ends when there is nothing left to claim. The first request to stop lets running trials finish,
+    With `once` it ends when all studies are finished. The first request to stop lets running trials finish,
     the second gives them back at once. Raises InputError for anything unusable.
     """
     for name in ("trainers", "population", "max_trials"):
@@ -65,13 +65,14 @@ def serve(options: FleetOptions, *, url: str, view: ProgressView, stop: StopRequ
         database.close()
 
 
-def fairest(open_studies: list[OpenStudy], serving: int | None) -> OpenStudy | None:
+def fairest(unfinished: list[OpenStudy], serving: int | None) -> OpenStudy | None:
     """The study with the fewest workers per open slot, not counting the one that asks, which is `serving` one."""
+    there = [study for study in unfinished if study.open]
 
     def load(study: OpenStudy) -> float:
         return (study.workers - (study.id == serving)) / study.open
 
-    return min(open_studies, key=lambda study: (load(study), study.id != serving, study.id), default=None)
+    return min(there, key=lambda study: (load(study), study.id != serving, study.id), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,12 @@ class Fleet:
         """Work on one study after the other."""
         try:
             while not self._stop.count and self._finished != self._options.max_trials:
-                chosen = self._outage.insist(lambda: self._choose(None))
-                if chosen is not None:
+                unfinished = self._outage.insist(self._unfinished)
+                if (chosen := fairest(unfinished, None)) is not None:
                     self._work_on(chosen)
-                elif self._options.once:
+                elif self._options.once and not unfinished:
                     break
-                else:
+                else:  # what others hold they may give back
                     self._say(self._waiting_for())
                     self._stop.wait(POLL_SECONDS)
         except StorageError:
@@ -113,17 +114,16 @@ class Fleet:
                 raise
         return self._finished
 
-    def _choose(self, serving: int | None) -> OpenStudy | None:
-        """The study that needs a worker most; StudyNotFoundError where the one named is not there, with `once`."""
+    def _unfinished(self) -> list[OpenStudy]:
+        """Studies that this worker may serve; StudyNotFoundError where the one named is not there, with `once`."""
         named = self._options.study
         if named is not None and self._options.once and studies.find_study(self._worker.database, named) is None:
             studies.read_study(self._worker.database, named)  # says which studies there are
-        there = [
+        return [
             study
             for study in studies.open_studies(self._worker.database)
             if study.id not in self._refused and named in (None, study.name)
         ]
-        return fairest(there, serving)
 
     def _work_on(self, chosen: OpenStudy) -> None:
         """Work on a study until it has nothing to claim, or another one needs this worker more."""
@@ -157,7 +157,7 @@ class Fleet:
             while session.step():
                 if time.monotonic() >= look_at and not self._outage.is_on:
                     look_at = time.monotonic() + _share_seconds()
-                    wanted = self._outage.insist(lambda: self._choose(chosen.id))
+                    wanted = fairest(self._outage.insist(self._unfinished), chosen.id)
                     if wanted is not None and wanted.id != chosen.id:
                         session.wind_down()
         except StudyNotFoundError as error:

@@ -105,7 +105,16 @@ def stack_memory(backend: str) -> int:
             return min(int(mebibytes) for mebibytes in listed.split()) * 2**20 // 2
         except (OSError, subprocess.SubprocessError, ValueError):
             return UNKNOWN_GPU_BYTES
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 // usable_cores()
+    return usable_memory() // 4 // usable_cores()
+
+
+def usable_memory(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes of memory that this process may use: the machine's, capped by the cgroup's limit."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(machine, int(cgroup.read_text("ascii")))
+    except (OSError, ValueError):  # no limit is "max"
+        return machine
 
 
 def trainer_environment(backend: str) -> Mapping[str, str]:

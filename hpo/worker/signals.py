@@ -48,3 +48,9 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def ignore_stops() -> None:
+    """Ctrl-C and SIGTERM may come to a whole group of processes: for children they are the supervisor's business."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -16,6 +16,7 @@ from hpo.worker.orders import module_of
 from hpo.worker.outage import Outage
 from hpo.worker.preparation import fetch_data, is_at_its_source, prepare_data
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
+from hpo.worker.ray_launcher import RayOptions, check_ray, ray_workers
 from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest, stop_on_signals
 from hpo.worker.trainers import TrainerPool
@@ -53,6 +54,7 @@ def run(
     here: bool = True,
     stores_data: bool = True,
     drain_seconds: float = DRAIN_SECONDS,
+    ray: RayOptions | None = None,
 ) -> RunResult:
     """Create or resume a study and work on it until it is over.
 
@@ -62,6 +64,8 @@ def run(
     unusable, and KeyboardInterrupt where the user stops it before the first trial.
     """
     check_study_name(options.name)
+    if ray is not None:
+        check_ray(url, ray.workers)
     _check_counts(trials=trials, trainers=trainers, population=population)
     backend = choose_backend(backend)
     view = view or SilentView()
@@ -91,6 +95,7 @@ def run(
             frame_path=frame_path,
             stores_data=stores_data,
             drain_seconds=drain_seconds,
+            ray=ray,
         )
         with stop_on_signals() as stop:
             Run(database, url, plan, view, stop).see_through(here=here)
@@ -114,6 +119,7 @@ class Plan:
     frame_path: Path | None
     stores_data: bool
     drain_seconds: float
+    ray: RayOptions | None
 
 
 class Run:
@@ -134,7 +140,10 @@ class Run:
                 self._create(self._prepare(folder))
             else:
                 self._change(self._plan.stored.id)
-            watch(self._database, self._header(), self._view, self._stop)
+            check = None
+            if self._plan.ray is not None:
+                check = stack.enter_context(ray_workers(self._url, self._name, self._plan.ray)).check
+            watch(self._database, self._header(), self._view, self._stop, check)
 
     def _work(self, folder: Path, stack: ExitStack) -> None:
         """Start trainers and, beside them, prepare the data; store a new study once its data is known to be good."""

@@ -8,13 +8,14 @@ import json
 import math
 import os
 import random
-import signal
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from hpo.worker.signals import ignore_stops
 
 NOISE = 0.05
 EPOCHS = 30
@@ -45,7 +46,7 @@ def losses(job: SyntheticJob) -> list[float]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    ignore_stops()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
 
     def answer(message: Mapping[str, Any]) -> None:

@@ -16,7 +16,6 @@ import ctypes
 import gc
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hpo.worker.machine import stack_memory
+from hpo.worker.signals import ignore_stops
 
 PROGRESS_SECONDS = 0.2
 TRIM_EVERY = 8
@@ -35,7 +35,7 @@ UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn"
 
 def main() -> None:
     """Serve until standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's business
+    ignore_stops()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
 

@@ -1,6 +1,7 @@
 """`hpo run --workers 0`: shows what other workers do on a study, until it is over."""
 
 import time
+from collections.abc import Callable
 
 from hpo.study.spec import StudySpec
 from hpo.worker.history import History, line_of, snapshot_of
@@ -14,8 +15,17 @@ from storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, Tria
 LOOK_SECONDS = 1.0
 
 
-def watch(database: Database, study: StudyHeader, view: ProgressView, stop: StopRequest) -> None:
-    """Return when the study is over, or the user has asked to stop; its workers go on."""
+def watch(
+    database: Database,
+    study: StudyHeader,
+    view: ProgressView,
+    stop: StopRequest,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Return when the study is over, or the user has asked to stop; its workers go on.
+
+    Where workers were launched, `check` is called with each look and raises when they cannot work.
+    """
     spec = StudySpec.model_validate(study.spec)
     started, history, outage = time.monotonic(), History(database, study.id, spec), Outage(view, stop)
 
@@ -24,7 +34,9 @@ def watch(database: Database, study: StudyHeader, view: ProgressView, stop: Stop
 
     _, progress = outage.insist(look)
     before = progress.finished
-    if not any(worker.study == study.name for worker in outage.insist(lambda: workers.list_workers(database))):
+    if check is None and not any(
+        worker.study == study.name for worker in outage.insist(lambda: workers.list_workers(database))
+    ):
         view.message(f"no worker serves {study.name} yet; start some with: hpo worker --storage URL")
     news: list[TrialRecord] = []
     while True:
@@ -44,5 +56,7 @@ def watch(database: Database, study: StudyHeader, view: ProgressView, stop: Stop
         view.update(snapshot)
         if stop.count or progress.limit is not None or not (progress.open or progress.claimed):
             return
+        if check is not None:
+            check()
         stop.wait(LOOK_SECONDS)
         news, progress = outage.insist(look)

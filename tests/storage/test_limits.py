@@ -124,11 +124,12 @@ def test_open_studies(bench, outcome: MakeOutcome):
     create_study(bench.db, "third", {}, {}, {}, 1)
     start_worker(bench.db, second, host="elsewhere", pid=1, role="worker")
     start_worker(bench.db, second, host="elsewhere", pid=2, role="worker")
-    bench.claim()
+    claimed = bench.claim()
     found = [(s.name, s.open, s.claimed, s.workers) for s in open_studies(bench.db)]
     assert found == [("churn", 2, 1, 1), ("second", 2, 0, 2), ("third", 1, 0, 0)]
+    finish(bench.db, claimed, outcome())
     for _ in range(2):
-        bench.claim()
+        finish(bench.db, bench.claim(), outcome())
     assert [s.name for s in open_studies(bench.db)] == ["second", "third"]
 
 

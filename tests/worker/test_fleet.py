@@ -1,11 +1,13 @@
 """Several `hpo worker` processes on one database: killed, paused, stopped, restarted; the budget is met exactly."""
 
+import os
 import signal
 
 import pytest
 
 from hpo.worker.fleet import fairest
 from storage.records import OpenStudy
+from tests.servers import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +45,29 @@ def test_a_killed_workers_trials_are_done_by_another(fleet):
     for trial in broken:
         assert trial.reason == "interrupted" or trial.reason.startswith("lease expired: no sign of life from")
         assert [t.params for t in record.trials if t.slot == trial.slot and t.attempt == 2] == [trial.params]
+
+
+def test_a_worker_that_serves_once_stays_for_what_others_may_give_back(local_fleet):
+    watcher = local_fleet.create("s", 1, 3.0)
+    first = local_fleet.start("worker", "--trainers", 1)
+    local_fleet.wait_for_trials("s", running=True)
+    second = local_fleet.start("worker", "--trainers", 1, "--once")
+    local_fleet.wait_for(lambda: "waiting" in second.output)
+    first.send(signal.SIGKILL)
+    assert second.wait() == watcher.wait() == 0
+    assert [trial.attempt for trial in local_fleet.assert_exact("s", 1).trials] == [1, 2]
+
+
+def test_a_stop_of_the_whole_group_drains_too(local_fleet):
+    """As Slurm or systemd do it: trainers get the signal as well."""
+    local_fleet.create("s", 20, 0.5)
+    worker = local_fleet.start("worker", "--trainers", 2)
+    local_fleet.wait_for_trials("s", running=True)
+    for pid in [worker.pid, *descendants(worker.pid)]:
+        os.kill(pid, signal.SIGTERM)
+    assert worker.wait() == 0
+    states = {trial.state for trial in local_fleet.read("s").trials}
+    assert states == {"complete"}, worker.output
 
 
 def test_sigterm_drains(fleet):

@@ -1,13 +1,12 @@
 """Children that speak JSON lines, and what the machine offers."""
 
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from hpo.worker import machine
-from hpo.worker.machine import default_population, environment, stack_memory, usable_cores
+from hpo.worker.machine import default_population, environment, stack_memory, usable_cores, usable_memory
 from hpo.worker.process import Child, wait_for_output
 
 
@@ -73,11 +72,17 @@ def test_cores_follow_the_cgroups_quota(tmp_path, text, cores):
     assert usable_cores(path) == (cores or usable_cores(tmp_path / "none"))
 
 
+@pytest.mark.parametrize(("text", "limit"), [("max\n", None), ("1048576\n", 2**20), (str(2**60), None)])
+def test_memory_follows_the_cgroups_limit(tmp_path, text, limit):
+    path = tmp_path / "memory.max"
+    path.write_text(text)
+    assert usable_memory(path) == (limit or usable_memory(tmp_path / "none"))
+
+
 def test_a_processor_trains_one_trial_at_once_and_has_its_share_of_the_memory(monkeypatch):
     monkeypatch.setattr(machine, "has_gpu", lambda: False)
     assert default_population("jax", 500) == default_population("tensorflow", 500) == 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert stack_memory("tensorflow") * usable_cores() == pytest.approx(memory / 4)
+    assert stack_memory("tensorflow") * usable_cores() == pytest.approx(usable_memory() / 4)
 
 
 @pytest.mark.parametrize(("says", "expected"), [("echo 81559\necho 40960", 2**30 * 20), ("exit 1", 2**30 * 4)])
