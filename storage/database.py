@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from hpo.errors import StorageError
-from storage.engine import BUSY_SECONDS, explained, explanation, make_engine, parse_url, shown_url
+from storage.engine import BUSY_SECONDS, error_code, explained, explanation, make_engine, parse_url, shown_url
 from storage.migrations import HEAD, VERSION_TABLE
-from storage.tables import database_time
+from storage.tables import METADATA, STUDIES, database_time
 from storage.urls import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ UPGRADE_SECONDS = 600.0
 
 Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]
 Isolation = Literal["REPEATABLE READ"]
+_IS_THERE = {1050, 1060, 1061, 1826}
+"""Codes of MySQL: a table, column, index or reference that is to be made exists."""
 _LOCK_NUMBER = 0x68706F
 """Of PostgreSQL's advisory lock that an upgrade holds."""
 
@@ -113,14 +115,11 @@ def holds_tables(db: Database) -> bool:
 
 
 def prepare(db: Database) -> None:
-    """Make the tables where there are none; an older schema is migrated in an SQLite file only.
+    """Make the tables; older ones that hold studies are migrated in an SQLite file only.
 
     StorageError where a server has an older schema, or any database a newer one.
     """
-    if db.on_sqlite or not holds_tables(db):
-        upgrade(db)
-    else:
-        _check_is_current(db)
+    _upgrade(db, on_servers=False)
 
 
 def upgrade(db: Database) -> None:
@@ -129,6 +128,11 @@ def upgrade(db: Database) -> None:
     One transaction, except on MySQL and MariaDB, which commit each change of a table; there a lock is held
     meanwhile. Raises StorageError where the database was made by a newer version.
     """
+    _upgrade(db, on_servers=True)
+
+
+def _upgrade(db: Database, *, on_servers: bool) -> None:
+    """With `on_servers` also where a server's tables hold studies."""
     if db.on_sqlite:
         _use_write_ahead_log(db)
     with db.begin_read() as connection:
@@ -137,9 +141,14 @@ def upgrade(db: Database) -> None:
     patient = Database(make_engine(db.engine.url, answer=UPGRADE_SECONDS))
     try:
         with _upgrading(patient) as connection:
-            revision = _revision(connection)
-            if revision != HEAD:
-                _migrate(connection, revision)
+            revision = _revision(connection)  # looked at again: another process may just have made the tables
+            if revision == HEAD:
+                return
+            if revision is not None:
+                _check_known(revision, db.url)
+                if not (db.on_sqlite or on_servers) and _holds_studies(connection):
+                    raise _older(revision, db.url)
+            _migrate(connection)
     finally:
         patient.close()
 
@@ -245,7 +254,11 @@ def _check_is_current(db: Database) -> None:
     if revision is None:
         raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; `hpo run` creates them")
     _check_known(revision, db.url)
-    raise StorageError(f"{db.url} must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`")
+    raise _older(revision, db.url)
+
+
+def _older(revision: str, url: str) -> StorageError:
+    return StorageError(f"{url} must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`")
 
 
 def _check_known(revision: str, url: str) -> None:
@@ -259,17 +272,35 @@ def _check_known(revision: str, url: str) -> None:
         )
 
 
-def _migrate(connection: sa.Connection, revision: str | None) -> None:
+def _holds_studies(connection: sa.Connection) -> bool:
+    there = sa.inspect(connection).has_table(STUDIES.name)
+    return there and connection.scalar(sa.select(STUDIES.c.id).limit(1)) is not None
+
+
+def _migrate(connection: sa.Connection) -> None:
     from alembic import command
 
     from storage.optuna import create_tables
 
-    if revision is not None:
-        _check_known(revision, shown_url(connection.engine.url))
+    if connection.dialect.name in ("mysql", "mariadb") and not _holds_studies(connection):
+        _drop_tables(connection)  # each was committed: a first start that was broken off may have left some
     create_tables(connection)
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except sa.exc.DBAPIError as error:
+        if error_code(error.orig) not in _IS_THERE:
+            raise
+        raise StorageError(
+            f"an upgrade on MySQL or MariaDB must run to its end, got the tables of one that was broken off in "
+            f"{shown_url(connection.engine.url)}; restore the copy made before it, and run `hpo db upgrade` again"
+        ) from error
+
+
+def _drop_tables(connection: sa.Connection) -> None:
+    METADATA.drop_all(connection)
+    sa.Table(VERSION_TABLE, sa.MetaData()).drop(connection, checkfirst=True)
 
 
 def _config() -> "Config":

@@ -79,7 +79,13 @@ def _chunk(db: Database, sha256: str, chunk: int) -> bytes:
     query = sa.select(DATASET_CHUNKS.c.content)
     query = query.where(DATASET_CHUNKS.c.sha256 == sha256, DATASET_CHUNKS.c.chunk == chunk)
     with db.begin_read() as connection:
-        return bytes(connection.execute(query).scalar_one())
+        content = connection.scalar(query)
+    if content is None:
+        raise StorageError(
+            f"a stored data set must have all its pieces, got {sha256[:12]} in {db.url} without piece {chunk}: it was "
+            f"deleted meanwhile, or must be restored from a copy"
+        )
+    return bytes(content)
 
 
 def _check_size(path: Path) -> None:

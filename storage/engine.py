@@ -7,6 +7,7 @@ whose owner says nothing for that long, so that a paused process holds up nobody
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -36,10 +37,13 @@ IDLE_SECONDS = 1.0
 POOL_SIZE = 2
 """A process works in one thread and says in another that it lives."""
 
+_POOL_NAME = "hpo"
 _BUSY = {"40001", "40P01", "55P03", 1205, 1213}
 """SQLSTATE of PostgreSQL, codes of MySQL: a serialization failure, a deadlock, a lock waited for too long."""
 _FULL_HOUSE = ("too many clients", "connection slots are reserved", "too many connections")
 _REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
+_READ_ONLY = {"25006", 1290, 1836, 1047}
+"""After a failover, until this host's name leads to the new primary: read-only, or not yet a node of a cluster."""
 _LOST_BY_MYSQL = {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031, *range(2000, 3000)}
 
 
@@ -55,6 +59,11 @@ def parse_url(text: str) -> sa.URL:
             f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
             f"write sqlite:///FILE, and escape special characters of a password as %XX"
         ) from None
+    if backend != "sqlite" and text.count("@") > 1:
+        # Host and database would hold, and show, what follows the first one.
+        raise StorageError(
+            "a database's URL must have one @, before the host, got several; escape those of user and password as %40"
+        )
     if backend not in (*DIALECTS, "postgres"):
         raise StorageError(
             f"a database must be one of {', '.join(DIALECTS)}, got {shown_url(parsed)}; use {DEFAULT_URL}"
@@ -76,7 +85,9 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
         settings["connect_args"] = {"timeout": BUSY_SECONDS}
     else:
-        settings["isolation_level"] = "READ COMMITTED"
+        settings |= {"isolation_level": "READ COMMITTED", "pool_logging_name": _POOL_NAME}
+        # It would show a traceback where a connection that is lost cannot be rolled back; whoever used it is told.
+        logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL)
         if url.get_backend_name() == "postgresql":  # of a database without an encoding texts would be bytes
             settings["connect_args"] = {"client_encoding": "utf8"}
     try:
@@ -92,6 +103,7 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         seconds = answer or answer_seconds()
         sa.event.listen(engine, "do_connect", partial(_connect, engine, seconds))
         sa.event.listen(engine, "connect", partial(_limit_waiting, seconds))
+        sa.event.listen(engine, "handle_error", _leave_read_only)
         sa.event.listen(engine, "checkin", _note_use)
         sa.event.listen(engine, "checkout", partial(_try_again, engine.dialect))
     return engine
@@ -180,6 +192,12 @@ def _try_again(dialect: sa.Dialect, connection: DBAPIConnection, record: Connect
         raise exc.DisconnectionError from None
 
 
+def _leave_read_only(context: sa.ExceptionContext) -> None:
+    """Whoever cannot write any more is gone as the database; the next connection may reach the new primary."""
+    if error_code(context.original_exception) in _READ_ONLY:
+        context.is_disconnect = True
+
+
 @contextmanager
 def explained(engine: sa.Engine) -> Iterator[None]:
     """Turn a driver's error into a StorageError that names the database."""
@@ -202,7 +220,7 @@ def _is_outage(error: exc.DBAPIError) -> bool:
 
 
 def _kind(error: object, engine: sa.Engine) -> type[StorageError]:
-    text, code = str(error).lower(), _code(error)
+    text, code = str(error).lower(), error_code(error)
     if engine.dialect.name == "sqlite":
         return StorageBusyError if "locked" in text else StorageError
     if code in _BUSY:
@@ -215,7 +233,7 @@ def _kind(error: object, engine: sa.Engine) -> type[StorageError]:
     return StorageAwayError if code in _LOST_BY_MYSQL else StorageError
 
 
-def _code(error: object) -> object:
+def error_code(error: object) -> object:
     """SQLSTATE or number, None where the driver gives none."""
     arguments = getattr(error, "args", ())
     if arguments and isinstance(arguments[0], int):
@@ -225,7 +243,7 @@ def _code(error: object) -> object:
 
 def _is_full_house(error: object) -> bool:
     text = str(error).lower()
-    return any(phrase in text for phrase in _FULL_HOUSE) or _code(error) in ("53300", 1040, 1203, 1226)
+    return any(phrase in text for phrase in _FULL_HOUSE) or error_code(error) in ("53300", 1040, 1203, 1226)
 
 
 def explanation(url: sa.URL, error: object) -> str:

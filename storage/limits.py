@@ -43,5 +43,6 @@ def _trainer_seconds(connection: sa.Connection, study_id: int, time: datetime) -
     """What all attempts have taken so far, those included that run."""
     total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(SLOTS.c.study_id == study_id)
     running = sa.select(SLOTS.c.started).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
-    seconds = [(time - started).total_seconds() for started in connection.scalars(running)]
+    # A clock that was set back must not give time back.
+    seconds = [max(0.0, (time - started).total_seconds()) for started in connection.scalars(running)]
     return float(sum(seconds, start=connection.scalar(total) or 0.0))

@@ -20,6 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hpo.errors import StorageError, StudyError
+from storage.engine import shown_url
 from storage.records import TrialState as StateName
 from storage.tables import database_time
 
@@ -77,7 +78,7 @@ def create_tables(connection: sa.Connection) -> None:
         context.stamp(script, "head")
     elif revision != head:
         raise StorageError(
-            f"Optuna's tables must have schema {head}, got {revision} in {connection.engine.url!r}; "
+            f"Optuna's tables must have schema {head}, got {revision} in {shown_url(connection.engine.url)}; "
             f"run `optuna storage upgrade --storage URL`, or use another database"
         )
 

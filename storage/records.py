@@ -177,7 +177,8 @@ class StudyHeader:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyProgress:
-    """How far a study is, in slots; `complete` ones have all their replicates. `limit` as `limit_reached`."""
+    """How far a study is, in slots; `complete` ones have all their replicates. `limit` as `limit_reached`; `limits`
+    are those it has now."""
 
     budget: int
     open: int
@@ -187,6 +188,7 @@ class StudyProgress:
     pruned: int
     failed: int
     limit: Limit | None
+    limits: Limits
 
     @property
     def finished(self) -> int:

@@ -174,14 +174,6 @@ def abandon(
     return reopened
 
 
-@retried
-def open_slots(db: Database, study_id: int) -> int:
-    """How many slots can be claimed now."""
-    query = sa.select(sa.func.count()).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "open")
-    with db.begin_read() as connection:
-        return connection.execute(query).scalar_one()
-
-
 def pack_curve(curve: tuple[float, ...]) -> bytes:
     """Losses by epoch, nats, as little-endian float32; ones beyond its range become its largest."""
     largest = float(np.finfo(np.float32).max)
@@ -263,8 +255,8 @@ def _held(connection: sa.Connection, claim: Claim) -> Slot:
 
 
 def _seconds(slot: Slot, time: datetime) -> float:
-    """What the slot's attempts have taken once the one that runs ends at `time`."""
-    return float(slot.seconds + (time - slot.started).total_seconds())
+    """What the slot's attempts have taken once the one that runs ends at `time`, also where the clock was set back."""
+    return float(slot.seconds + max(0.0, (time - slot.started).total_seconds()))
 
 
 def _lost(claim: Claim, why: str) -> str:

@@ -1,7 +1,8 @@
 """Studies: create, find, extend, limit, list, read, follow and delete."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -45,29 +46,30 @@ def create_study(
     """Store a study with `budget` open slots, and return its id, which is its Optuna study's too.
 
     `dataset` is the hash of a stored data set. Raises StudyError where the name is taken, the budget is below 1 or a
-    limit is not positive.
+    limit is not positive; the data set is then deleted again where no study uses it.
     """
     from storage.optuna import create_study as create_optuna_study
 
-    _check_budget(budget, 1)
-    check_limits(limits)
-    with db.begin_write() as connection:
-        _check_dataset(connection, dataset)
-        study_id = create_optuna_study(connection, name)
-        connection.execute(
-            STUDIES.insert().values(
-                id=study_id,
-                name=name,
-                spec=spec,
-                facts=facts,
-                environment=environment,
-                budget=budget,
-                created=now(connection),
-                dataset=dataset,
-                **asdict(limits),
+    with _dropped_if_refused(db, dataset):
+        _check_budget(budget, 1)
+        check_limits(limits)
+        with db.begin_write() as connection:
+            _check_dataset(connection, dataset)
+            study_id = create_optuna_study(connection, name)
+            connection.execute(
+                STUDIES.insert().values(
+                    id=study_id,
+                    name=name,
+                    spec=spec,
+                    facts=facts,
+                    environment=environment,
+                    budget=budget,
+                    created=now(connection),
+                    dataset=dataset,
+                    **asdict(limits),
+                )
             )
-        )
-        _add_slots(connection, study_id, range(budget))
+            _add_slots(connection, study_id, range(budget))
     return study_id
 
 
@@ -116,7 +118,8 @@ def progress(db: Database, study_id: int) -> StudyProgress:
             counts["raced_out" if state == "complete" and raced_out else state] += count
         limit = reached(connection, study) if any(counts[state] for state in UNFINISHED) else None
     states = ("open", "claimed", "complete", "raced_out", "pruned", "failed")
-    return StudyProgress(budget=study.budget, limit=limit, **{state: counts[state] for state in states})
+    found = {state: counts[state] for state in states}
+    return StudyProgress(budget=study.budget, limit=limit, limits=limits_of(study), **found)
 
 
 @retried
@@ -143,14 +146,17 @@ def open_studies(db: Database) -> list[OpenStudy]:
 
 
 @retried
-def finished_since(db: Database, study_id: int, after: int, *, curves: bool = False) -> tuple[list[TrialRecord], int]:
+def finished_since(
+    db: Database, study_id: int, after: int, *, known: Container[int] = (), curves: bool = False
+) -> tuple[list[TrialRecord], int]:
     """Trials that have ended and whose id is above `after`, by number, without curves if not wanted, and the next
     `after`.
 
-    That is the id up to which all trials have ended; what ended above it is returned again. Begin with -1.
+    That is the id up to which all trials have ended; what ended above it may be returned again. Begin with -1. With
+    the numbers that are `known`, a look that finds nothing new reads no trial.
     """
     with db.begin_read() as connection:
-        return trials_after(connection, study_id, after, curves=curves)
+        return trials_after(connection, study_id, after, known=known, curves=curves)
 
 
 @retried
@@ -223,6 +229,17 @@ def delete_study(db: Database, study_id: int) -> None:
         delete_optuna_study(connection, study_id)
 
 
+@contextmanager
+def _dropped_if_refused(db: Database, dataset: str | None) -> Iterator[None]:
+    """Delete the data set again where the study that it was stored for is refused, and no other one uses it."""
+    try:
+        yield
+    except StudyError:
+        with db.begin_write() as connection:
+            _drop_dataset(connection, dataset)
+        raise
+
+
 def _forget_workers(connection: sa.Connection, study_id: int) -> None:
     """Delete the study's workers, except those that may come back or have worked on other studies too."""
     ours = WORKERS.c.study_id == study_id
@@ -232,7 +249,12 @@ def _forget_workers(connection: sa.Connection, study_id: int) -> None:
 
 
 def _drop_dataset(connection: sa.Connection, dataset: str | None) -> None:
-    if dataset is None or connection.scalar(sa.select(STUDIES.c.id).where(STUDIES.c.dataset == dataset).limit(1)):
+    """Delete the data set where no study uses it."""
+    if dataset is None:
+        return
+    # Locked first: whoever makes a study with it now holds it, and is waited for.
+    connection.execute(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset).with_for_update())
+    if connection.scalar(sa.select(STUDIES.c.id).where(STUDIES.c.dataset == dataset).limit(1)):
         return
     connection.execute(DATASET_CHUNKS.delete().where(DATASET_CHUNKS.c.sha256 == dataset))
     connection.execute(DATASETS.delete().where(DATASETS.c.sha256 == dataset))

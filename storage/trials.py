@@ -1,6 +1,7 @@
 """Trials as they are read back."""
 
 from collections import defaultdict
+from collections.abc import Container
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,22 +17,26 @@ def trials_of(connection: sa.Connection, study_id: int) -> list[TrialRecord]:
 
 
 def trials_after(
-    connection: sa.Connection, study_id: int, after: int, *, curves: bool
+    connection: sa.Connection, study_id: int, after: int, *, known: Container[int], curves: bool
 ) -> tuple[list[TrialRecord], int]:
-    """Trials that have ended and whose id is above `after`, and the id up to which all have ended."""
+    """Trials that have ended and whose id is above `after`, from the first on whose number is not among `known`, and
+    the id up to which all have ended."""
     states = connection.execute(
-        sa.select(TRIALS.c.id, TRIALS.c.state)
+        sa.select(TRIALS.c.id, TRIALS.c.number, TRIALS.c.state)
         .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
         .where(SLOTS.c.study_id == study_id, TRIALS.c.id > after)
         .order_by(TRIALS.c.id)
     ).all()
-    ended = [trial_id for trial_id, state in states if state != "running"]
-    if not ended:
-        return [], after
-    trials = _read(connection, study_id, sa.and_(TRIALS.c.id > after, TRIALS.c.state != "running"), curves=curves)
-    first_running = next((trial_id for trial_id, state in states if state == "running"), None)
-    settled = [trial_id for trial_id in ended if first_running is None or trial_id < first_running]
-    return trials, max(settled, default=after)
+    settled = after
+    for trial in states:
+        if trial.state == "running":
+            break
+        settled = trial.id
+    first = next((trial.id for trial in states if trial.state != "running" and trial.number not in known), None)
+    if first is None:
+        return [], settled
+    wanted = sa.and_(TRIALS.c.id >= first, TRIALS.c.state != "running")
+    return _read(connection, study_id, wanted, curves=curves), settled
 
 
 def _read(

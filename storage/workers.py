@@ -21,6 +21,9 @@ from storage.slots import MAX_ATTEMPTS, abandon
 from storage.tables import BACKEND_LENGTH, DEVICE_LENGTH, HOST_LENGTH, SLOTS, STUDIES, TRIALS, WORKERS
 from storage.timing import LEASE_SECONDS
 
+FORGOTTEN = timedelta(days=1)
+"""Who has not been seen for so long is not looked at any more."""
+
 
 @retried
 def start_worker(
@@ -111,21 +114,25 @@ def stop_worker(db: Database, worker_id: str) -> None:
 
 @retried
 def requeue_orphans(db: Database, study_id: int) -> int:
-    """Open the claimed slots whose worker is not alive again, and return how many there were.
+    """Open the claimed slots whose worker has ended, as far as this host can tell; return how many there were.
 
-    Their trials become failed as "interrupted"; that does not count as a failed attempt.
+    What a worker still held when it stopped becomes "interrupted", which does not count. A killed worker's attempts
+    count as failed, since the trial may be what killed it. Who is only silent is left to `sweep`.
     """
     with db.begin_write() as connection:
         time = now(connection)
-        dead = _dead_holders(connection, study_id, time)
+        ended = _ended_holders(connection, study_id)
         orphans = connection.execute(
             sa.select(SLOTS)
-            .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed", SLOTS.c.worker_id.in_(dead))
+            .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed", SLOTS.c.worker_id.in_(ended))
             .order_by(SLOTS.c.number)
             .with_for_update(skip_locked=True)
         ).all()
         for slot in orphans:
-            abandon(connection, slot, INTERRUPTED_REASON, time)
+            worker = ended[slot.worker_id]
+            killed = worker.stopped is None
+            reason = f"process killed: {worker.host}:{worker.pid}" if killed else INTERRUPTED_REASON
+            abandon(connection, slot, reason, time, counts=killed)
     return len(orphans)
 
 
@@ -228,24 +235,31 @@ def living_workers(connection: sa.Connection, study_id: int | None, time: dateti
     Alive is who has not stopped and is a process of this host with the start time it registered, or else (on
     another host or in another container, or where start times cannot be read) was seen within its lease.
     """
-    query = sa.select(WORKERS).where(WORKERS.c.stopped.is_(None)).order_by(WORKERS.c.started, WORKERS.c.id)
+    query = sa.select(WORKERS).where(WORKERS.c.stopped.is_(None), WORKERS.c.last_seen >= time - FORGOTTEN)
+    query = query.order_by(WORKERS.c.started, WORKERS.c.id)
     if study_id is not None:
         query = query.where(WORKERS.c.study_id == study_id)
     return [worker for worker in connection.execute(query) if _is_alive(worker, time)]
 
 
-def _dead_holders(connection: sa.Connection, study_id: int, time: datetime) -> list[str]:
-    """Ids of the workers that hold slots of the study and are not alive."""
+def _ended_holders(connection: sa.Connection, study_id: int) -> dict[str, sa.Row[Any]]:
+    """The workers, by id, that hold slots of the study and have stopped, or whose process is known to be gone."""
     held = sa.select(SLOTS.c.worker_id).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
     holders = connection.execute(sa.select(WORKERS).where(WORKERS.c.id.in_(held))).all()
-    return [worker.id for worker in holders if worker.stopped is not None or not _is_alive(worker, time)]
+    return {worker.id: worker for worker in holders if worker.stopped is not None or _process_lives(worker) is False}
 
 
 def _is_alive(worker: sa.Row[Any], time: datetime) -> bool:
+    lives = _process_lives(worker)
+    return bool(time - worker.last_seen <= timedelta(seconds=worker.lease_seconds)) if lives is None else lives
+
+
+def _process_lives(worker: sa.Row[Any]) -> bool | None:
+    """Whether the process that the worker registered is there; None where that cannot be told from here."""
     started = worker.process_start
-    if worker.host == socket.gethostname() and started is not None and _scope(started) == process_scope():
-        return bool(process_start(worker.pid) == started)
-    return bool(time - worker.last_seen <= timedelta(seconds=worker.lease_seconds))
+    if worker.host != socket.gethostname() or started is None or _scope(started) != process_scope():
+        return None
+    return bool(process_start(worker.pid) == started)
 
 
 def process_start(pid: int) -> str | None:

@@ -1,13 +1,16 @@
 """`hpo worker`: serves the studies of a database, one at a time, for as long as it is wanted."""
 
+import logging
 import random
+import shutil
 import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from hpo.errors import InputError, StorageError, StudyError, StudyNotFoundError
+from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError
 from hpo.study.spec import StudySpec
 from hpo.study.study import ResolvedStudy, reopen
 from hpo.worker.machine import choose_backend, default_population, default_trainers, device_name
@@ -16,7 +19,7 @@ from hpo.worker.preparation import fetch_data, prepare_data
 from hpo.worker.progress import ProgressView, Snapshot
 from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest
-from hpo.worker.trainers import TrainerPool
+from hpo.worker.trainers import TrainerPool, TrainersError
 from hpo.worker.worker import DRAIN_SECONDS, Resources, Worker, at_work
 from storage import studies, workers
 from storage.database import connect
@@ -25,6 +28,8 @@ from storage.records import OpenStudy, StudyHeader
 POLL_SECONDS = 2.0
 SHARE_SECONDS = 60.0
 """How often a worker looks whether another study needs it more."""
+
+_log = logging.getLogger("hpo")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,30 +82,34 @@ def fairest(unfinished: list[OpenStudy], serving: int | None) -> OpenStudy | Non
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A study that is ready to be worked on: its data is prepared in the folder."""
+    """A study that is ready to be worked on: its data is prepared in the worker's folder.
 
+    SQLite may give a deleted study's id to a new one: `created` tells them apart.
+    """
+
+    id: int
+    created: datetime
     study: ResolvedStudy
-    folder: Path
 
 
 class Fleet:
-    """One worker among others; what it has prepared is kept until the stack unwinds."""
+    """One worker among others; it keeps the data of one study, and lives until the stack unwinds."""
 
     def __init__(self, options: FleetOptions, worker: Worker, resources: Resources, stack: ExitStack) -> None:
         self._options, self._worker, self._resources = options, worker, resources
         self._view, self._stop, self._outage = worker.view, worker.stop, worker.outage
-        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+        self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
-        self._opened: dict[int, Opened] = {}
-        self._refused: set[int] = set()
+        self._opened: Opened | None = None
+        self._refused: dict[int, datetime] = {}
         self._finished = 0
         self._said = ""
 
     def serve(self) -> int:
         """Work on one study after the other."""
         try:
-            while not self._stop.count and self._finished != self._options.max_trials:
+            while not self._stop.count and self._left != 0:
                 unfinished = self._outage.insist(self._unfinished)
                 if (chosen := fairest(unfinished, None)) is not None:
                     self._work_on(chosen)
@@ -114,6 +123,12 @@ class Fleet:
                 raise
         return self._finished
 
+    @property
+    def _left(self) -> int | None:
+        """How many trials this worker may still finish, None without end."""
+        most = self._options.max_trials
+        return None if most is None else max(0, most - self._finished)
+
     def _unfinished(self) -> list[OpenStudy]:
         """Studies that this worker may serve; StudyNotFoundError where the one named is not there, with `once`."""
         named = self._options.study
@@ -122,62 +137,83 @@ class Fleet:
         return [
             study
             for study in studies.open_studies(self._worker.database)
-            if study.id not in self._refused and named in (None, study.name)
+            if named in (None, study.name) and not self._refuses(study)
         ]
 
+    def _refuses(self, study: OpenStudy) -> bool:
+        if study.id not in self._refused:
+            return False
+        header = studies.find_study(self._worker.database, study.name)
+        return header is not None and header.created == self._refused[study.id]
+
     def _work_on(self, chosen: OpenStudy) -> None:
-        """Work on a study until it has nothing to claim, or another one needs this worker more."""
-        started = time.monotonic()
+        """Work on a study until it has nothing to claim, or another one needs this worker more.
+
+        What is wrong with a study ends a worker only where it is the one that was named.
+        """
+        header = self._outage.insist(lambda: studies.find_study(self._worker.database, chosen.name))
+        if header is None or header.id != chosen.id:
+            return  # it was deleted meanwhile
         try:
-            header = self._outage.insist(lambda: self._header(chosen))
-            opened = self._opened.get(chosen.id) or self._open(header, started)
-        except StorageError:
+            self._run(header, time.monotonic())
+        except (StorageAwayError, TrainersError):
             raise
-        except InputError as error:
+        except StudyNotFoundError as error:
+            self._view.message(f"{header.name}: {error}")
+        except Exception as error:
             if self._options.study is not None:
                 raise
-            self._refused.add(chosen.id)
-            self._view.message(f"this worker leaves {chosen.name} to others: {error}")
-            return
-        except KeyboardInterrupt:
-            return  # a stop was asked for while the data was prepared
-        self._pool.grow(module_of(opened.study), self._resources.trainers)
-        self._say("")
-        self._outage.insist(lambda: self._take_place(header))
-        session = self._outage.insist(lambda: self._session(header, opened, started))
-        self._run(session, chosen)
-        self._finished += session.finished
+            self._refused[header.id] = header.created
+            if not isinstance(error, InputError):
+                _log.exception("study %s cannot be worked on", header.name)
+            self._view.message(f"this worker leaves {header.name} to others: {error}")
         if not self._stop.count:
             self._outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
 
-    def _run(self, session: Session, chosen: OpenStudy) -> None:
-        """Let the session work, and look from time to time whether it should end."""
+    def _run(self, header: StudyHeader, started: float) -> None:
+        """Open the study, and let a session work on it until it is over."""
+        try:
+            study = self._open(header, started)
+        except KeyboardInterrupt:
+            return  # a stop was asked for while the data was prepared
+        self._pool.grow(module_of(study), self._resources.trainers)
+        self._say("")
+        self._outage.insist(lambda: self._take_place(header))
+        session = self._outage.insist(lambda: self._session(header, study, started))
         look_at = time.monotonic() + _share_seconds()
         try:
             while session.step():
                 if time.monotonic() >= look_at and not self._outage.is_on:
                     look_at = time.monotonic() + _share_seconds()
-                    wanted = fairest(self._outage.insist(self._unfinished), chosen.id)
-                    if wanted is not None and wanted.id != chosen.id:
+                    if self._is_wanted_elsewhere(header):
                         session.wind_down()
-        except StudyNotFoundError as error:
-            self._view.message(f"{chosen.name}: {error}")
         finally:
+            busy = bool(self._pool.claims)
             session.close()
+            self._finished += session.finished
+            if busy:  # with what another study's session must not hear of
+                self._pool.close()
 
-    def _header(self, chosen: OpenStudy) -> StudyHeader:
-        header = studies.find_study(self._worker.database, chosen.name)
-        if header is None or header.id != chosen.id:
-            raise StudyNotFoundError(f"study {chosen.name!r} was deleted meanwhile")
-        return header
+    def _is_wanted_elsewhere(self, header: StudyHeader) -> bool:
+        """Whether another study needs this worker more; not while the database is away."""
+        try:
+            wanted = fairest(self._unfinished(), header.id)
+        except StorageAwayError as error:
+            self._outage.begin(error)
+            return False
+        return wanted is not None and wanted.id != header.id
 
-    def _open(self, header: StudyHeader, started: float) -> Opened:
-        """Load the study's space and prepare its data, beside trainers that start."""
+    def _open(self, header: StudyHeader, started: float) -> ResolvedStudy:
+        """Load the study's space and prepare its data, beside trainers that start; nothing where it was the last."""
+        last = self._opened
+        if last is not None and (last.id, last.created) == (header.id, header.created):
+            return last.study
         study = reopen(StudySpec.model_validate(header.spec))
         self._pool.grow(module_of(study), max(1, self._resources.trainers - 1))
-        folder = self._folder / str(header.id)
-        folder.mkdir(exist_ok=True)
-        copy = self._outage.insist(lambda: fetch_data(self._worker.database, header, folder))
+        self._opened = None
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir()
+        copy = self._outage.insist(lambda: fetch_data(self._worker.database, header, self._data))
 
         def show() -> None:
             seconds = time.monotonic() - started
@@ -188,26 +224,25 @@ class Fleet:
                 raise KeyboardInterrupt
 
         show()
-        prepare_data(study.spec, folder, copy, show)
-        self._opened[header.id] = Opened(study, folder)
-        return self._opened[header.id]
+        prepare_data(study.spec, self._data, copy, show)
+        self._opened = Opened(header.id, header.created, study)
+        return study
 
     def _take_place(self, header: StudyHeader) -> None:
         """Say what this worker serves, and take over what dead ones of this machine left."""
         workers.serve(self._worker.database, self._worker.id, header.id)
         workers.requeue_orphans(self._worker.database, header.id)
 
-    def _session(self, header: StudyHeader, opened: Opened, started: float) -> Session:
-        most = self._options.max_trials
+    def _session(self, header: StudyHeader, study: ResolvedStudy, started: float) -> Session:
         return Session(
             self._worker,
-            opened.study,
+            study,
             header,
-            opened.folder,
+            self._data,
             self._pool,
             started=started,
             population=self._options.population or default_population(self._resources.backend, header.budget),
-            most_trials=None if most is None else most - self._finished,
+            most_trials=self._left,
             stays=False,
         )
 

@@ -1,6 +1,6 @@
 """The sign of life of this worker: a thread with a connection of its own.
 
-It keeps the leases of running trials while the main thread is busy or blocked, and requeues what the dead have left.
+It keeps the leases of running trials while the main thread is busy, and requeues what the dead have left.
 """
 
 import logging
@@ -14,6 +14,8 @@ from storage.database import Database, connect
 from storage.timing import Timing
 
 JOIN_SECONDS = 2.0
+PATIENCE_LEASES = 10
+"""A main thread that has said nothing for so many leases hangs: others may have its trials."""
 _log = logging.getLogger("hpo")
 
 
@@ -24,6 +26,7 @@ class Heartbeat:
         self._url, self._worker_id, self._timing = url, worker_id, timing
         self._watched: frozenset[int] = frozenset()
         self._lost: frozenset[int] = frozenset()
+        self._heard = time.monotonic()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         # After an outage, and so after our own start, leases of living workers may have expired: they come first.
@@ -39,12 +42,16 @@ class Heartbeat:
         self._thread.join(JOIN_SECONDS)
 
     def watch(self, trials: Iterable[int]) -> None:
-        """Say which trials the worker works on now, by their ids: their leases are kept, no others."""
-        self._watched = frozenset(trials)
+        """Say which trials the worker works on now, by their ids: their leases are kept, no others.
+
+        To be said again and again, as a sign that the caller does not hang.
+        """
+        self._watched, self._heard = frozenset(trials), time.monotonic()
+        self._lost &= self._watched  # an id may come back, once its study is deleted
 
     @property
     def lost(self) -> frozenset[int]:
-        """Ids of trials that were watched and are no longer held."""
+        """Ids of trials that are watched and no longer held."""
         return self._lost
 
     def _run(self) -> None:
@@ -64,12 +71,14 @@ class Heartbeat:
             database.close()
 
     def _beat(self, database: Database) -> None:
+        if self._watched and time.monotonic() - self._heard > PATIENCE_LEASES * self._timing.lease:
+            return
         if time.time() - self._seen > self._timing.lease:
             self._postpone_sweep()  # this machine was asleep: so may others have been
         watched = self._watched
         held = workers.beat(database, self._worker_id, lease_seconds=self._timing.lease, held=watched)
         self._seen = time.time()
-        self._lost |= watched - held
+        self._lost = watched - held
 
     def _sweep(self, database: Database) -> None:
         if time.monotonic() >= self._sweep_at:

@@ -29,7 +29,9 @@ class History:
 
     def news(self) -> list[TrialRecord]:
         """Trials that have ended and were not known, taken in now."""
-        ended, self._after = studies.finished_since(self._database, self._study_id, self._after, curves=self._curves)
+        ended, self._after = studies.finished_since(
+            self._database, self._study_id, self._after, known=self._known, curves=self._curves
+        )
         return [trial for trial in ended if self.add(trial.number, trial)]
 
     def add(self, number: int, result: Outcome | TrialRecord) -> bool:

@@ -45,6 +45,7 @@ class Outbox:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._entries: deque[Result | Return] = deque()
+        self._kept: set[str] = set()
         self._warned = False
 
     def __bool__(self) -> bool:
@@ -60,6 +61,7 @@ class Outbox:
         if isinstance(entry, Result):
             try:
                 self._worker.spool.keep(entry.claim, entry.outcome)
+                self._kept.add(entry.claim.token)
             except OSError as error:
                 if not self._warned:
                     self._worker.view.message(f"results cannot be kept on this machine until they are told: {error}")
@@ -83,9 +85,13 @@ class Outbox:
         with contextlib.suppress(StorageError):
             while self._entries:
                 self.tell()
-        if kept := sum(isinstance(entry, Result) for entry in self._entries):
+        left = [entry.claim.token for entry in self._entries if isinstance(entry, Result)]
+        kept = sum(token in self._kept for token in left)
+        if kept:
             place = self._worker.spool.folder
             self._worker.view.message(f"kept in {place}, to be told at the next start: {count_text(kept, 'result')}")
+        if lost := len(left) - kept:
+            self._worker.view.message(f"neither told nor kept, so to be trained again: {count_text(lost, 'result')}")
 
     def _tell(self, entry: Result | Return) -> Told:
         database = self._worker.database

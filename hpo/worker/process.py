@@ -1,6 +1,5 @@
 """The supervisor's end of its child processes: trainers and the one that prepares data."""
 
-import contextlib
 import json
 import os
 import selectors
@@ -12,8 +11,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo.worker.signals import SUPERVISOR_VARIABLE
+from storage.urls import STORAGE_VARIABLE
+
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+_PRIVATE = (STORAGE_VARIABLE, "PGPASSWORD", "MYSQL_PWD")
+"""Variables that may hold a password, and that no child needs."""
 TAIL_BYTES = 4000
 
 
@@ -28,32 +32,50 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, **_ONE_THREAD, **_QUIET, **(environment or {})},
+            env=_environment(environment or {}),
             start_new_session=True,
         )
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
+        self._input, self._output = self._process.stdin, self._process.stdout
+        for stream in (self._input, self._output):
+            os.set_blocking(stream.fileno(), False)
+        self._unsent, self._input_ends = bytearray(), False
         self._buffer = b""
         self.closed = False
 
     @property
     def output(self) -> int:
         """File descriptor to wait on."""
-        assert self._process.stdout is not None
-        return self._process.stdout.fileno()
+        return self._output.fileno()
+
+    @property
+    def input(self) -> int | None:
+        """File descriptor to `flush` to when it takes something; None where nothing is left to send."""
+        return self._input.fileno() if self._unsent else None
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message; a child that is gone shows when it is read."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
+        """Send one message. What the child does not take now waits for `wait_for_output`; one that is gone shows when
+        it is read."""
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self.flush()
 
     def finish_input(self) -> None:
         """Tell the child that nothing more will come."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
+        self._input_ends = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the child takes now."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._input.fileno(), self._unsent)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._unsent.clear()
+        if self._input_ends:
+            self._input.close()
 
     def messages(self) -> list[dict[str, Any]]:
         """What has arrived; sets `closed` at the end of the child's output."""
@@ -94,15 +116,23 @@ class Child:
         """Stop the child at once."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+        for stream in (self._input, self._output, self._errors):
+            stream.close()
 
 
 def wait_for_output(children: Iterable[Child], seconds: float) -> None:
-    """Return when a child has written something or has ended, at the latest after `seconds`."""
+    """Return when a child has written something, has taken what was to be sent, or has ended, at the latest after
+    `seconds`."""
     with selectors.DefaultSelector() as selector:
         for child in children:
             selector.register(child.output, selectors.EVENT_READ)
-        selector.select(seconds)
+            if child.input is not None:
+                selector.register(child.input, selectors.EVENT_WRITE, child)
+        for key, _ in selector.select(seconds):
+            if key.data is not None:
+                key.data.flush()
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
+    return {**inherited, **_ONE_THREAD, **_QUIET, SUPERVISOR_VARIABLE: str(os.getpid()), **more}

@@ -100,7 +100,8 @@ def _train(
     pool: TrainerPool, study: ResolvedStudy, trial: TrialRecord, folder: Path, show: Callable[[], None]
 ) -> Outcome:
     (trainer,) = pool
-    trainer.open(folder, replicates=max(replicate.index for replicate in trial.replicates) + 1)
+    wanted = {replicate.index for replicate in trial.replicates}
+    trainer.open(folder, replicates=max(wanted) + 1)
     trainer.claims[trial.slot] = Claim(
         slot=trial.slot, attempt=trial.attempt, token="", trial_id=0, number=trial.number, params=trial.params
     )
@@ -108,7 +109,7 @@ def _train(
     while True:
         show()
         for ended in pool.listen():
-            if ended.outcome is None or not ended.outcome.replicates:
+            if ended.outcome is None or wanted - {replicate.index for replicate in ended.outcome.replicates}:
                 reason = ended.reason if ended.outcome is None else ended.outcome.reason
                 raise StudyError(f"trial {trial.number} could not be trained again: {reason}")
             return ended.outcome

@@ -96,6 +96,7 @@ class Session:
             for ended in trainer.break_off(""):
                 self._outbox.add(Return(ended.claim))
         self._outbox.close()
+        self._worker.heartbeat.watch(())
 
     @property
     def _is_busy(self) -> bool:
@@ -112,7 +113,7 @@ class Session:
         if self._is_busy or self._worker.outage.is_on:
             return False
         progress = self._progress
-        if self._winding_down or self.finished == self._most_trials or progress.limit is not None:
+        if self._winding_down or self._room() <= 0 or progress.limit is not None:
             return True
         return not progress.open and not (self._stays and progress.claimed)
 
@@ -156,7 +157,7 @@ class Session:
                     break
         finally:
             if orders:
-                trainer.train(orders, self._header.limits.trial_seconds or float("inf"))
+                trainer.train(orders, self._progress.limits.trial_seconds or float("inf"))
 
     def _room(self) -> int:
         """How many trials may be claimed for one trainer."""

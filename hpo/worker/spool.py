@@ -6,11 +6,12 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from hpo.errors import LeaseLostError
+from hpo.errors import LeaseLostError, StorageError
 from storage import slots
 from storage.database import Database
 from storage.failpoints import failpoint
@@ -18,6 +19,8 @@ from storage.records import Outcome
 from storage.slots import Claim
 
 DIGITS = 16
+WRITING_SECONDS = 3600.0
+"""A file that was begun so long ago was left by a process that was killed."""
 _log = logging.getLogger("hpo")
 
 
@@ -60,7 +63,8 @@ class Spool:
             self.folder.rmdir()
 
     def replay(self, database: Database) -> int:
-        """Tell the database what is kept, and return how many results it took."""
+        """Tell the database what is kept, and return how many results it took; one that it cannot take is set aside."""
+        self._remove_unfinished()
         told = 0
         for claim, outcome in self._kept():
             try:
@@ -68,8 +72,21 @@ class Spool:
                 told += 1
             except LeaseLostError as error:
                 _log.warning("a result that was kept is not used: %s", error)
+            except StorageError:
+                raise
+            except Exception:  # must not stop this start and all that follow
+                aside = self._path(claim).with_suffix(".bad")
+                _log.exception("a result that was kept cannot be told; it is now in %s", aside)
+                with contextlib.suppress(OSError):
+                    self._path(claim).replace(aside)
             self.drop(claim)
         return told
+
+    def _remove_unfinished(self) -> None:
+        for path in self.folder.glob("*.new"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > WRITING_SECONDS:
+                    path.unlink()
 
     def _kept(self) -> Iterator[tuple[Claim, Outcome]]:
         for path in sorted(self.folder.glob("*.json")):
@@ -96,9 +113,13 @@ def _state_folder() -> Path:
 
 
 def _digest(database: Database) -> str:
-    """Names the database without its password; of an SQLite file, wherever it is opened from."""
-    url = database.engine.url
-    name = str(Path(str(url.database)).resolve()) if database.engine.dialect.name == "sqlite" else database.url
+    """Names the database without its user and passwords; of an SQLite file, wherever it is opened from."""
+    url, dialect = database.engine.url, database.engine.dialect
+    if dialect.name == "sqlite":
+        name = str(Path(str(url.database)).resolve())
+    else:
+        options = sorted((key, value) for key, value in url.query.items() if "passw" not in key.lower())
+        name = repr((dialect.driver, url.host, url.port, url.database, options))
     return hashlib.sha256(name.encode()).hexdigest()[:DIGITS]
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hpo.worker.signals import ignore_stops
+from hpo.worker.signals import end_with_supervisor, ignore_stops
 
 NOISE = 0.05
 EPOCHS = 30
@@ -47,6 +47,7 @@ def losses(job: SyntheticJob) -> list[float]:
 def main() -> None:
     """Serve until standard input ends."""
     ignore_stops()
+    end_with_supervisor()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
 
     def answer(message: Mapping[str, Any]) -> None:

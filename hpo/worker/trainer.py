@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from hpo.worker.machine import stack_memory
-from hpo.worker.signals import ignore_stops
+from hpo.worker.signals import end_with_supervisor, ignore_stops
 
 PROGRESS_SECONDS = 0.2
 TRIM_EVERY = 8
@@ -36,6 +36,7 @@ UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn"
 def main() -> None:
     """Serve until standard input ends."""
     ignore_stops()
+    end_with_supervisor()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
 
@@ -51,7 +52,7 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
     for package in UNUSED_PACKAGES[name]:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type] # None: cannot be imported
     gc.disable()  # imports make millions of objects and no garbage: looking for it is a quarter of the start-up
-    from hpo.data.prepared import open_prepared, open_replicate
+    from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
     from hpo.evaluation.job import Job
     from hpo.evaluation.objective import Head, evaluate
     from hpo.evaluation.population import evaluate_population
@@ -65,15 +66,18 @@ def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> Non
     gc.freeze()
     gc.enable()
     answer({"ready": True})
-    data, head = [], Head("softmax", 0)
+    data, head = list[ReplicateData](), Head("softmax", 0)
     for number, line in enumerate(requests):
         message = json.loads(line)
         try:
             if "open" in message:
+                data = []  # where this fails, nothing is trained with another study's
                 folder = Path(message["open"])
                 facts = open_prepared(folder)
                 data = [open_replicate(folder, r) for r in range(message.get("replicates", facts["replicates"]))]
                 head = Head(facts["head"], facts["outputs"])
+            elif not data:
+                raise RuntimeError("the study's data could not be opened")
             else:
                 jobs, progress = [Job.from_json(values) for values in message["train"]], _throttled(answer)
                 if len(jobs) == 1:

@@ -16,6 +16,8 @@ from storage.slots import Claim
 
 NETWORKS, SYNTHETIC = "hpo.worker.trainer", "hpo.worker.synthetic"
 TICK_SECONDS = 0.25
+START_SECONDS = 300.0
+"""A trainer that is not ready by then hangs."""
 MAX_IDLE_DEATHS = 3
 """Trainers may die this often, while they start or wait, before one has brought a result."""
 MOST_GROWTH_BYTES = 2**30
@@ -23,6 +25,10 @@ MOST_GROWTH_BYTES = 2**30
 the space `mlp`, and no end for spaces in which each trial is of another kind."""
 
 _log = logging.getLogger("hpo")
+
+
+class TrainersError(RuntimeError):
+    """Trainers cannot work on this machine, whatever the study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,7 @@ class Trainer:
     def _start(self) -> None:
         """Start a child, which is not ready before it says so."""
         self.child = Child(self.module, trainer_environment(self._backend))
-        self.ready, self._fresh_bytes = False, 0
+        self.ready, self._born, self._fresh_bytes = False, time.monotonic(), 0
         self.claims: dict[int, Claim] = {}
         self._started, self._seconds_each, self._deadline = time.monotonic(), float("inf"), float("inf")
         self.note(0, 0, None)
@@ -59,6 +65,11 @@ class Trainer:
     def get_ready(self) -> None:
         """The child says that it can train."""
         self.ready, self._fresh_bytes = True, self.child.resident_bytes()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the child has had all the time that it may need to get ready."""
+        return not self.ready and time.monotonic() - self._born > START_SECONDS
 
     @property
     def is_bloated(self) -> bool:
@@ -140,10 +151,10 @@ class TrainerPool:
         return [claim for trainer in self._trainers for claim in trainer.claims.values()]
 
     def listen(self) -> list[Ended]:
-        """Wait a moment for news and return the trials that ended; trainers that died, are overdue or have grown too
-        large are replaced.
+        """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, are overdue
+        or have grown too large are replaced.
 
-        Raises RuntimeError where trainers cannot work at all.
+        Raises RuntimeError where trainers cannot work on the study, TrainersError where they can on none.
         """
         wait_for_output([trainer.child for trainer in self._trainers], TICK_SECONDS)
         ended: list[Ended] = []
@@ -151,7 +162,9 @@ class TrainerPool:
             for message in trainer.child.messages():
                 ended += self._hear(trainer, message)
             if trainer.child.closed:
-                ended += self._replace(trainer)
+                ended += self._replace(trainer, trainer.child.ending())
+            elif trainer.is_late:
+                ended += self._replace(trainer, f"not ready after {START_SECONDS:.0f} s")
             ended += trainer.end_overdue()
             if trainer.is_bloated:
                 trainer.restart()
@@ -161,7 +174,7 @@ class TrainerPool:
         """Stop all of them at once."""
         for trainer in self._trainers:
             trainer.kill()
-        self._trainers = []
+        self._trainers, self._idle_deaths = [], 0
 
     def _hear(self, trainer: Trainer, message: dict[str, Any]) -> list[Ended]:
         if "ready" in message:
@@ -178,14 +191,15 @@ class TrainerPool:
             trainer.note(message["replicate"], message["epoch"], message["loss"])
         return []
 
-    def _replace(self, trainer: Trainer) -> list[Ended]:
-        """A trainer has died: its trials have broken off, and another takes its place."""
-        ending, errors = trainer.child.ending(), trainer.child.errors()
+    def _replace(self, trainer: Trainer, ending: str) -> list[Ended]:
+        """A trainer has died or hangs: its trials have broken off, and another takes its place."""
+        errors = trainer.child.errors()
         if not trainer.claims:
             self._idle_deaths += 1
             if self._idle_deaths >= MAX_IDLE_DEATHS:
-                when = "without a trial to train" if trainer.ready else "while they start"
-                raise RuntimeError(f"trainers die {when} ({ending}):\n{errors}")
+                if trainer.ready:
+                    raise RuntimeError(f"trainers die without a trial to train ({ending}):\n{errors}")
+                raise TrainersError(f"trainers die while they start ({ending}):\n{errors}")
         _log.error("trainer %d ended unexpectedly (%s)\n%s", trainer.number, ending, errors)
         ended = trainer.break_off(f"trainer died: {ending}")
         trainer.restart()

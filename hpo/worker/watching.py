@@ -11,6 +11,7 @@ from hpo.worker.signals import StopRequest
 from storage import studies, workers
 from storage.database import Database
 from storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, TrialRecord
+from storage.timing import Timing
 
 LOOK_SECONDS = 1.0
 
@@ -26,24 +27,15 @@ def watch(
 
     Where workers were launched, `check` is called with each look and raises when they cannot work.
     """
-    spec = StudySpec.model_validate(study.spec)
-    started, history, outage = time.monotonic(), History(database, study.id, spec), Outage(view, stop)
-
-    def look() -> tuple[list[TrialRecord], StudyProgress]:
-        return history.news(), studies.progress(database, study.id)
-
-    _, progress = outage.insist(look)
-    before = progress.finished
-    if check is None and not any(
-        worker.study == study.name for worker in outage.insist(lambda: workers.list_workers(database))
-    ):
-        view.message(f"no worker serves {study.name} yet; start some with: hpo worker --storage URL")
-    news: list[TrialRecord] = []
+    started, outage = time.monotonic(), Outage(view, stop)
+    watcher = Watcher(database, study, outage, warn=view.message if check is None else None)
+    _, progress = outage.insist(watcher.look)
+    news, before = list[TrialRecord](), progress.finished
     while True:
         snapshot = snapshot_of(
             study,
             progress,
-            history,
+            watcher.history,
             phase="watching its workers",
             seconds=time.monotonic() - started,
             finished_before=before,
@@ -51,7 +43,7 @@ def watch(
         for trial in news:
             if trial.reason != INTERRUPTED_REASON and trial.finished is not None:
                 seconds = (trial.finished - trial.started).total_seconds()
-                is_best = trial.number == history.best_trial
+                is_best = trial.number == watcher.history.best_trial
                 view.trial(line_of(trial.number, trial.params, trial, seconds, is_best=is_best), snapshot)
         view.update(snapshot)
         if stop.count or progress.limit is not None or not (progress.open or progress.claimed):
@@ -59,4 +51,36 @@ def watch(
         if check is not None:
             check()
         stop.wait(LOOK_SECONDS)
-        news, progress = outage.insist(look)
+        news, progress = outage.insist(watcher.look)
+
+
+class Watcher:
+    """Looks at a study, and after its workers: gives others what the dead have left, and says when nobody is there."""
+
+    def __init__(
+        self, database: Database, study: StudyHeader, outage: Outage, warn: Callable[[str], None] | None
+    ) -> None:
+        self._database, self._study, self._outage, self._warn = database, study, outage, warn
+        self._timing, self._warned = Timing.from_environment(), False
+        self._care_at, self._sweep_at = 0.0, time.monotonic() + self._timing.lease
+        self.history = History(database, study.id, StudySpec.model_validate(study.spec))
+
+    def look(self) -> tuple[list[TrialRecord], StudyProgress]:
+        """The trials that have ended since the last look, and how far the study is."""
+        if self._outage.is_on:  # once the database is back, the living come first
+            self._sweep_at = time.monotonic() + self._timing.lease
+        progress = studies.progress(self._database, self._study.id)
+        if time.monotonic() >= self._care_at:
+            self._care_at = time.monotonic() + self._timing.sweep
+            self._care(progress)
+        return self.history.news(), progress
+
+    def _care(self, progress: StudyProgress) -> None:
+        if time.monotonic() >= self._sweep_at:
+            workers.sweep(self._database, study_id=self._study.id)
+        there = workers.list_workers(self._database)
+        if progress.claimed or any(worker.study == self._study.name for worker in there):
+            self._warned = False
+        elif self._warn and progress.open and not self._warned:
+            self._warn(f"no worker serves {self._study.name} now; start some with: hpo worker --storage URL")
+            self._warned = True

@@ -91,6 +91,19 @@ def test_another_optuna_schema_is_refused(path: Path, file_db: Database):
         upgrade(file_db)
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)  # which asks for no password
+def test_nor_is_one_among_the_options(empty_url: str):
+    db = connect(f"{empty_url}?password={PASSWORD}")
+    upgrade(db)
+    with db.begin_write() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v2.4.0.a'")
+    with pytest.raises(StorageError, match="Optuna's tables must have schema") as caught:
+        upgrade(db)
+    assert PASSWORD not in str(caught.value)
+    db.close()
+
+
 @pytest.mark.parametrize("content", [b"id,target\n1,2\n" * 500, b"PK\x03\x04" + bytes(5000)])
 def test_some_other_file_is_refused_and_left_alone(path: Path, content: bytes):
     path.write_bytes(content)
@@ -126,6 +139,8 @@ def test_unusable_urls(url: str, message: str):
         f"oracle://u:{PASSWORD}@h/d",
         f"nosuch://u:{PASSWORD}@h/d",
         f"u:{PASSWORD}@h/d",
+        f"postgresql://u:x@{PASSWORD}@127.0.0.1:1/d",
+        f"mariadb://u:x@127.0.0.1/{PASSWORD}@127.0.0.1:1/d",
     ],
 )
 def test_a_password_is_never_shown(url: str):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StudyError
 from storage.database import Database
 from storage.datasets import fetch_dataset, store_dataset
 from storage.predictions import read_predictions
@@ -73,6 +73,10 @@ def test_a_damaged_data_set_is_not_handed_out(db: Database, tmp_path: Path):
     assert not target.exists()
     with pytest.raises(StorageError, match="must be in the database to be fetched, got 000000000000"):
         fetch_dataset(db, "0" * 64, target)
+    with db.begin_write() as connection:
+        connection.execute(DATASET_CHUNKS.update().values(chunk=1))
+    with pytest.raises(StorageError, match=r"must have all its pieces, got .* without piece 0"):
+        fetch_dataset(db, stored, target)
     assert sorted(p.name for p in tmp_path.iterdir() if "parquet" in p.name) == ["table.parquet"]
 
 
@@ -86,6 +90,18 @@ def test_a_data_set_goes_with_the_last_study_that_uses_it(db: Database, tmp_path
     assert count(db, DATASETS) == 1
     delete_study(db, second)
     assert (count(db, DATASETS), count(db, DATASET_CHUNKS)) == (0, 0)
+
+
+def test_a_data_set_goes_when_its_study_cannot_be_made(db: Database, tmp_path: Path):
+    dataset = store_dataset(db, make_file(tmp_path, 100))
+    create_study(db, "a", {}, {}, {}, 1)
+    with pytest.raises(StudyError, match="needs a name of its own"):
+        create_study(db, "a", {}, {}, {}, 1, dataset=dataset)
+    assert (count(db, DATASETS), count(db, DATASET_CHUNKS)) == (0, 0)
+    create_study(db, "b", {}, {}, {}, 1, dataset=store_dataset(db, tmp_path / "table.parquet"))
+    with pytest.raises(StudyError, match="needs a name of its own"):
+        create_study(db, "a", {}, {}, {}, 1, dataset=dataset)
+    assert (count(db, DATASETS), count(db, DATASET_CHUNKS)) == (1, 1)
 
 
 def read_study_dataset(db: Database) -> str | None:

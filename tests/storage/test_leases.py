@@ -16,7 +16,7 @@ from hpo.errors import LeaseLostError, StorageError, StudyNotFoundError
 from storage.checks import broken_rules
 from storage.database import now
 from storage.records import Outcome
-from storage.slots import finish, open_slots
+from storage.slots import finish
 from storage.studies import create_study, progress, read_study
 from storage.tables import SLOTS
 from storage.timing import Timing
@@ -66,7 +66,7 @@ def test_a_point_that_ends_every_attempt_fails_with_the_reason(bench):
         expire(bench)
         assert sweep(bench.db) == 1
     study = read_study(bench.db, "churn")
-    assert (study.finished, open_slots(bench.db, bench.study_id), bench.claim().slot) == (1, 2, 1)
+    assert (study.finished, progress(bench.db, bench.study_id).open, bench.claim().slot) == (1, 2, 1)
     assert {t.reason for t in study.trials} == {f"lease expired: no sign of life from {NAME}"}
     assert broken_rules(bench.db) == []
 

@@ -102,8 +102,21 @@ def test_trainer_seconds_are_those_of_all_attempts_and_of_what_runs(bench, outco
     assert limit(bench) == "trainer seconds"
 
 
+def test_a_clock_that_was_set_back_gives_no_time_back(bench, outcome: MakeOutcome):
+    first, _ = bench.claim(), bench.claim()
+    begin_earlier(bench, -3600)
+    finish(bench.db, first, outcome())
+    with bench.db.begin_write() as connection:
+        assert connection.scalar(sa.select(SLOTS.c.seconds).where(SLOTS.c.number == 0)) == 0
+        connection.execute(SLOTS.update().where(SLOTS.c.number == 2).values(seconds=10.0))
+    set_limits(bench.db, bench.study_id, Limits(trainer_seconds=10.0))
+    assert limit(bench) == "trainer seconds"
+
+
 def test_progress(bench, outcome: MakeOutcome):
-    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit": None}
+    limits = Limits(trial_seconds=5.0)
+    set_limits(bench.db, bench.study_id, limits)
+    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit": None, "limits": limits}
     assert progress(bench.db, bench.study_id) == StudyProgress(budget=3, open=3, claimed=0, **nothing)
     release(bench.db, bench.claim(), "died")
     finish(bench.db, bench.claim(), outcome(0.5))
@@ -147,6 +160,19 @@ def test_following_a_study(bench, outcome: MakeOutcome):
     trials, after = finished_since(bench.db, bench.study_id, after)
     assert ([(t.number, t.state) for t in trials], after) == ([(1, "pruned"), (2, "complete")], third.trial_id)
     assert finished_since(bench.db, bench.study_id, after) == ([], after)
+
+
+def test_a_look_that_finds_nothing_new_reads_no_trial(bench, outcome: MakeOutcome):
+    """While one long trial keeps `after` below it."""
+    long, second, third = bench.claim(), bench.claim(), bench.claim()
+    finish(bench.db, second, outcome())
+    assert finished_since(bench.db, bench.study_id, -1, known={second.number}) == ([], -1)
+    finish(bench.db, third, outcome())
+    trials, after = finished_since(bench.db, bench.study_id, -1, known={second.number})
+    assert ([t.number for t in trials], after) == ([third.number], -1)
+    finish(bench.db, long, outcome())
+    trials, after = finished_since(bench.db, bench.study_id, -1, known={second.number, third.number})
+    assert (trials[0].number, after) == (long.number, third.trial_id)
 
 
 def test_a_worker_of_two_studies_outlives_one(bench, outcome: MakeOutcome):

@@ -16,8 +16,7 @@ from hpo.errors import StorageAwayError, StorageBusyError, StorageError
 from storage import engine, retry
 from storage.database import Database, connect
 from storage.retry import retried
-from storage.slots import open_slots
-from storage.studies import create_study
+from storage.studies import create_study, list_studies, progress
 from storage.tables import STUDIES
 
 PASSWORD = "hunter2secret"
@@ -194,7 +193,7 @@ def test_a_connection_that_ended_while_idle_is_replaced(
         session = session_id(connection, backend)
     kill(url, backend, session)
     monkeypatch.setattr(engine, "IDLE_SECONDS", 0.0)
-    assert open_slots(db, 1) == 0
+    assert list_studies(db) == []
 
 
 def test_a_server_that_is_gone_is_away(db: Database, backend: str):
@@ -204,6 +203,31 @@ def test_a_server_that_is_gone_is_away(db: Database, backend: str):
     with pytest.raises(StorageAwayError, match="that the server runs") as caught:
         connect(f"{driver}://u:{PASSWORD}@127.0.0.1:{port}/d")
     assert PASSWORD not in str(caught.value)
+
+
+READ_ONLY = {
+    "postgresql": ["SET TRANSACTION READ ONLY", "DELETE FROM hpo_studies"],
+    "mariadb": ["SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1290, MESSAGE_TEXT = 'runs with --read-only'"],
+    "mysql": ["SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1836, MESSAGE_TEXT = 'running in read-only mode'"],
+    "galera": ["SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1047, MESSAGE_TEXT = 'WSREP has not yet prepared node'"],
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "server"),
+    [("postgresql", "postgresql"), ("mariadb", "mariadb"), ("mariadb", "mysql"), ("mariadb", "galera")],
+    indirect=["backend"],
+)
+def test_a_server_that_became_read_only_is_away(db: Database, backend: str, server: str):
+    """After a failover: another connection may reach the new primary."""
+    with db.begin_read() as connection:
+        before = session_id(connection, backend)
+    with pytest.raises(StorageAwayError) as caught, db.begin_write() as connection:  # noqa: PT012
+        for statement in READ_ONLY[server]:
+            connection.exec_driver_sql(statement)
+    assert type(caught.value) is StorageAwayError
+    with db.begin_read() as connection:
+        assert session_id(connection, backend) != before
 
 
 class Proxy:
@@ -265,10 +289,10 @@ def test_a_server_that_hangs_is_given_up_and_used_again(proxied: tuple[Proxy, Da
     for _ in range(2):  # within a transaction on a used connection, then on a new one
         began = time.monotonic()
         with pytest.raises(StorageAwayError):
-            open_slots(db, study_id)
+            progress(db, study_id)
         assert time.monotonic() - began < 10
     proxy.hung = False
-    assert open_slots(db, study_id) == 2
+    assert progress(db, study_id).open == 2
 
 
 def test_a_server_that_hangs_at_commit(proxied: tuple[Proxy, Database]):
@@ -278,7 +302,7 @@ def test_a_server_that_hangs_at_commit(proxied: tuple[Proxy, Database]):
         rename(connection, study_id, "b")
         proxy.hung = True
     proxy.hung = False
-    assert open_slots(db, study_id) == 2
+    assert progress(db, study_id).open == 2
 
 
 def test_a_paused_transaction_holds_up_nobody_for_long(url: str, monkeypatch: pytest.MonkeyPatch):

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 from hpo.errors import LeaseLostError
 from storage.database import now
 from storage.records import Outcome
-from storage.slots import SlotOffer, finish, open_slots, pack_curve, release, unpack_curve
-from storage.studies import read_study
+from storage.slots import SlotOffer, finish, pack_curve, release, unpack_curve
+from storage.studies import progress, read_study
 from storage.tables import SLOTS
 
 MakeOutcome = Callable[..., Outcome]
@@ -31,7 +31,7 @@ def test_slots_are_claimed_from_the_lowest(bench):
     assert [c.number for c in claims] == [0, 1, 2]
     assert len({c.token for c in claims}) == 3
     assert bench.try_claim() is None
-    assert open_slots(bench.db, bench.study_id) == 0
+    assert progress(bench.db, bench.study_id).open == 0
 
 
 def test_a_proposal_is_offered_what_is_pending(bench):
@@ -57,7 +57,7 @@ def test_a_lease_ends_by_the_databases_clock(bench):
 def test_a_proposal_of_other_parameters_changes_nothing(bench, bad: dict, optuna_trials):
     with pytest.raises(ValueError, match="a proposal must have"):
         bench.claim(lambda offer: bad)
-    assert open_slots(bench.db, bench.study_id) == 3
+    assert progress(bench.db, bench.study_id).open == 3
     assert optuna_trials(bench.db) == []
 
 

@@ -183,7 +183,7 @@ def test_a_killed_process_leaves_its_slot_to_the_next(db: Database, url: str, ou
     finish(db, claimed, outcome(0.5))
     study = read_study(db, "killed")
     assert [(t.attempt, t.state, t.reason) for t in study.trials] == [
-        (1, "failed", "interrupted"),
+        (1, "failed", f"process killed: {socket.gethostname()}:{process.pid}"),
         (2, "complete", None),
     ]
     assert study.finished == study.budget == 1

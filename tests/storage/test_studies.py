@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from hpo.errors import StudyError, StudyNotFoundError, StudyRunningError
 from storage.database import Database
 from storage.records import Outcome, StudyRecord, TrialRecord
-from storage.slots import claim, finish, open_slots, release
+from storage.slots import claim, finish, release
 from storage.studies import (
     create_study,
     delete_study,
     extend_study,
     find_study,
     list_studies,
+    progress,
     read_study,
 )
 from storage.workers import start_worker, stop_worker
@@ -120,10 +121,10 @@ def test_a_budget_is_at_least_one(db: Database, budget: int):
 def test_extending(bench, outcome: MakeOutcome):
     finish(bench.db, bench.claim(), outcome())
     extend_study(bench.db, bench.study_id, 5)
-    assert open_slots(bench.db, bench.study_id) == 4
+    assert progress(bench.db, bench.study_id).open == 4
     assert [bench.claim().slot for _ in range(4)] == [1, 2, 3, 4]
     extend_study(bench.db, bench.study_id, 5)
-    assert open_slots(bench.db, bench.study_id) == 0
+    assert progress(bench.db, bench.study_id).open == 0
     assert read_study(bench.db, "churn").budget == 5
     with pytest.raises(StudyError, match=r"at least 5, .* got 4"):
         extend_study(bench.db, bench.study_id, 4)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -14,8 +15,8 @@ from optuna.trial import TrialState
 from hpo.errors import LeaseLostError, StudyRunningError
 from storage import workers
 from storage.records import Outcome
-from storage.slots import claim, finish, open_slots
-from storage.studies import create_study, list_studies
+from storage.slots import finish
+from storage.studies import create_study, list_studies, progress, read_study
 from storage.tables import WORKERS
 from storage.workers import beat, process_start, requeue_orphans, start_worker, stop_worker
 
@@ -87,16 +88,42 @@ def test_where_start_times_cannot_be_read_heartbeats_count(bench, monkeypatch: p
     assert not list_studies(bench.db)[0].running
 
 
+def test_who_has_not_been_seen_for_a_day_is_not_looked_at(bench, monkeypatch: pytest.MonkeyPatch):
+    """Rows of killed workers remain."""
+    age(bench, bench.worker_id, 25 * 3600)
+    monkeypatch.setattr(workers, "process_start", lambda pid: pytest.fail("looked at"))
+    assert not list_studies(bench.db)[0].running
+
+
+def lose_process(bench, worker_id: str) -> None:
+    """Let the worker's pid be another process's by now."""
+    with bench.db.begin_write() as connection:
+        gone = WORKERS.update().where(WORKERS.c.id == worker_id)
+        connection.execute(gone.values(process_start=f"{workers.process_scope()}|1"))
+
+
+def test_who_is_only_silent_is_left_to_the_sweep(bench):
+    """After an outage everybody is silent, and gets the time of one lease."""
+    far = start_worker(bench.db, bench.study_id, host="elsewhere", pid=1, role="worker")
+    bench.claim()
+    replace(bench, worker_id=far).claim()
+    age(bench, far, 3600)
+    with bench.db.begin_write() as connection:
+        ours = WORKERS.update().where(WORKERS.c.id == bench.worker_id)
+        connection.execute(ours.values(process_start="another boot pid:[1]|1"))
+    age(bench, bench.worker_id, 3600)
+    assert requeue_orphans(bench.db, bench.study_id) == 0
+
+
 def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: MakeOutcome, optuna_trials):
     mine = bench.claim()
-    lost = start_worker(bench.db, bench.study_id, host="elsewhere", pid=1, role="worker")
-    distributions = optuna_trials(bench.db)[0].distributions
-    theirs = claim(bench.db, bench.study_id, lost, lambda offer: mine.params, distributions)
+    lost = start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid(), role="worker")
+    theirs = replace(bench, worker_id=lost).claim()
     assert requeue_orphans(bench.db, bench.study_id) == 0
-    age(bench, lost, 61)
+    lose_process(bench, lost)
     assert requeue_orphans(bench.db, bench.study_id) == 1
     assert requeue_orphans(bench.db, bench.study_id) == 0
-    assert open_slots(bench.db, bench.study_id) == 2
+    assert progress(bench.db, bench.study_id).open == 2
     with pytest.raises(LeaseLostError):
         finish(bench.db, theirs, outcome())
     finish(bench.db, mine, outcome())
@@ -104,10 +131,20 @@ def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: Make
     assert (again.slot, again.attempt, again.params) == (theirs.slot, 2, theirs.params)
     trials = optuna_trials(bench.db)
     assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
-    assert trials[1].user_attrs["reason"] == "interrupted"
+    assert trials[1].user_attrs["reason"] == f"process killed: {HERE}:{os.getpid()}"
 
 
-def test_interruptions_never_use_up_a_slot(bench):
+def test_a_trial_that_kills_its_worker_is_tried_three_times(bench):
+    for attempt in (1, 2, 3):
+        claimed = bench.claim()
+        assert (claimed.slot, claimed.attempt) == (0, attempt)
+        lose_process(bench, bench.worker_id)
+        assert requeue_orphans(bench.db, bench.study_id) == 1
+    assert (progress(bench.db, bench.study_id).failed, bench.claim().slot) == (1, 1)
+    assert read_study(bench.db, "churn").trials[0].reason == f"process killed: {HERE}:{os.getpid()}"
+
+
+def test_what_a_worker_that_stopped_held_never_uses_up_a_slot(bench):
     for _ in range(5):
         bench.claim()
         with bench.db.begin_write() as connection:

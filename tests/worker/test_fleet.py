@@ -2,12 +2,23 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
-from hpo.worker.fleet import fairest
-from storage.records import OpenStudy
+from hpo.errors import StorageAwayError, StudyError
+from hpo.study.study import StudyOptions
+from hpo.worker import fleet as fleet_module
+from hpo.worker import replay as replay_module
+from hpo.worker import supervisor
+from hpo.worker.fleet import FleetOptions, fairest, serve
+from hpo.worker.progress import SilentView
+from hpo.worker.signals import StopRequest
+from hpo.worker.trainers import Ended, TrainerPool
+from storage.records import OpenStudy, Outcome
+from storage.studies import create_study, delete_study, find_study
 from tests.servers import descendants
+from tests.worker.conftest import opened
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +54,7 @@ def test_a_killed_workers_trials_are_done_by_another(fleet):
     broken = [trial for trial in record.trials if trial.state == "failed"]
     assert broken
     for trial in broken:
-        assert trial.reason == "interrupted" or trial.reason.startswith("lease expired: no sign of life from")
+        assert trial.reason.startswith(("process killed: ", "lease expired: no sign of life from"))
         assert [t.params for t in record.trials if t.slot == trial.slot and t.attempt == 2] == [trial.params]
 
 
@@ -229,6 +240,81 @@ def test_the_data_comes_with_the_study(local_fleet):
     replay = fleet.start("replay", "--study", "c", "--trial", 1)
     assert replay.wait() == 0, replay.output
     assert "trial 1 is the same up to rounding" in replay.output
+
+
+def test_a_bad_study_is_left_alone_and_a_new_one_in_its_place_is_served(local_fleet):
+    """SQLite gives the id of a deleted study to the next one."""
+    fleet = local_fleet
+    fleet.create("good", 2)
+    with opened(fleet.url) as database:
+        bad = create_study(database, "s", {}, {"replicates": 1}, {}, 2)
+    worker = fleet.start("worker", "--trainers", 1)
+    fleet.wait_for(lambda: "this worker leaves s to others" in worker.output)
+    fleet.wait_for_trials("good", 2)
+    for replicates in (2, 3):
+        with opened(fleet.url) as database:
+            fleet.wait_for(lambda: not fleet.read("s").running)
+            delete_study(database, bad)
+        fleet.create("s", 2, 0.05, "--replicates", replicates)
+        with opened(fleet.url) as database:
+            assert find_study(database, "s").id == bad
+        fleet.wait_for_trials("s", 2)
+        assert [len(trial.replicates) for trial in fleet.assert_exact("s", 2).trials] == [replicates] * 2
+    worker.send(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_a_watcher_gives_back_what_the_dead_left_and_says_that_nobody_is_there(local_fleet):
+    watcher = local_fleet.create("w", 2, 60)
+    worker = local_fleet.start("worker", "--trainers", 1)
+    local_fleet.wait_for_trials("w", running=True)
+    local_fleet.wait_for(lambda: watcher.output.count("no worker serves w") == 1)
+    worker.send(signal.SIGKILL)
+    local_fleet.wait_for(lambda: watcher.output.count("no worker serves w") == 2)
+    local_fleet.wait_for(lambda: local_fleet.progress("w").open == 2)
+
+
+def run_synthetic(url, trials):
+    return supervisor.run(StudyOptions(name="s", data="synthetic:0.05"), url=url, trials=trials, trainers=1).record
+
+
+def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    run_synthetic(url, 1)
+    with opened(url) as database:
+        supervisor.studies.extend_study(database, find_study(database, "s").id, 4)
+    open_studies, asked, stop = fleet_module.studies.open_studies, [], StopRequest()
+
+    def away(database):
+        asked.append(True)
+        if len(asked) > 1:
+            raise StorageAwayError("gone")
+        return open_studies(database)
+
+    monkeypatch.setattr(fleet_module.studies, "open_studies", away)
+    monkeypatch.setattr(fleet_module, "SHARE_SECONDS", 0.0)
+    timer = threading.Timer(30, stop.ask)
+    timer.start()
+    options = FleetOptions(trainers=1, backend="tensorflow", max_trials=3)
+    assert serve(options, url=url, view=SilentView(), stop=stop) == 3
+    timer.cancel()
+    assert len(asked) > 1
+
+
+def test_a_replay_that_fails_says_why(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path}/hpo.db"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    replicates = run_synthetic(url, 1).trials[0].replicates
+    outcome = Outcome(state="failed", reason="it diverged", replicates=replicates[:1])
+
+    class FailingPool(TrainerPool):
+        def listen(self):
+            return [Ended(claim, 0.0, outcome) for claim in self.claims]
+
+    monkeypatch.setattr(replay_module, "TrainerPool", FailingPool)
+    with pytest.raises(StudyError, match="trial 0 could not be trained again: it diverged"):
+        replay_module.replay("s", 0, url=url, backend="tensorflow", view=SilentView())
 
 
 def study(number, open_, workers):

@@ -5,12 +5,13 @@ import time
 import pytest
 from optuna.distributions import FloatDistribution
 
+from hpo.worker import heartbeat as module
 from hpo.worker.heartbeat import Heartbeat
 from storage.database import connect, upgrade
 from storage.slots import claim
 from storage.studies import create_study, progress, read_study
 from storage.timing import Timing
-from storage.workers import start_worker, stop_worker, sweep
+from storage.workers import list_workers, start_worker, stop_worker, sweep
 
 TIMING = Timing(lease=0.4)
 
@@ -75,6 +76,25 @@ def test_what_another_has_taken_is_lost(database, study_id, beating):
     wait_for(lambda: sweep(database) == 1)
     heartbeat = beating(worker_id, claimed.trial_id)
     wait_for(lambda: heartbeat.lost == {claimed.trial_id})
+    heartbeat.watch(())
+    heartbeat.watch([claimed.trial_id + 1])
+    assert heartbeat.lost == frozenset()
+
+
+def test_the_trials_of_a_main_thread_that_hangs_are_anybodys(database, study_id, beating, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_LEASES", 1)
+    worker_id, claimed = work(database, study_id)
+    beating(worker_id, claimed.trial_id)
+    wait_for(lambda: progress(database, study_id).open == 3)
+    assert "lease expired" in read_study(database, "s").trials[0].reason
+
+
+def test_a_worker_without_trials_lives(database, beating, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE_LEASES", 1)
+    worker_id = start_worker(database, None, host="elsewhere", pid=1, lease_seconds=TIMING.lease, role="worker")
+    beating(worker_id)
+    time.sleep(4 * TIMING.lease)
+    assert [worker.id for worker in list_workers(database)] == [worker_id]
 
 
 def test_a_claim_that_the_worker_does_not_know_of_ends(database, study_id, beating):

@@ -1,13 +1,21 @@
 """Children that speak JSON lines, and what the machine offers."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from hpo.study.study import StudyOptions, resolve
 from hpo.worker import machine
 from hpo.worker.machine import default_population, environment, stack_memory, usable_cores, usable_memory
+from hpo.worker.preparation import prepare_data
 from hpo.worker.process import Child, wait_for_output
+from storage.workers import process_start
 
 
 @pytest.fixture
@@ -52,6 +60,72 @@ def test_long_messages_arrive_whole(module):
     child = Child(module("import json\nprint(json.dumps(['x' * 3_000_000]), flush=True)"))
     assert collect(child) == [["x" * 3_000_000]]
     child.kill()
+
+
+def test_long_messages_are_sent_whole(module):
+    child = Child(module("import sys\nfor line in sys.stdin: print(line, end='', flush=True)"))
+    child.send({"text": "x" * 3_000_000})
+    child.finish_input()
+    assert collect(child) == [{"text": "x" * 3_000_000}]
+    child.kill()
+
+
+def test_nobody_waits_for_a_child_that_does_not_read(module):
+    child = Child(module("import time\ntime.sleep(60)"))
+    sending = threading.Thread(target=child.send, args=({"text": "x" * 3_000_000},), daemon=True)
+    sending.start()
+    sending.join(10)
+    assert not sending.is_alive()
+    child.kill()
+
+
+def test_children_get_no_passwords(module, monkeypatch):
+    private = {"HPO_STORAGE": "postgresql://u:secret@h/db", "PGPASSWORD": "secret", "MYSQL_PWD": "secret"}
+    for name, value in private.items():
+        monkeypatch.setenv(name, value)
+    child = Child(module("import json, os\nprint(json.dumps([dict(os.environ)]), flush=True)"))
+    ((environment,),) = collect(child)
+    child.kill()
+    assert "PATH" in environment
+    assert "secret" not in str(environment)
+
+
+@pytest.mark.slow
+def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(tmp_path):
+    prepare_data(resolve(StudyOptions(name="s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    trainer = Child("hpo.worker.trainer", machine.trainer_environment("tensorflow"))
+    for folder in (tmp_path, tmp_path / "none"):
+        trainer.send({"open": str(folder)})
+        trainer.send({"train": []})
+    trainer.finish_input()
+    ready, *errors = collect(trainer, 120)
+    trainer.kill()
+    assert ready == {"ready": True}
+    assert [error["error"].split(":")[0] for error in errors] == ["FileNotFoundError", "RuntimeError"]
+
+
+SUPERVISOR = """
+import os, signal
+from hpo.worker.process import Child, wait_for_output
+child = Child("hpo.worker.synthetic")
+while not child.messages():
+    wait_for_output([child], 1)
+os.kill(child._process.pid, signal.SIGSTOP)
+print(child._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_a_trainer_that_does_not_read_ends_with_its_killed_supervisor():
+    done = subprocess.run([sys.executable, "-c", SUPERVISOR], capture_output=True, text=True, check=False, timeout=60)
+    pid, deadline = int(done.stdout), time.monotonic() + 10
+    while process_start(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    survived = process_start(pid) is not None
+    if survived:
+        os.kill(pid, signal.SIGKILL)
+    assert not survived
 
 
 def test_endings_and_errors_are_told(module):

@@ -10,11 +10,11 @@ from hpo.worker import trainers
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest
-from hpo.worker.trainers import MAX_IDLE_DEATHS, MOST_GROWTH_BYTES, NETWORKS, TrainerPool
+from hpo.worker.trainers import MAX_IDLE_DEATHS, MOST_GROWTH_BYTES, NETWORKS, TrainerPool, TrainersError
 from hpo.worker.worker import Resources, at_work
 from storage.database import connect, upgrade
-from storage.records import Outcome
-from storage.studies import create_study, find_study, read_study
+from storage.records import Limits, Outcome
+from storage.studies import create_study, find_study, read_study, set_limits
 
 ENOUGH = 10
 
@@ -22,7 +22,7 @@ ENOUGH = 10
 class DyingChild:
     """Says what it is told to say, then is dead."""
 
-    closed = False
+    closed, input = False, None
     started = 0
     says = ()
 
@@ -148,3 +148,48 @@ def test_a_trainer_that_has_grown_too_large_is_replaced_between_trials(work):
     child, study = work(SwellingChild, trials=5)
     assert child.started == 3
     assert [trial.state for trial in study.trials] == ["complete"] * 5
+
+
+class HangingChild(DyingChild):
+    """Says nothing and lives on."""
+
+    heard = 0
+
+    def messages(self):
+        self.heard += 1
+        assert self.heard < 100, "nobody minds"
+        return []
+
+
+def test_trainers_that_never_get_ready_are_given_up(work, monkeypatch):
+    monkeypatch.setattr(trainers, "START_SECONDS", 0.0)
+    with pytest.raises(TrainersError, match=r"trainers die while they start \(not ready after 0 s\):\nlast words"):
+        work(HangingChild)
+    assert trainers.Child.started == MAX_IDLE_DEATHS
+
+
+class LimitingChild(SinkingChild):
+    """Lowers the time limit while it trains slot 0, and never ends slot 1."""
+
+    waited = 0
+
+    def send(self, message):
+        if slots := [job["slot"] for job in message.get("train", ())]:
+            self.set_limits()
+            self.says = [{"slot": 0, "outcome": OUTCOME.to_json()}] * (slots == [0])
+
+    def messages(self):
+        type(self).waited += 1
+        assert self.waited < 5000, "the new limit is not known"
+        return super().messages()
+
+
+def test_a_time_limit_that_changes_holds_for_the_next_trial(work, tmp_path):
+    @staticmethod
+    def lower():
+        database = connect(f"sqlite:///{tmp_path}/hpo.db")
+        set_limits(database, find_study(database, "s").id, Limits(trial_seconds=0.01))
+        database.close()
+
+    _, study = work(LimitingChild, set_limits=lower)
+    assert [trial.reason for trial in study.trials] == [None, "stopped at its time limit, 0.0 s"]

@@ -6,12 +6,14 @@ import os
 import pytest
 from optuna.distributions import FloatDistribution
 
+from hpo.errors import StorageAwayError
 from hpo.worker.outage import Outage
 from hpo.worker.outbox import Outbox, Result
 from hpo.worker.progress import SilentView
 from hpo.worker.signals import StopRequest
 from hpo.worker.spool import Spool
 from hpo.worker.worker import Worker
+from storage import slots
 from storage.database import connect, upgrade
 from storage.records import Outcome, ReplicateRecord
 from storage.slots import claim, release
@@ -112,6 +114,45 @@ def test_fault_33_the_folder_does_not_depend_on_a_password(monkeypatch, tmp_path
     assert len(folders) == 1
 
 
+def test_databases_that_differ_in_an_option_have_spools_of_their_own(database):
+    from storage.database import Database
+    from storage.engine import make_engine, parse_url
+
+    sockets = [f"postgresql:///db?host=/sock/{name}" for name in ("one", "two")]
+    others = ["mysql://h/db", "postgresql://h/db", "postgresql://h:5433/db", "postgresql://h/other"]
+    folders = {Spool(Database(make_engine(parse_url(url)))).folder for url in (*sockets, *others)}
+    assert len(folders) == 6
+
+
+def test_a_result_that_cannot_be_told_is_set_aside(database, claims, monkeypatch, caplog):
+    spool = Spool(database)
+    for one in claims:
+        spool.keep(one, OUTCOME)
+    finish = slots.finish
+
+    def picky(database, claim, outcome):
+        if claim == claims[0]:
+            raise ValueError("not a number")
+        finish(database, claim, outcome)
+
+    monkeypatch.setattr(slots, "finish", picky)
+    assert spool.replay(database) == 1
+    assert [path.name for path in spool.folder.iterdir()] == [f"{claims[0].token}.bad"]
+    assert "cannot be told; it is now in" in caplog.text
+    assert spool.replay(database) == 0
+
+
+def test_what_a_killed_process_was_writing_is_removed_in_time(database, claims):
+    spool = Spool(database)
+    spool.keep(claims[0], OUTCOME)
+    old, young = spool.folder / "old.new", spool.folder / "young.new"
+    old.touch()
+    young.touch()
+    os.utime(old, (0, 0))
+    spool.replay(database)
+    assert list(spool.folder.iterdir()) == [young]
+
+
 def test_fault_15_a_full_disk_is_said_and_the_result_told_directly(database, claims, monkeypatch):
     view, stop = Hearing(), StopRequest()
     spool = Spool(database)
@@ -129,11 +170,18 @@ def test_fault_15_a_full_disk_is_said_and_the_result_told_directly(database, cla
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    def gone(*_):
+        raise StorageAwayError("gone")
+
     monkeypatch.setattr(os, "fsync", full)
     outbox = Outbox(worker)
     outbox.add(Result(claims[0], OUTCOME, 1.0))
     assert "results cannot be kept on this machine until they are told: [Errno 28]" in view.messages[0]
     assert not list(spool.folder.iterdir())
+    monkeypatch.setattr(slots, "finish", gone)
+    outbox.close()
+    assert view.messages[1:] == ["neither told nor kept, so to be trained again: 1 result"]
+    monkeypatch.undo()
     assert outbox.tell().entry.outcome is OUTCOME
     assert not outbox
     assert read(database).finished == 1

@@ -226,9 +226,10 @@ def test_second_run_leaves_and_a_killed_one_can_be_resumed(url):
     assert not read(url, "d").running
     result = run(StudyOptions(name="d"), url=url)
     assert_exact(result.record, 3)
-    interrupted = [trial for trial in result.record.trials if trial.reason == "interrupted"]
-    assert interrupted
-    for trial in interrupted:
+    killed = [trial for trial in result.record.trials if trial.state == "failed"]
+    assert killed
+    for trial in killed:
+        assert trial.reason.startswith("process killed: ")
         again = [t for t in result.record.trials if t.slot == trial.slot and t.attempt == trial.attempt + 1]
         assert again[0].params == trial.params
 
