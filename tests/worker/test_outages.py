@@ -94,7 +94,7 @@ def assert_nothing_was_lost(fleet, name, budget):
 @pytest.mark.parametrize("how", ["cut", "freeze"])
 def test_faults_4_and_5_results_wait_for_the_database(server_fleet, proxy, how):
     fleet = server_fleet
-    fleet.create("o", 12, 0.5)
+    fleet.create("o", 12, 0.5).end()  # who still reaches the database would give the slots to others
     words = ("worker", "--storage", proxy.url, "--trainers", 2, "--once")
     worker = fleet.start(*words, HPO_ANSWER_SECONDS="1", HPO_LEASE_SECONDS="3")
     fleet.wait_for_trials("o", 3)

@@ -150,14 +150,14 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
             asked.append(True)
             os.kill(os.getpid(), signal.SIGINT)
 
-    asked = []
+    asked, handler = [], signal.getsignal(signal.SIGINT)
     view = Watching(on_update=stop)
     first = run(StudyOptions(name="i", **FAST), url=url, trials=12, view=view)
     assert first.interrupted
     assert 1 <= first.record.finished < 12
     assert not [trial for trial in first.record.trials if trial.state != "complete"]
     assert any("Ctrl-C again" in message for message in view.messages)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     second = run(StudyOptions(name="i"), url=url)
     assert_exact(second.record, 12)
     assert not second.interrupted
