@@ -1,4 +1,4 @@
-"""Data sets as Parquet files in the database, so that its URL is all that a worker needs."""
+"""Data sets, the files as they are, in the database, so that its URL is all that a worker needs."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ MEGABYTE = 2**20
 
 @retried
 def store_dataset(db: Database, path: Path) -> str:
-    """Store a Parquet file and return its SHA-256; a content that is there already is not stored again.
+    """Store a file and return its SHA-256; a content that is there already is not stored again.
 
     StorageError where it is larger than 256 MiB (or HPO_DATASET_MEGABYTES).
     """
@@ -92,8 +92,8 @@ def _check_size(path: Path) -> None:
     limit, size = _megabytes(), path.stat().st_size
     if size > limit * MEGABYTE:
         raise StorageError(
-            f"a data set in the database must have at most {limit:g} MiB as Parquet, got {size / MEGABYTE:.0f} MiB; "
-            f"give --data a URI or a path that all workers can read, or raise HPO_DATASET_MEGABYTES"
+            f"a data set in the database must have at most {limit:g} MiB, got {size / MEGABYTE:.0f} MiB; "
+            f"give --data a path that all workers can read and --no-store-data, or raise HPO_DATASET_MEGABYTES"
         )
 
 

@@ -83,7 +83,7 @@ _JSON = sa.JSON(none_as_null=True)
 DATASETS = sa.Table(
     "hpo_datasets",
     METADATA,
-    sa.Column("sha256", sa.String(HASH_LENGTH), primary_key=True, comment="of the Parquet file"),
+    sa.Column("sha256", sa.String(HASH_LENGTH), primary_key=True, comment="of the file"),
     sa.Column("bytes", sa.Integer, nullable=False),
     sa.Column("created", UtcTime, nullable=False),
 )

@@ -26,7 +26,7 @@ def downgrade() -> None:
 def _datasets_and_predictions() -> None:
     op.create_table(
         "hpo_datasets",
-        sa.Column("sha256", sa.String(64), nullable=False, comment="of the Parquet file"),
+        sa.Column("sha256", sa.String(64), nullable=False, comment="of the file"),
         sa.Column("bytes", sa.Integer, nullable=False),
         sa.Column("created", UtcTime, nullable=False),
         sa.PrimaryKeyConstraint("sha256"),
