@@ -37,10 +37,12 @@ def main() -> None:
     from hpo.worker.trainer import TRIM_EVERY, give_memory_back
     from search_spaces import load_space
 
-    backend, space = load_backend("tensorflow"), load_space(options.space)
+    space = load_space(options.space)
     evaluation = EvaluationSpec(max_epochs=2, replicates=3)
     kinds = set()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("XDG_CACHE_HOME", folder)  # compiled programs are not those of earlier runs
+        backend = load_backend("tensorflow")
         data = {"kind": "builtin", "source": "digits", "target": "target", "sha256": ""}
         request = {"data": data, "evaluation": evaluation.model_dump(), "seed": 0, "folder": folder, "copy": None}
         facts = prepare(request)

@@ -4,10 +4,8 @@ XLA compiles a program for each kind of stack and its shapes. The compiled progr
 so that a later study on the same machine need not wait for them.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from jax import lax
 from jax import numpy as jnp
 
+from hpo.training.backend.cache import cache_folder
 from hpo.training.kind import Kind
 from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
@@ -28,9 +27,9 @@ Array = Any
 
 def use_cache() -> None:
     """Keep compiled programs in the user's cache folder."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(home / "hpo" / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if folder := cache_folder("xla"):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 class JaxProgram:

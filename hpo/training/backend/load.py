@@ -10,7 +10,9 @@ def load_backend(name: str) -> Backend:
 
         use_cache()
         return JaxBackend()
+    from hpo.training.backend.cache import ProgramCache, cache_folder
     from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
 
     use_one_thread()
-    return TensorFlowBackend()
+    folder = cache_folder("tensorflow")
+    return TensorFlowBackend(ProgramCache(folder) if folder else None)

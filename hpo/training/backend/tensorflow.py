@@ -4,7 +4,6 @@ A whole epoch is one graph with a while loop, run by the single-threaded executo
 microsecond per operation. Variables have no fixed shape, so one trace serves every width, stack size and batch size.
 """
 
-import gc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from hpo.training.backend.cache import ProgramCache
+from hpo.training.backend.tensorflow_functions import CompiledFunction, FunctionStore
 from hpo.training.backend.tensorflow_fused import FusedProgram
-from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, shapeless_variable, single_threaded
+from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, shapeless_variable
 from hpo.training.kind import Kind
 from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
 
-MOST_GENERAL = 16
-"""General programs in memory, about 30 MiB each: a space with many choices has a kind for almost every trial."""
+MOST_GENERAL = 32
+"""General programs in memory, about 6 MiB each: a space with many choices has a kind for almost every trial."""
 
 
 def use_one_thread() -> None:
@@ -33,13 +34,12 @@ def use_one_thread() -> None:
 class GeneralProgram:
     """Any kind of stack, with TensorFlow's gradients and the update in single operations (see `stack.Program`)."""
 
-    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor]) -> None:
-        self.traces = 0
-        self._kind, self._matmul = kind, matmul
+    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
+        self._kind, self._matmul, self._store = kind, matmul, store
         self._state: State | None = None  # of variables
         self._settings: dict[str, tf.Tensor] = {}
         self._rows: Rows | None = None  # of tensors
-        self._epoch: Callable[..., tf.Tensor] | None = None
+        self._epoch: CompiledFunction | None = None
 
     def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
         """Begin a new stack."""
@@ -50,26 +50,25 @@ class GeneralProgram:
         self._assign(values)
         self._settings = {name: tf.constant(array) for name, array in settings.items()}
         self._rows = Rows(*map(tf.constant, rows))
-        if self._epoch is None:
-            self._epoch = tf.function(self._trace_epoch, autograph=False, input_signature=self._signature())
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
-        assert self._epoch is not None
-        with single_threaded():
-            logits = self._epoch(
-                self._settings,
-                self._rows,
-                epoch.order,
-                epoch.bits,
-                epoch.input_bits,
-                epoch.noise,
-                epoch.learning_rates,
-                np.int32(epoch.batch_size),
-                np.int32(epoch.first_step),
-                epoch.predict,
-            )
-        return np.asarray(logits)
+        variables = tf.nest.flatten(self._state)
+        if self._epoch is None:
+            self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), variables)
+        arguments = (
+            self._settings,
+            self._rows,
+            epoch.order,
+            epoch.bits,
+            epoch.input_bits,
+            epoch.noise,
+            epoch.learning_rates,
+            np.int32(epoch.batch_size),
+            np.int32(epoch.first_step),
+            epoch.predict,
+        )
+        return np.asarray(self._epoch(arguments, variables))
 
     def weights(self) -> Weights:
         """Copies of the current weights."""
@@ -85,6 +84,11 @@ class GeneralProgram:
         """Give the stack's memory back; the compiled program stays."""
         self._assign(tf.nest.map_structure(lambda _: tf.zeros((1, 1, 1)), self._state))
         self._rows = None
+
+    def forget(self) -> None:
+        """Give the compiled program's memory back."""
+        if self._epoch is not None:
+            self._epoch.forget()
 
     def _assign(self, values: State) -> None:
         for variable, value in zip(tf.nest.flatten(self._state), tf.nest.flatten(values), strict=True):
@@ -115,7 +119,6 @@ class GeneralProgram:
         first_step: tf.Tensor,
         predict: tf.Tensor,
     ) -> tf.Tensor:
-        self.traces += 1
         assert self._state is not None
         kind, count = self._kind, tf.shape(order)[1]
         widths = [tf.shape(self._state.weights[f"bias_{i}"].read_value())[2] for i in range(kind.depth)]
@@ -153,28 +156,26 @@ def new_state(kind: Kind, weights: Mapping[str, tf.Tensor]) -> State:
 class TensorFlowBackend:
     """Programs by kind (see `hpo.training.stack.Backend`)."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: ProgramCache | None = None) -> None:
         self._matmul = onednn_matmul if has_onednn() else tf.matmul
+        self._store = FunctionStore(self._matmul.__name__, cache)
         self._fused: dict[Kind, FusedProgram] = {}
         self._general: dict[Kind, GeneralProgram] = {}  # the one used last at the end
-        self._forgotten = 0  # traces of programs that are gone
 
     @property
     def traces(self) -> int:
         """How often an epoch was traced so far."""
-        fused = sum(program.traces for program in self._fused.values())
-        return self._forgotten + fused + sum(program.traces for program in self._general.values())
+        return self._store.traces
 
     def program(self, kind: Kind) -> FusedProgram | GeneralProgram:
         """The program for stacks of this kind; compiled at its first epoch."""
         if kind.is_plain:  # there are few such kinds
             if kind not in self._fused:
-                self._fused[kind] = FusedProgram(kind, self._matmul)
+                self._fused[kind] = FusedProgram(kind, self._matmul, self._store)
             return self._fused[kind]
         if kind not in self._general and len(self._general) >= MOST_GENERAL:
-            self._forgotten += self._general.pop(next(iter(self._general))).traces
-            gc.collect()  # a program and its graph refer to each other
-        program = self._general.pop(kind) if kind in self._general else GeneralProgram(kind, self._matmul)
+            self._general.pop(next(iter(self._general))).forget()
+        program = self._general.pop(kind, None) or GeneralProgram(kind, self._matmul, self._store)
         self._general[kind] = program
         return program
 

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow import raw_ops
 
 from hpo.network.activations import ACTIVATIONS
-from hpo.training.backend.tensorflow_kernels import shapeless_variable, single_threaded
+from hpo.training.backend.tensorflow_functions import CompiledFunction, FunctionStore
+from hpo.training.backend.tensorflow_kernels import shapeless_variable
 from hpo.training.kind import Kind
 from hpo.training.optimizers import ADAM
 from hpo.training.stack import Epoch, FloatArray, Rows, Settings, Weights
@@ -51,11 +52,10 @@ class _Pass(NamedTuple):
 
 
 class FusedProgram:
-    """One trace for plain networks of one depth and activation (see `hpo.training.stack.Program`)."""
+    """One function for plain networks of one depth and activation (see `hpo.training.stack.Program`)."""
 
-    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor]) -> None:
-        self.traces = 0
-        self._head = kind.head
+    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
+        self._kind, self._store = kind, store
         self._activation = ACTIVATIONS[kind.activations[0]]
         self._matmul = matmul
         parts = ("kernel", "bias", "slopes") if self._activation.learns_slopes else ("kernel", "bias")
@@ -65,22 +65,7 @@ class FusedProgram:
         self._x: tf.Tensor | None = None
         self._y: tf.Tensor | None = None
         self._weights, self._means, self._squares = ([shapeless_variable() for _ in self._flat] for _ in range(3))
-        self._epoch = tf.function(
-            self._trace_epoch,
-            autograph=False,
-            input_signature=[
-                tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([None], tf.int32) if kind.head == "softmax" else tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([None, None], tf.int32),
-                tf.TensorSpec([None, None, None], tf.uint8),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([], tf.uint8),
-                tf.TensorSpec([], tf.int32),
-                tf.TensorSpec([None], tf.float32),
-                tf.TensorSpec([], tf.float32),
-                tf.TensorSpec([None, None, None], tf.float32),
-            ],
-        )
+        self._epoch: CompiledFunction | None = None
 
     def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
         """Begin a new stack; the lanes' settings are all the same."""
@@ -92,20 +77,21 @@ class FusedProgram:
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
-        with single_threaded():
-            logits = self._epoch(
-                self._x,
-                self._y,
-                epoch.order,
-                epoch.bits,
-                self._widths,
-                self._threshold,
-                np.int32(epoch.batch_size),
-                epoch.learning_rates[0],
-                np.float32(epoch.first_step),
-                epoch.predict,
-            )
-        return np.asarray(logits)
+        if self._epoch is None:
+            self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), self._variables)
+        arguments = (
+            self._x,
+            self._y,
+            epoch.order,
+            epoch.bits,
+            self._widths,
+            self._threshold,
+            np.int32(epoch.batch_size),
+            epoch.learning_rates[0],
+            np.float32(epoch.first_step),
+            epoch.predict,
+        )
+        return np.asarray(self._epoch(arguments, self._variables))
 
     def weights(self) -> Weights:
         """Copies of the current weights."""
@@ -127,6 +113,26 @@ class FusedProgram:
             for variable, array in zip(variables, arrays, strict=True):
                 variable.assign(array, read_value=False)
 
+    @property
+    def _variables(self) -> list[tf.Variable]:
+        return [*self._weights, *self._means, *self._squares]
+
+    def _signature(self) -> list[tf.TensorSpec]:
+        return [
+            tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None], tf.int32)
+            if self._kind.head == "softmax"
+            else tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None, None, None], tf.uint8),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([], tf.uint8),
+            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([None], tf.float32),
+            tf.TensorSpec([], tf.float32),
+            tf.TensorSpec([None, None, None], tf.float32),
+        ]
+
     def _layers(self) -> list[_Layer]:
         values = iter([raw_ops.ReadVariableOp(resource=v.handle, dtype=tf.float32) for v in self._weights])
         return [_Layer(*(next(values) for _ in names)) for names in self._names]
@@ -144,7 +150,6 @@ class FusedProgram:
         first_step: tf.Tensor,
         predict: tf.Tensor,
     ) -> tf.Tensor:
-        self.traces += 1
         rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
         constants = _Constants.new()
 
@@ -211,7 +216,7 @@ class FusedProgram:
         more operations than the rest of a small network's step; it differentiates loss and activation only.
         """
         rows = tf.cast(tf.shape(result.logits)[1], tf.float32)
-        losses = row_losses(self._head, y, result.logits)
+        losses = row_losses(self._kind.head, y, result.logits)
         (upstream,) = tf.gradients(tf.reduce_sum(losses) / rows, [result.logits])
         gradients: list[tf.Tensor] = []
         to_slopes: list[tf.Tensor] = []

@@ -1,16 +1,7 @@
-"""What the TensorFlow programs are made of: oneDNN's batched product, variables without a shape, the executor."""
-
-from contextlib import AbstractContextManager
+"""What the TensorFlow programs are made of: oneDNN's batched product and variables without a shape."""
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.eager import context  # function_executor_type has no public name
-
-
-def single_threaded() -> AbstractContextManager[None]:
-    """A context in which programs run on the single-threaded executor."""
-    executor: AbstractContextManager[None] = context.function_executor_type("SINGLE_THREADED_EXECUTOR")
-    return executor
 
 
 def onednn_matmul(a: tf.Tensor, b: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False) -> tf.Tensor:
