@@ -12,7 +12,7 @@ run: $(VENV)/.installed  ## install, then tune an MLP on built-in data with live
 	$(BIN)/hpo run --study mlp
 
 test: $(VENV)/.developed  ## install, then run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types test  ## everything that must hold before a commit
 

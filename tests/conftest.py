@@ -44,6 +44,11 @@ def chromium() -> str:
     return path
 
 
+def pytest_collection_modifyitems(items):
+    """The test that takes minutes by itself comes first, so that no core waits for it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_on_jax.py")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     """With HPO_MAY_SKIP set, fail tests that are skipped for something the machine has."""

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-FIRST_RACE_Z = 2.0
-RACE_Z = 1.8
+FIRST_RACE_Z = 1.9
+RACE_Z = 1.7
 LEAST_Z, MOST_Z = 0.5, 3.0
 COST_Z = 1.0
 """How much less z a trial is given that costs ten times as much. A mean that is z standard errors behind promises an
