@@ -35,7 +35,7 @@ RUN groupadd --gid 10001 hpo \
 COPY --from=dependencies /opt/hpo /opt/hpo
 COPY --from=wheel /wheels /wheels
 RUN /opt/hpo/bin/pip install --no-cache-dir --no-deps --no-index /wheels/*.whl
-# Mount a volume at /var/lib/hpo: results that the database has not got yet, and compiled programs for GPUs.
+# Mount a volume at /var/lib/hpo: results that the database has not got yet, and compiled programs.
 ENV PATH=/opt/hpo/bin:$PATH \
     HOME=/home/hpo \
     XDG_STATE_HOME=/var/lib/hpo \

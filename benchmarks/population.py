@@ -38,9 +38,10 @@ def main() -> None:
     os.environ.update({**quiet, **trainer_environment(options.backend)})
     from hpo.training.backend.load import load_backend
 
-    backend = Counting(load_backend(options.backend))
-    print(f"{options.backend} on {device(options.backend)}")
     with tempfile.TemporaryDirectory() as folder:
+        os.environ.setdefault("XDG_CACHE_HOME", folder)  # compiled programs are not those of earlier runs
+        backend = Counting(load_backend(options.backend))
+        print(f"{options.backend} on {device(options.backend)}")
         measure(options, backend, *prepared(Path(folder), options))
 
 

@@ -82,9 +82,13 @@ def record(table: Path, target: str, name: str, trials: int) -> None:
         data = {"kind": "file", "source": str(table), "target": target, "sha256": file_sha256(table)}
         prepare({"data": data, "evaluation": {}, "seed": 0, "folder": folder, "copy": None})
         command = [sys.executable, __file__, "part", folder, "--step", str(cores), "--trials", str(trials)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        quiet = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
         children = [
-            subprocess.Popen([*command[:4], str(first), *command[4:]], stdout=subprocess.PIPE, env=environment)
+            subprocess.Popen(
+                [*command[:4], str(first), *command[4:]],
+                stdout=subprocess.PIPE,
+                env={**quiet, "XDG_CACHE_HOME": f"{folder}/cache-{first}"},  # each compiles its own programs
+            )
             for first in range(cores)
         ]
         rows = [json.loads(line) for child in children for line in child.communicate()[0].splitlines()]

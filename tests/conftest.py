@@ -25,10 +25,10 @@ def state_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(autouse=True, scope="session")
-def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def cache_home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiled programs are kept there, for all tests of the run, not in the home of who runs them."""
     folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(request.config, "workerinput"):  # one of several processes, whose folders lie beside each other
         folder = folder.parent
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

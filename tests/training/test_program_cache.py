@@ -1,16 +1,20 @@
 """Compiled programs on disk: kept, found, damaged, too many, for nobody."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorflow.python.eager import context
 
 from hpo.study.spec import EvaluationSpec
 from hpo.training.backend import cache
 from hpo.training.backend.cache import ProgramCache, cache_folder, key_of
 from hpo.training.backend.tensorflow import TensorFlowBackend
 from hpo.training.fit import fit_stack
+from hpo.training.kind import kind_of
 from tests.training.engine import CLASSES, architecture, lane
 
 ARCHITECTURES = {
@@ -26,15 +30,41 @@ def curves(backend, arch):
     return [fit.curve for fit in fits]
 
 
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from hpo.training.backend.cache import ProgramCache
+from hpo.training.backend.tensorflow import TensorFlowBackend
+from tests.training.test_program_cache import ARCHITECTURES, curves
+
+for arch in reversed(ARCHITECTURES.values()):
+    curves(TensorFlowBackend(ProgramCache(Path(sys.argv[1]))), arch)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_another_process_loads_what_one_has_traced(tmp_path, name):
-    arch = ARCHITECTURES[name]
-    first, second = (TensorFlowBackend(ProgramCache(tmp_path)) for _ in range(2))
-    expected = curves(TensorFlowBackend(), arch)
-    np.testing.assert_array_equal(curves(first, arch), expected)
-    np.testing.assert_array_equal(curves(second, arch), expected)
-    assert (first.traces, second.traces) == (1, 0)
+def test_one_process_loads_what_another_has_traced(tmp_path):
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path], cwd=root, check=True, capture_output=True)
+    backend = TensorFlowBackend(ProgramCache(tmp_path))
+    for arch in ARCHITECTURES.values():
+        np.testing.assert_allclose(curves(backend, arch), curves(TensorFlowBackend(), arch), rtol=1e-6)
+    assert backend.traces == 0
+
+
+@pytest.mark.slow
+def test_a_forgotten_program_is_gone():
+    backend, kind = TensorFlowBackend(), kind_of([ARCHITECTURES["general"]])
+    before = registered()
+    curves(backend, ARCHITECTURES["general"])
+    assert len(registered() - before) == 3  # an epoch, its loop and the loop's condition
+    backend.program(kind).forget()
+    assert registered() == before
+
+
+def registered():
+    """The names of the compiled functions that TensorFlow holds."""
+    return {name for name in context.context().list_function_names() if name.startswith("hpo_")}
 
 
 @pytest.mark.slow
@@ -61,9 +91,12 @@ def test_a_damaged_file_is_made_anew(tmp_path, damage):
     assert (backend.traces, later.traces) == (1, 0)
 
 
-def test_a_key_changes_with_what_a_program_depends_on():
+def test_a_key_changes_with_what_a_program_depends_on(monkeypatch):
     assert key_of("a", 1) == key_of("a", 1)
     assert len({key_of("a", 1), key_of("a", 2), key_of("b", 1)}) == 3
+    before = key_of("a", 1)
+    monkeypatch.setattr(cache, "ENGINE", "another")
+    assert key_of("a", 1) != before
 
 
 def test_what_was_put_is_found(tmp_path):
@@ -82,6 +115,15 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path):
     assert kept.get("a") is None
 
 
+def test_a_program_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    ProgramCache(tmp_path).put("a", b"1")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_programs_used_last_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MOST_FILES", 10)
     kept = ProgramCache(tmp_path)
@@ -98,3 +140,9 @@ def test_the_folder_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder("xla") == tmp_path / ".cache" / "hpo" / "xla"
+
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folder("xla") is None

@@ -4,12 +4,11 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 MOST_FILES = 4000
-"""A program takes 5 to 50 KiB. Of more than these, the half that was used least lately goes."""
+"""A program takes 5 to 100 KiB. Of more than these, the half that was used least lately goes."""
 
 
 def cache_folder(name: str) -> Path | None:
@@ -32,7 +31,7 @@ class ProgramCache:
         path = self._folder / key
         with contextlib.suppress(OSError):
             content = path.read_bytes()
-            with contextlib.suppress(OSError):  # another user's, which can be read only
+            with contextlib.suppress(OSError):  # a folder that can be read only
                 os.utime(path)
             return content
         return None
@@ -41,9 +40,10 @@ class ProgramCache:
         """Keep it; whoever reads meanwhile sees all of it or nothing."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
-                file.write(content)
-            Path(file.name).replace(self._folder / key)
+            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
+                path = Path(folder) / key
+                path.write_bytes(content)
+                path.replace(self._folder / key)
             self._make_room()
 
     def _make_room(self) -> None:
@@ -53,9 +53,7 @@ class ProgramCache:
                 path.unlink()
 
 
-@cache
-def engine_fingerprint() -> str:
-    """It changes with the code of the engine and the version of Keras."""
+def _engine_fingerprint() -> str:
     engine = Path(__file__).parents[1]
     digest = hashlib.sha256(version("keras").encode())
     for path in sorted([*engine.rglob("*.py"), *(engine.parent / "network").glob("*.py")]):
@@ -63,6 +61,11 @@ def engine_fingerprint() -> str:
     return digest.hexdigest()
 
 
+ENGINE = _engine_fingerprint()
+"""It changes with the code of the engine and the version of Keras. Read at once, as it stands for the code that runs, not
+for what takes its place on disk meanwhile."""
+
+
 def key_of(*parts: object) -> str:
     """A key for a program that depends on these parts, by their `repr`, and on the engine."""
-    return hashlib.sha256(repr((engine_fingerprint(), *parts)).encode()).hexdigest()
+    return hashlib.sha256(repr((ENGINE, *parts)).encode()).hexdigest()

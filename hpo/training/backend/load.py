@@ -1,5 +1,6 @@
 """The backend of this process; KERAS_BACKEND must name the same one before Keras is imported, which fixes it then."""
 
+from hpo.training.backend.cache import ProgramCache, cache_folder
 from hpo.training.stack import Backend
 
 
@@ -10,7 +11,6 @@ def load_backend(name: str) -> Backend:
 
         use_cache()
         return JaxBackend()
-    from hpo.training.backend.cache import ProgramCache, cache_folder
     from hpo.training.backend.tensorflow import TensorFlowBackend, use_one_thread
 
     use_one_thread()

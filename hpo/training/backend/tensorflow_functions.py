@@ -1,7 +1,7 @@
 """Compiled functions as TensorFlow's own definitions, without the objects that tracing leaves in Python.
 
-A definition takes tens of kilobytes where a traced function holds megabytes, and is read from a file in a twentieth of
-the time that tracing takes.
+Compressed, a definition takes 5 to 100 kilobytes where a traced function holds megabytes, and it is read from a file in
+a twentieth of the time that tracing takes.
 """
 
 import gc
