@@ -62,8 +62,8 @@ def _engine_fingerprint() -> str:
 
 
 ENGINE = _engine_fingerprint()
-"""It changes with the code of the engine and the version of Keras. Read at once, as it stands for the code that runs, not
-for what takes its place on disk meanwhile."""
+"""It changes with the code of the engine and the version of Keras. Read at once, as it stands for the code that runs,
+and not for what takes its place on disk meanwhile."""
 
 
 def key_of(*parts: object) -> str:
