@@ -116,7 +116,8 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path):
 
 
 def test_a_program_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
-    def full(*_):
+    def full(path, content):
+        path.touch()
         raise OSError("No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
@@ -127,12 +128,14 @@ def test_a_program_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
 def test_the_programs_used_last_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "MOST_FILES", 10)
     kept = ProgramCache(tmp_path)
-    for number in range(10):
+    (tmp_path / ".a-1").touch()  # of a process that was killed while it wrote
+    os.utime(tmp_path / ".a-1", (0, 0))
+    for number in range(1, 10):
         kept.put(str(number), b"")
         os.utime(tmp_path / str(number), (number, number))
-    kept.get("0")
+    kept.get("1")
     kept.put("10", b"")
-    assert {path.name for path in tmp_path.iterdir()} == {"0", "10", "6", "7", "8", "9"}
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "10", "6", "7", "8", "9"}
 
 
 def test_the_folder_is_the_users(monkeypatch, tmp_path):

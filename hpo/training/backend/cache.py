@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,10 +39,12 @@ class ProgramCache:
         """Keep it; whoever reads meanwhile sees all of it or nothing."""
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
-                path = Path(folder) / key
+            path = self._folder / f".{key}-{os.getpid()}"
+            try:
                 path.write_bytes(content)
                 path.replace(self._folder / key)
+            finally:
+                path.unlink(missing_ok=True)
             self._make_room()
 
     def _make_room(self) -> None:
