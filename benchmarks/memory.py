@@ -1,23 +1,47 @@
-"""How much a trainer's memory grows over many trials, and how often it traces.
+"""How much a trainer's memory grows over many trials, and how often it compiles.
 
     python benchmarks/memory.py --trials 300
+    python benchmarks/memory.py --trials 1000 --space mlp_wide
 
-Random points of a space on the built-in digits, two epochs each, in one process; twice the same points: the first time
-programs are compiled, for `mlp` one for each depth and activation that occurs, the second time nothing should grow.
+Random points of a space on the built-in digits, two epochs each, sent to a real trainer; its memory is read when a
+trial has ended and is that of the trainer and its fork, pages of both counted once (Linux). Programs are compiled for a
+cache that is empty at the start.
 """
 
 import argparse
+import contextlib
 import os
+import re
+import statistics
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS="1", KERAS_BACKEND="tensorflow")
+from hpo.data.prepare import prepare
+from hpo.evaluation.job import Job
+from hpo.seeds import generator
+from hpo.study.spec import EvaluationSpec
+from hpo.worker.machine import trainer_environment
+from hpo.worker.process import Child, wait_for_output
+from search_spaces import load_space
+
+REPLICATES = 3
 
 
-def resident_megabytes() -> float:
-    """Resident memory of this process (Linux)."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+def megabytes(process: int) -> float:
+    """Memory of a process and its children: of a page that several hold, each has its share."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text("ascii").split()
+    rollup = Path(f"/proc/{process}/smaps_rollup").read_text("ascii")
+    return int(re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)[1]) / 1000 + sum(megabytes(int(c)) for c in children)
+
+
+def jobs(space_name: str, trials: int) -> Iterator[Job]:
+    space = load_space(space_name)
+    evaluation = EvaluationSpec(max_epochs=2, replicates=REPLICATES)
+    for slot in range(trials):
+        architecture = space.architecture(space.decode(generator(0, "sample", slot=slot).random(space.size)))
+        yield Job(slot=slot, seed=0, architecture=architecture, evaluation=evaluation)
 
 
 def main() -> None:
@@ -25,42 +49,37 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--every", type=int, default=50)
     parser.add_argument("--space", default="mlp")
+    parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
     options = parser.parse_args()
-    from hpo.data.prepare import prepare
-    from hpo.data.prepared import open_replicate
-    from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import Head, evaluate
-    from hpo.seeds import generator
-    from hpo.study.spec import EvaluationSpec
-    from hpo.training.backend.load import load_backend
-    from hpo.training.kind import kind_of
-    from hpo.worker.trainer import TRIM_EVERY, give_memory_back
-    from search_spaces import load_space
-
-    space = load_space(options.space)
-    evaluation = EvaluationSpec(max_epochs=2, replicates=3)
-    kinds = set()
     with tempfile.TemporaryDirectory() as folder:
-        os.environ.setdefault("XDG_CACHE_HOME", folder)  # compiled programs are not those of earlier runs
-        backend = load_backend("tensorflow")
+        os.environ["XDG_CACHE_HOME"] = folder
         data = {"kind": "builtin", "source": "digits", "target": "target", "sha256": ""}
-        request = {"data": data, "evaluation": evaluation.model_dump(), "seed": 0, "folder": folder, "copy": None}
-        facts = prepare(request)
-        replicates = [open_replicate(Path(folder), r) for r in range(3)]
-        for number in range(2 * options.trials + 1):
-            trial = number % options.trials
-            if number % TRIM_EVERY == 0:
-                give_memory_back()
-            if number % options.every == 0:
+        evaluation = EvaluationSpec(replicates=REPLICATES).model_dump()
+        prepare({"data": data, "evaluation": evaluation, "seed": 0, "folder": folder, "copy": None})
+        trainer = Child("hpo.worker.trainer", trainer_environment(options.backend))
+        trainer.send({"open": folder})
+        held, started = [], time.monotonic()
+        for job in jobs(options.space, options.trials):
+            trainer.send({"train": [job.to_json()]})
+            ended, now = False, 0.0
+            while not ended:
+                wait_for_output([trainer], 0.02)
+                ended = any("slot" in message for message in trainer.messages())
+                # A fork that has just ended is taken to have held what it held before.
+                with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+                    now = megabytes(trainer.process_id)
+            held.append(now)
+            if len(held) % options.every == 0:
+                block = held[-options.every :]
+                programs = sum(path.is_file() for path in Path(folder, "hpo", options.backend).glob("*"))
+                seconds, mean = time.monotonic() - started, statistics.fmean(block)
                 print(
-                    f"{number:5} trials: {resident_megabytes():7.0f} MB, {backend.traces} traces of {len(kinds)} kinds",
+                    f"{len(held):5} trials, {seconds:4.0f} s: {min(block):5.0f} to {max(block):5.0f} MB, "
+                    f"{mean:5.0f} on average; {programs} programs",
                     flush=True,
                 )
-            params = space.decode(generator(0, "sample", slot=trial).random(space.size))
-            architecture = space.architecture(params)
-            kinds.add(kind_of([architecture], facts["head"]))
-            job = Job(slot=trial, seed=0, architecture=architecture, evaluation=evaluation)
-            evaluate(job, replicates, Head(facts["head"], facts["outputs"]), backend)
+        print(f"growth since the first trial: {max(held) - held[0]:.0f} MB at most")
+        trainer.kill()
 
 
 if __name__ == "__main__":

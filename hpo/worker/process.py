@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from hpo.worker.signals import SUPERVISOR_VARIABLE
@@ -43,6 +42,11 @@ class Child:
         self._unsent, self._input_ends = bytearray(), False
         self._buffer = b""
         self.closed = False
+
+    @property
+    def process_id(self) -> int:
+        """Its number in the system."""
+        return self._process.pid
 
     @property
     def output(self) -> int:
@@ -97,14 +101,6 @@ class Child:
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
-
-    def resident_bytes(self) -> int:
-        """Memory that the child holds now; 0 where the system does not tell."""
-        try:
-            pages = Path(f"/proc/{self._process.pid}/statm").read_text("ascii").split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def errors(self) -> str:
         """The end of the child's standard error."""

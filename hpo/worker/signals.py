@@ -63,10 +63,15 @@ def ignore_stops() -> None:
 
 def end_with_supervisor() -> None:
     """See that this child is killed with its supervisor, even while it does not read its input; on Linux only."""
+    end_with_parent(int(os.environ.get(SUPERVISOR_VARIABLE, os.getppid())))
+
+
+def end_with_parent(parent: int) -> None:
+    """See that this process is killed with its parent, which is or was the one of that number; on Linux only."""
     if sys.platform != "linux":
         return
     import ctypes  # not for a supervisor, which starts faster without
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.environ.get(SUPERVISOR_VARIABLE) not in (None, str(os.getppid())):
-        sys.exit("the supervisor has ended meanwhile")
+    if os.getppid() != parent:
+        sys.exit("the parent has ended meanwhile")

@@ -9,26 +9,26 @@
     <- {"slot", "outcome": Outcome as JSON}  of each trial
     <- {"error": "...", "traceback": "..."}  something unexpected, the end of all trials without an outcome;
                                            the trainer goes on
+
+On Linux its forks do the training (see `hpo.worker.forks`).
 """
 
-import contextlib
-import ctypes
 import gc
 import json
 import os
 import sys
-import time
-import traceback
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any
 
-from hpo.worker.machine import stack_memory
+from hpo.worker.forks import Forks
 from hpo.worker.signals import end_with_supervisor, ignore_stops
 
-PROGRESS_SECONDS = 0.2
-TRIM_EVERY = 8
-"""Messages with trials between two times that freed memory is given back."""
+if TYPE_CHECKING:
+    from hpo.worker.training import Training
+
+MOST_GROWTH = {"tensorflow": 128 * 10**6, "jax": 2**30}
+"""Bytes that a fork may grow by. The next one has no programs: TensorFlow's are read from files in a hundredth of a
+second each, JAX's in up to a second."""
 UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn", "pandas", "tensorflow")}
 """Keras and TensorFlow import them where they are, for what a trainer has no use for: a third of its start-up."""
 
@@ -44,69 +44,31 @@ def main() -> None:
         answers.write(json.dumps(message) + "\n")
         answers.flush()
 
-    _serve(sys.stdin, answer)
-
-
-def _serve(requests: TextIO, answer: Callable[[Mapping[str, Any]], None]) -> None:
     name = os.environ["KERAS_BACKEND"]
+    training = _import_training(name, answer)
+    answer({"ready": True})
+    forks = Forks(training.start, MOST_GROWTH[name]) if sys.platform == "linux" else None
+    train = forks.work if forks else training.start()
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "open" in message:
+            training.open(message)
+            if forks:
+                forks.renew()
+        else:
+            train(line)
+
+
+def _import_training(name: str, answer: Callable[[Mapping[str, Any]], None]) -> "Training":
     for package in UNUSED_PACKAGES[name]:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type] # None: cannot be imported
     gc.disable()  # imports make millions of objects and no garbage: looking for it is a quarter of the start-up
-    from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
-    from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import Head, evaluate
-    from hpo.evaluation.population import evaluate_population
-    from hpo.training.backend.load import load_backend
-    from storage.records import Outcome
+    from hpo.worker.training import Training
 
-    def tell(slot: int, outcome: Outcome) -> None:
-        answer({"slot": slot, "outcome": outcome.to_json()})
-
-    backend = load_backend(name)
+    training = Training(name, answer)
     gc.freeze()
     gc.enable()
-    answer({"ready": True})
-    data, head = list[ReplicateData](), Head("softmax", 0)
-    for number, line in enumerate(requests):
-        message = json.loads(line)
-        try:
-            if "open" in message:
-                data = []  # where this fails, nothing is trained with another study's
-                folder = Path(message["open"])
-                facts = open_prepared(folder)
-                data = [open_replicate(folder, r) for r in range(message.get("replicates", facts["replicates"]))]
-                head = Head(facts["head"], facts["outputs"])
-            elif not data:
-                raise RuntimeError("the study's data could not be opened")
-            else:
-                jobs, progress = [Job.from_json(values) for values in message["train"]], _throttled(answer)
-                if len(jobs) == 1:
-                    tell(jobs[0].slot, evaluate(jobs[0], data, head, backend, progress))
-                else:
-                    evaluate_population(jobs, data, head, backend, stack_memory(name), tell, progress)
-        except Exception as error:
-            answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
-        if number % TRIM_EVERY == 0:
-            give_memory_back()
-
-
-def give_memory_back() -> None:
-    """Return freed memory to the system; glibc would keep what lies between blocks in use."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _throttled(answer: Callable[[Mapping[str, Any]], None]) -> Callable[[int, int, float], None]:
-    last = 0.0
-
-    def report(replicate: int, epoch: int, loss: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= PROGRESS_SECONDS:
-            last = time.monotonic()
-            answer({"replicate": replicate, "epoch": epoch, "loss": loss})
-
-    return report
+    return training
 
 
 if __name__ == "__main__":

@@ -20,9 +20,6 @@ START_SECONDS = 300.0
 """A trainer that is not ready by then hangs."""
 MAX_IDLE_DEATHS = 3
 """Trainers may die this often, while they start or wait, before one has brought a result."""
-MOST_GROWTH_BYTES = 2**30
-"""What a trainer may hold more than when it was ready. Frameworks keep what they have compiled: a few hundred MiB for
-the space `mlp`, and no end for spaces in which each trial is of another kind."""
 
 _log = logging.getLogger("hpo")
 
@@ -52,7 +49,7 @@ class Trainer:
     def _start(self) -> None:
         """Start a child, which is not ready before it says so."""
         self.child = Child(self.module, trainer_environment(self._backend))
-        self.ready, self._born, self._fresh_bytes = False, time.monotonic(), 0
+        self.ready, self._born = False, time.monotonic()
         self.claims: dict[int, Claim] = {}
         self._started, self._seconds_each, self._deadline = time.monotonic(), float("inf"), float("inf")
         self.note(0, 0, None)
@@ -62,20 +59,10 @@ class Trainer:
         self._data = {"open": str(folder), **({} if replicates is None else {"replicates": replicates})}
         self.child.send(self._data)
 
-    def get_ready(self) -> None:
-        """The child says that it can train."""
-        self.ready, self._fresh_bytes = True, self.child.resident_bytes()
-
     @property
     def is_late(self) -> bool:
         """Whether the child has had all the time that it may need to get ready."""
         return not self.ready and time.monotonic() - self._born > START_SECONDS
-
-    @property
-    def is_bloated(self) -> bool:
-        """Whether the child, which has no trial now, holds so much memory that another should take its place."""
-        idle = self.ready and not self.claims
-        return idle and self.child.resident_bytes() - self._fresh_bytes > MOST_GROWTH_BYTES
 
     def train(self, orders: Sequence[Mapping[str, Any]], seconds_each: float) -> None:
         """Send the child the trials it has claimed; together they may take so many seconds for each of them."""
@@ -151,8 +138,8 @@ class TrainerPool:
         return [claim for trainer in self._trainers for claim in trainer.claims.values()]
 
     def listen(self) -> list[Ended]:
-        """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, are overdue
-        or have grown too large are replaced.
+        """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, or are
+        overdue are replaced.
 
         Raises RuntimeError where trainers cannot work on the study, TrainersError where they can on none.
         """
@@ -166,8 +153,6 @@ class TrainerPool:
             elif trainer.is_late:
                 ended += self._replace(trainer, f"not ready after {START_SECONDS:.0f} s")
             ended += trainer.end_overdue()
-            if trainer.is_bloated:
-                trainer.restart()
         return ended
 
     def close(self) -> None:
@@ -178,7 +163,7 @@ class TrainerPool:
 
     def _hear(self, trainer: Trainer, message: dict[str, Any]) -> list[Ended]:
         if "ready" in message:
-            trainer.get_ready()
+            trainer.ready = True
         elif "outcome" in message:
             self._idle_deaths = 0
             return trainer.end(message["slot"], Outcome.from_json(message["outcome"]))

@@ -10,7 +10,7 @@ from hpo.worker import trainers
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest
-from hpo.worker.trainers import MAX_IDLE_DEATHS, MOST_GROWTH_BYTES, NETWORKS, TrainerPool, TrainersError
+from hpo.worker.trainers import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
 from hpo.worker.worker import Resources, at_work
 from storage.database import connect, upgrade
 from storage.records import Limits, Outcome
@@ -46,9 +46,6 @@ class DyingChild:
     def errors(self):
         return "last words"
 
-    def resident_bytes(self):
-        return 0
-
     def kill(self):
         os.close(self.output)
 
@@ -72,20 +69,6 @@ class SinkingChild(DyingChild):
     def messages(self):
         said, self.says, self.closed = self.says, [], self.closing
         return said
-
-
-class SwellingChild(SinkingChild):
-    """Holds too much memory after two trials."""
-
-    trained = 0
-
-    def send(self, message):
-        if slots := [job["slot"] for job in message.get("train", ())]:
-            self.trained += len(slots)
-            self.says = [{"slot": slot, "outcome": OUTCOME.to_json()} for slot in slots]
-
-    def resident_bytes(self):
-        return MOST_GROWTH_BYTES + 1 if self.trained == 2 else 0
 
 
 OUTCOME = Outcome(state="complete", value=0.5, standard_error=0.1, info={"widths": [3]})
@@ -142,12 +125,6 @@ def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
         4: ["complete"],
     }
     assert {t.reason for t in study.trials if t.state == "failed"} == {"trainer died: killed by SIGKILL"}
-
-
-def test_a_trainer_that_has_grown_too_large_is_replaced_between_trials(work):
-    child, study = work(SwellingChild, trials=5)
-    assert child.started == 3
-    assert [trial.state for trial in study.trials] == ["complete"] * 5
 
 
 class HangingChild(DyingChild):
