@@ -1,7 +1,7 @@
 """The short cut for what most stacks are: one activation, Adam, dropout and nothing else.
 
-Adam is TensorFlow's fused kernel and back-propagation is written out: a third fewer operations than the general
-program, and most of a small network's step is the cost of operations.
+Adam is TensorFlow's fused kernel, back-propagation and the losses' gradients are written out: half as many operations
+as the general program has, and most of a small network's step is the cost of operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,6 +40,14 @@ class _Constants(NamedTuple):
     def new(cls) -> "_Constants":
         """In the graph that is being traced."""
         return cls(tf.constant([1]), *map(tf.constant, (ADAM.beta_1, ADAM.beta_2, ADAM.epsilon)))
+
+
+class _Rates(NamedTuple):
+    """Of one step: its learning rate, and Adam's betas to the power of the steps taken, this one included."""
+
+    learning_rate: tf.Tensor
+    power_1: tf.Tensor
+    power_2: tf.Tensor
 
 
 class _Pass(NamedTuple):
@@ -152,18 +160,23 @@ class FusedProgram:
     ) -> tf.Tensor:
         rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
         constants = _Constants.new()
+        if self._kind.head == "softmax":
+            y = tf.one_hot(y, tf.shape(self._weights[-1].read_value())[2])
 
-        def step(start: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def step(start: tf.Tensor, number: tf.Tensor, *powers: tf.Tensor) -> tuple[tf.Tensor, ...]:
             stop = tf.minimum(start + batch_size, rows)
-            index = raw_ops.Slice(input=order, begin=tf.stack([0, start]), size=tf.stack([-1, stop - start]))
-            part = raw_ops.Slice(input=bits, begin=tf.stack([0, start, 0]), size=tf.stack([-1, stop - start, -1]))
+            size = stop - start
+            index = raw_ops.Slice(input=order, begin=tf.stack([0, start]), size=tf.stack([-1, size]))
+            part = raw_ops.Slice(input=bits, begin=tf.stack([0, start, 0]), size=tf.stack([-1, size, -1]))
             kept = tf.cast(part >= threshold, tf.float32) * scale
             masks = tf.split(kept, widths, axis=2, num=len(self._widths))
-            time = first_step + tf.cast(number, tf.float32) + 1.0
-            self._update(tf.gather(x, index), tf.gather(y, index), masks, rates[number], time, constants)
-            return stop, number + 1
+            self._update(
+                tf.gather(x, index), tf.gather(y, index), masks, _Rates(tf.gather(rates, number), *powers), constants
+            )
+            return stop, number + 1, powers[0] * constants.beta_1, powers[1] * constants.beta_2
 
-        tf.while_loop(lambda start, _: start < rows, step, [0, 0], parallel_iterations=1)
+        powers = [beta ** (first_step + 1.0) for beta in (constants.beta_1, constants.beta_2)]
+        tf.while_loop(lambda start, *_: start < rows, step, [0, 0, *powers], parallel_iterations=1)
         return self._forward(self._layers(), predict).logits
 
     def _forward(self, layers: Sequence[_Layer], x: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> _Pass:
@@ -175,32 +188,27 @@ class FusedProgram:
         return _Pass(self._matmul(inputs[-1], layers[-1].kernel) + layers[-1].bias, inputs, before, after)
 
     def _update(
-        self,
-        x: tf.Tensor,
-        y: tf.Tensor,
-        masks: Sequence[tf.Tensor],
-        learning_rate: tf.Tensor,
-        time: tf.Tensor,
-        constants: _Constants,
+        self, x: tf.Tensor, y: tf.Tensor, masks: Sequence[tf.Tensor], rates: _Rates, constants: _Constants
     ) -> None:
         layers = self._layers()
-        result = self._forward(layers, x, masks)
-        gradients = self._gradients(layers, result, y, masks, constants)
-        beta_1, beta_2, epsilon = constants.beta_1, constants.beta_2, constants.epsilon
-        power_1, power_2 = beta_1**time, beta_2**time
-        for variable, mean, square, gradient in zip(self._weights, self._means, self._squares, gradients, strict=True):
-            raw_ops.ResourceApplyAdam(
-                var=variable.handle,
-                m=mean.handle,
-                v=square.handle,
-                beta1_power=power_1,
-                beta2_power=power_2,
-                lr=learning_rate,
-                beta1=beta_1,
-                beta2=beta_2,
-                epsilon=epsilon,
-                grad=gradient,
-            )
+        gradients = self._gradients(layers, self._forward(layers, x, masks), y, masks, constants)
+        # A variable that is still to be read would be copied before it is updated.
+        with tf.control_dependencies([tf.group(gradients)]):
+            for variable, mean, square, gradient in zip(
+                self._weights, self._means, self._squares, gradients, strict=True
+            ):
+                raw_ops.ResourceApplyAdam(
+                    var=variable.handle,
+                    m=mean.handle,
+                    v=square.handle,
+                    beta1_power=rates.power_1,
+                    beta2_power=rates.power_2,
+                    lr=rates.learning_rate,
+                    beta1=constants.beta_1,
+                    beta2=constants.beta_2,
+                    epsilon=constants.epsilon,
+                    grad=gradient,
+                )
 
     def _gradients(
         self,
@@ -213,11 +221,9 @@ class FusedProgram:
         """Back-propagation written out, of the loss to each weight, in the order of the variables.
 
         With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
-        more operations than the rest of a small network's step; it differentiates loss and activation only.
+        more operations than the rest of a small network's step; it differentiates activations only.
         """
-        rows = tf.cast(tf.shape(result.logits)[1], tf.float32)
-        losses = row_losses(self._kind.head, y, result.logits)
-        (upstream,) = tf.gradients(tf.reduce_sum(losses) / rows, [result.logits])
+        upstream = _loss_gradient(self._kind.head, y, result.logits)
         gradients: list[tf.Tensor] = []
         to_slopes: list[tf.Tensor] = []
         for index in reversed(range(len(layers))):
@@ -230,3 +236,17 @@ class FusedProgram:
                 sources = [result.before[index - 1], *([] if slopes is None else [slopes])]
                 upstream, *to_slopes = tf.gradients(result.after[index - 1], sources, upstream)
         return gradients
+
+
+def _loss_gradient(head: str, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Of the sum of the lanes' mean losses to the outputs (s, rows, outputs), as `row_losses` has them; classes are
+    one-hot."""
+    rows, count = tf.unstack(tf.cast(tf.shape(outputs)[1:], tf.float32), num=2)
+    if head == "softmax":
+        return (raw_ops.Softmax(logits=outputs) - y) / rows
+    if head == "sigmoid":
+        return (tf.sigmoid(outputs) - y) / (rows * count)
+    if head == "squared":
+        return (outputs - y) * (2.0 / (rows * count))
+    (gradient,) = tf.gradients(tf.reduce_sum(row_losses(head, y, outputs)) / rows, [outputs])
+    return gradient
