@@ -30,16 +30,21 @@ ADAM = Adam()
 
 
 class Settings(NamedTuple):
-    """What may differ between the networks of a stack, each (s, 1, 1); `nesterov` is 0 or 1."""
+    """What may differ between the networks of a stack, each (s, 1, 1); `nesterov` is 0 or 1, `weight_decay` None where
+    no network's weights decay."""
 
     learning_rate: Tensor
     momentum: Tensor
     nesterov: Tensor
-    weight_decay: Tensor
+    weight_decay: Tensor | None
 
 
-# (gradient, moments, settings, step) -> (what to subtract from the weight, new moments)
-Rule = Callable[[Tensor, Moments, Settings, Tensor], tuple[Tensor, Moments]]
+Change = Callable[[Tensor, Moments], tuple[Tensor, Moments]]
+"""(gradient, moments) of a weight -> (what to subtract from it, new moments)"""
+Rule = Callable[[Settings, Tensor], Change]
+"""(settings, step) -> what that step does to every weight; so what is the same for all of them is computed once."""
+Update = Callable[[Tensor, Tensor, Moments], tuple[Tensor, Moments]]
+"""(weight, gradient, moments) -> (new weight, new moments)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,21 @@ class Optimizer:
     moments: int
     initial: float = 0.0
 
-    def update(
-        self, weight: Tensor, gradient: Tensor, moments: Sequence[Tensor], settings: Settings, step: Tensor
-    ) -> tuple[Tensor, Moments]:
-        """The weight and moments after one step; weight, gradient, moments (s, in, out) or (s, 1, out).
+    def at(self, settings: Settings, step: Tensor) -> Update:
+        """The update of every weight after `step` others, a float scalar or (s, 1, 1); weights, gradients and moments
+        are (s, in, out) or (s, 1, out).
 
-        `step` is the number of steps taken before, a float scalar or (s, 1, 1). The weight decays first, apart from
-        the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101). Zero weights without gradient stay exactly zero.
+        The weight decays first, apart from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101). Zero weights
+        without gradient stay exactly zero.
         """
-        change, new_moments = self.rule(gradient, tuple(moments), settings, step)
-        return weight * (1.0 - settings.learning_rate * settings.weight_decay) - change, new_moments
+        change = self.rule(settings, step)
+        kept = None if settings.weight_decay is None else 1.0 - settings.learning_rate * settings.weight_decay
+
+        def update(weight: Tensor, gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+            less, new_moments = change(gradient, moments)
+            return (weight if kept is None else weight * kept) - less, new_moments
+
+        return update
 
 
 def clip_by_global_norm(gradients: Sequence[Tensor], clip_norm: Tensor) -> list[Tensor]:
@@ -78,52 +88,78 @@ def _toward(average: Tensor, value: Tensor, beta: float) -> Tensor:
     return average + (value - average) * (1.0 - beta)
 
 
-def _sgd(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+def _sgd(settings: Settings, _: Tensor) -> Change:
     """Momentum as in Sutskever et al. 2013; without it, plain descent."""
-    (velocity,) = moments
-    descent = settings.learning_rate * gradient
-    velocity = settings.momentum * velocity - descent
-    ahead = settings.momentum * velocity - descent
-    return -(settings.nesterov * ahead + (1.0 - settings.nesterov) * velocity), (velocity,)
+    rate, momentum, nesterov = settings.learning_rate, settings.momentum, settings.nesterov
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        (velocity,) = moments
+        descent = rate * gradient
+        velocity = momentum * velocity - descent
+        ahead = momentum * velocity - descent
+        return -(nesterov * ahead + (1.0 - nesterov) * velocity), (velocity,)
+
+    return change
 
 
-def _rmsprop(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+def _rmsprop(settings: Settings, _: Tensor) -> Change:
     """Hinton 2012, not centred; the momentum is that of the increments."""
-    square, velocity = moments
-    square = RMSPROP_RHO * square + (1.0 - RMSPROP_RHO) * ops.square(gradient)
-    velocity = settings.momentum * velocity + settings.learning_rate * gradient / ops.sqrt(square + EPSILON)
-    return velocity, (square, velocity)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        square, velocity = moments
+        square = RMSPROP_RHO * square + (1.0 - RMSPROP_RHO) * ops.square(gradient)
+        velocity = settings.momentum * velocity + settings.learning_rate * gradient / ops.sqrt(square + EPSILON)
+        return velocity, (square, velocity)
+
+    return change
 
 
-def _adagrad(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+def _adagrad(settings: Settings, _: Tensor) -> Change:
     """Duchi et al. 2011."""
-    square = moments[0] + ops.square(gradient)
-    return settings.learning_rate * gradient / ops.sqrt(square + EPSILON), (square,)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        square = moments[0] + ops.square(gradient)
+        return settings.learning_rate * gradient / ops.sqrt(square + EPSILON), (square,)
+
+    return change
 
 
-def _adadelta(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+def _adadelta(settings: Settings, _: Tensor) -> Change:
     """Zeiler 2012, arXiv:1212.5701."""
-    square, square_change = moments
-    square = ADADELTA_RHO * square + (1.0 - ADADELTA_RHO) * ops.square(gradient)
-    change = ops.sqrt(square_change + EPSILON) * gradient / ops.sqrt(square + EPSILON)
-    square_change = ADADELTA_RHO * square_change + (1.0 - ADADELTA_RHO) * ops.square(change)
-    return settings.learning_rate * change, (square, square_change)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        square, square_change = moments
+        square = ADADELTA_RHO * square + (1.0 - ADADELTA_RHO) * ops.square(gradient)
+        step = ops.sqrt(square_change + EPSILON) * gradient / ops.sqrt(square + EPSILON)
+        square_change = ADADELTA_RHO * square_change + (1.0 - ADADELTA_RHO) * ops.square(step)
+        return settings.learning_rate * step, (square, square_change)
+
+    return change
 
 
-def _adam(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+def _adam(settings: Settings, step: Tensor) -> Change:
     """Kingma & Ba 2015, arXiv:1412.6980, in the form before section 2.1 (epsilon hat)."""
-    mean, square = _toward(moments[0], gradient, ADAM.beta_1), _toward(moments[1], ops.square(gradient), ADAM.beta_2)
     bias_1, bias_2 = 1.0 - ops.power(ADAM.beta_1, step + 1.0), 1.0 - ops.power(ADAM.beta_2, step + 1.0)
     rate = settings.learning_rate * ops.sqrt(bias_2) / bias_1
-    return mean * rate / (ops.sqrt(square) + ADAM.epsilon), (mean, square)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        mean = _toward(moments[0], gradient, ADAM.beta_1)
+        square = _toward(moments[1], ops.square(gradient), ADAM.beta_2)
+        return mean * rate / (ops.sqrt(square) + ADAM.epsilon), (mean, square)
+
+    return change
 
 
-def _adamax(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+def _adamax(settings: Settings, step: Tensor) -> Change:
     """Kingma & Ba 2015, section 7.1."""
-    mean = _toward(moments[0], gradient, ADAM.beta_1)
-    largest = ops.maximum(ADAM.beta_2 * moments[1], ops.abs(gradient))
     rate = settings.learning_rate / (1.0 - ops.power(ADAM.beta_1, step + 1.0))
-    return mean * rate / (largest + ADAM.epsilon), (mean, largest)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        mean = _toward(moments[0], gradient, ADAM.beta_1)
+        largest = ops.maximum(ADAM.beta_2 * moments[1], ops.abs(gradient))
+        return mean * rate / (largest + ADAM.epsilon), (mean, largest)
+
+    return change
 
 
 def _nadam_momentum(step: Tensor) -> Tensor:
@@ -135,21 +171,31 @@ def _nadam_momentum(step: Tensor) -> Tensor:
 _NADAM_PRODUCTS = np.cumprod(_nadam_momentum(np.arange(256.0))).astype(np.float32)
 
 
-def _nadam(gradient: Tensor, moments: Moments, settings: Settings, step: Tensor) -> tuple[Tensor, Moments]:
+def _nadam(settings: Settings, step: Tensor) -> Change:
     """Dozat 2016, with its schedule of momentums."""
-    mean, square = _toward(moments[0], gradient, ADAM.beta_1), _toward(moments[1], ops.square(gradient), ADAM.beta_2)
     now, following = _nadam_momentum(step), _nadam_momentum(step + 1.0)
     product = ops.take(_NADAM_PRODUCTS, ops.cast(ops.minimum(step, len(_NADAM_PRODUCTS) - 1.0), "int32"))
-    ahead = following / (1.0 - product * following) * mean + (1.0 - now) / (1.0 - product) * gradient
-    deviation = ops.sqrt(square / (1.0 - ops.power(ADAM.beta_2, step + 1.0)))
-    return ahead * settings.learning_rate / (deviation + ADAM.epsilon), (mean, square)
+    of_mean, of_gradient = following / (1.0 - product * following), (1.0 - now) / (1.0 - product)
+    bias = 1.0 - ops.power(ADAM.beta_2, step + 1.0)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        mean = _toward(moments[0], gradient, ADAM.beta_1)
+        square = _toward(moments[1], ops.square(gradient), ADAM.beta_2)
+        ahead = of_mean * mean + of_gradient * gradient
+        return ahead * settings.learning_rate / (ops.sqrt(square / bias) + ADAM.epsilon), (mean, square)
+
+    return change
 
 
-def _lion(gradient: Tensor, moments: Moments, settings: Settings, _: Tensor) -> tuple[Tensor, Moments]:
+def _lion(settings: Settings, _: Tensor) -> Change:
     """Chen et al. 2023, arXiv:2302.06675."""
-    (mean,) = moments
-    direction = ops.sign(LION_BETA_1 * mean + (1.0 - LION_BETA_1) * gradient)
-    return settings.learning_rate * direction, (LION_BETA_2 * mean + (1.0 - LION_BETA_2) * gradient,)
+
+    def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
+        (mean,) = moments
+        direction = ops.sign(LION_BETA_1 * mean + (1.0 - LION_BETA_1) * gradient)
+        return settings.learning_rate * direction, (LION_BETA_2 * mean + (1.0 - LION_BETA_2) * gradient,)
+
+    return change
 
 
 OPTIMIZERS: dict[str, Optimizer] = {

@@ -190,13 +190,15 @@ def update(kind: Kind, state: State, gradients: Tensors, settings: Tensors, rate
         names = list(gradients)
         clipped = clip_by_global_norm([gradients[name] for name in names], settings["clip_norm"])
         gradients = dict(zip(names, clipped, strict=True))
-    own = Settings(rate, settings["momentum"], settings["nesterov"], settings["weight_decay"])
+    decay = settings["weight_decay"] if kind.decayed else None
+    own = Settings(rate, settings["momentum"], settings["nesterov"], decay)
+    updates = {name: OPTIMIZERS[name].at(own, step) for name in kind.optimizers}
     weights: dict[str, Tensor] = {}
     moments: dict[str, dict[str, tuple[Tensor, ...]]] = {name: {} for name in kind.optimizers}
     for name, weight in state.weights.items():
         weights[name] = weight
         for o in kind.optimizers:
-            new, moments[o][name] = OPTIMIZERS[o].update(weight, gradients[name], state.moments[o][name], own, step)
+            new, moments[o][name] = updates[o](weight, gradients[name], state.moments[o][name])
             chosen = settings[f"optimizer_{o}"] > 0 if len(kind.optimizers) > 1 else None
             weights[name] = new if chosen is None else ops.where(chosen, new, weights[name])
         if kind.padded:  # and stays the identity, whatever the decay

@@ -71,7 +71,7 @@ def stacked(name, settings, clip_norm, weights, gradients):
     def train(weights, moments, gradients, settings, clip_norm, step):
         clipped = clip_by_global_norm(gradients, clip_norm)
         parts = zip(weights, clipped, moments, strict=True)
-        updated = [optimizer.update(weight, gradient, kept, settings, step) for weight, gradient, kept in parts]
+        updated = [optimizer.at(settings, step)(weight, gradient, kept) for weight, gradient, kept in parts]
         return [weight for weight, _ in updated], [kept for _, kept in updated]
 
     moments = [tuple(np.full_like(weight, optimizer.initial) for _ in range(optimizer.moments)) for weight in weights]
@@ -128,13 +128,11 @@ def test_networks_of_a_stack_may_have_taken_different_numbers_of_steps(name):
     settings = Settings(*(per_network(values) for values in ((0.1, 0.2, 0.3), (0.0, 0.5, 0.9), (0, 1, 1), (0, 0, 0.1))))
     steps = per_network((0, 7, 400))
     moments = [np.abs(gradients[0][i + 1]) for i in range(optimizer.moments)]
-    together, kept = optimizer.update(weights[0], gradients[0][0], moments, settings, steps)
+    together, kept = optimizer.at(settings, steps)(weights[0], gradients[0][0], moments)
     for network, step in enumerate(steps.ravel()):
         one = slice(network, network + 1)
         own = Settings(*(values[one] for values in settings))
-        weight, kept_alone = optimizer.update(
-            weights[0][one], gradients[0][0][one], [m[one] for m in moments], own, step
-        )
+        weight, kept_alone = optimizer.at(own, step)(weights[0][one], gradients[0][0][one], [m[one] for m in moments])
         np.testing.assert_allclose(together[one], weight, rtol=1e-6, atol=1e-7)
         for ours, theirs in zip(kept, kept_alone, strict=True):
             np.testing.assert_allclose(ours[one], theirs, rtol=1e-6)
@@ -146,7 +144,7 @@ def test_padding_stays_exactly_zero(name):
     settings = Settings(*(per_network((value,) * STACK) for value in (0.1, 0.9, 1.0, 0.1)))
     weight, moments = zeros, [np.full_like(zeros, optimizer.initial) for _ in range(optimizer.moments)]
     for step in range(3):
-        weight, moments = optimizer.update(weight, zeros, moments, settings, np.float32(step))
+        weight, moments = optimizer.at(settings, np.float32(step))(weight, zeros, moments)
     np.testing.assert_array_equal(weight, zeros)
 
 
@@ -158,7 +156,7 @@ def test_nadam_is_keras_past_its_table_of_products():
     moments = (weight, weight)
     variable, optimizer = keras.Variable(weight), keras.optimizers.Nadam(0.01)
     for step, gradient in enumerate(gradients):
-        weight, moments = OPTIMIZERS["nadam"].update(weight, gradient, moments, settings, np.float32(step))
+        weight, moments = OPTIMIZERS["nadam"].at(settings, np.float32(step))(weight, gradient, moments)
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     np.testing.assert_allclose(weight, np.asarray(variable), rtol=1e-4)
 

@@ -14,11 +14,14 @@ import tensorflow as tf
 from hpo.training.backend.cache import ProgramCache
 from hpo.training.backend.tensorflow_functions import CompiledFunction, FunctionStore
 from hpo.training.backend.tensorflow_fused import FusedProgram
+from hpo.training.backend.tensorflow_gradients import known_repetition
 from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, shapeless_variable
 from hpo.training.kind import Kind
 from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
 from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
 
+MATRICES = ("kernel", "frequencies")
+"""Names of weights begin so; others are vectors (s, 1, units)."""
 MOST_GENERAL = 32
 """General programs in memory, about 6 MiB each: a space with many choices has a kind for almost every trial."""
 
@@ -98,7 +101,10 @@ class GeneralProgram:
         def spec(rank: int, dtype: tf.DType = tf.float32) -> tf.TensorSpec:
             return tf.TensorSpec([None] * rank, dtype)
 
-        settings = {name: tf.TensorSpec([None, 1, None], tensor.dtype) for name, tensor in self._settings.items()}
+        settings = {
+            name: tf.TensorSpec([None, 1, None if name.startswith("units") else 1], tensor.dtype)
+            for name, tensor in self._settings.items()
+        }
         random = [spec(3, tf.uint8), spec(3, tf.uint8), spec(3)]
         targets = spec(1, tf.int32) if self._kind.head == "softmax" else spec(2)
         return [
@@ -133,7 +139,11 @@ class GeneralProgram:
             weights = tf.gather(rows.weights, index) if kind.weighted else None
             batch = Batch(inputs, tf.gather(rows.y, index), dropout_masks(hidden, settings), weights)
             state = tf.nest.map_structure(lambda variable: variable.read_value(), self._state)
-            total, statistics = loss(kind, state.weights, state.statistics, settings, self._matmul, batch)
+            for name, tensor in {**state.weights, **state.statistics}.items():
+                if not name.startswith(MATRICES):
+                    tensor.set_shape([None, 1, None])
+            with known_repetition():
+                total, statistics = loss(kind, state.weights, state.statistics, settings, self._matmul, batch)
             names = list(state.weights)
             gradients = dict(zip(names, tf.gradients(total, [state.weights[n] for n in names]), strict=True))
             taken = tf.cast(first_step + number, tf.float32)
