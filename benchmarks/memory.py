@@ -27,6 +27,8 @@ from hpo.worker.process import Child, wait_for_output
 from search_spaces import load_space
 
 REPLICATES = 3
+PROGRAMS = {"tensorflow": "tensorflow/*", "jax": "xla/*-cache"}
+"""The files of compiled programs; JAX keeps those that took it long."""
 
 
 def megabytes(process: int) -> float:
@@ -64,14 +66,17 @@ def main() -> None:
             ended, now = False, 0.0
             while not ended:
                 wait_for_output([trainer], 0.02)
-                ended = any("slot" in message for message in trainer.messages())
+                messages = trainer.messages()
+                if trainer.closed or any("error" in message for message in messages):
+                    raise SystemExit(f"the trainer failed: {messages} {trainer.errors()}")
+                ended = any("slot" in message for message in messages)
                 # A fork that has just ended is taken to have held what it held before.
                 with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                     now = megabytes(trainer.process_id)
             held.append(now)
             if len(held) % options.every == 0:
                 block = held[-options.every :]
-                programs = sum(path.is_file() for path in Path(folder, "hpo", options.backend).glob("*"))
+                programs = sum(1 for _ in Path(folder, "hpo").glob(PROGRAMS[options.backend]))
                 seconds, mean = time.monotonic() - started, statistics.fmean(block)
                 print(
                     f"{len(held):5} trials, {seconds:4.0f} s: {min(block):5.0f} to {max(block):5.0f} MB, "

@@ -1,7 +1,7 @@
 """Work in a fork of this process: what the work leaves in memory goes with the fork, another takes its place.
 
 Frameworks keep what they have compiled for as long as their process lives, some megabytes for most trials. A process
-that imports a framework, which takes seconds, but never uses it has forks that are ready to in a twentieth of a second.
+that imports a framework, which takes seconds, but never uses it has forks that start in a twentieth of a second.
 """
 
 import contextlib
@@ -18,45 +18,55 @@ from typing import NoReturn
 from hpo.worker.signals import end_with_parent
 
 Work = Callable[[str], None]
-_GOES_ON = b"+"
+_DONE = b"."
+"""A fork has started, or has done what a message says and goes on."""
 
 
 class Forks:
     """Hands messages, lines of text, to a fork of this process, one fork after another.
 
-    A new fork calls `start` for what does the work. One that has grown by more than `most_growth` bytes since its first
-    message is replaced. This process must have no threads: a fork has none but its own.
+    A fork calls `start` for what does the work. One that has grown by more than `most_growth` bytes since its first
+    message is replaced. This process must have no threads: a fork has none but its own. It ends as a fork that dies
+    while it starts or works; one that is killed while it waits is replaced.
     """
 
     def __init__(self, start: Callable[[], Work], most_growth: int) -> None:
         self._start, self._most_growth = start, most_growth
-        self._pid = 0
+        self._fork()
 
     def renew(self) -> None:
-        """Put a new fork in the old one's place; it has what this process has now."""
-        if self._pid:
-            self._end()
-        here, there = socket.socketpair()
+        """Put a new fork in the old one's place, which has what this process has now."""
+        self._ended()
+        self._fork()
+
+    def work(self, message: str) -> None:
+        """Return when a fork has done what the message says."""
+        if os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self.renew()
+        with contextlib.suppress(ConnectionError):
+            self._socket.sendall(message.encode())
+            if self._socket.recv(1) == _DONE:
+                return
+        self._end_alike(self._ended())
+        self._fork()
+
+    def _fork(self) -> None:
+        self._socket, there = socket.socketpair()
         parent = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
-            here.close()
+            self._socket.close()
             self._serve(parent, there)
         there.close()
-        self._socket = here
+        if self._socket.recv(1) != _DONE:
+            self._end_alike(self._ended())
 
-    def work(self, message: str) -> None:
-        """Return when a fork has done what the message says. Ends this process as the fork, where that dies of it."""
-        with contextlib.suppress(ConnectionError):  # it has died meanwhile
-            self._socket.sendall(message.encode())
-            if self._socket.recv(1) == _GOES_ON:
-                return
-        self.renew()
-
-    def _end(self) -> None:
-        """Wait for the end of the fork, which reads no more messages or has grown too large."""
+    def _ended(self) -> int:
+        """Wait for the end of the fork, which reads no more; its exit code, or less than 0 for a signal."""
         self._socket.close()
-        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+    def _end_alike(self, code: int) -> None:
         if code < 0:
             os.kill(os.getpid(), -code)
         if code:
@@ -67,6 +77,7 @@ class Forks:
         try:
             end_with_parent(parent)
             work, first = self._start(), 0
+            messages.sendall(_DONE)
             for line in messages.makefile("r", encoding="utf-8"):
                 work(line)
                 first = first or held_bytes()
@@ -74,7 +85,7 @@ class Forks:
                     give_memory_back()
                     if held_bytes() - first > self._most_growth:
                         break
-                messages.sendall(_GOES_ON)
+                messages.sendall(_DONE)
         except BaseException:
             traceback.print_exc()
             sys.stderr.flush()

@@ -46,9 +46,9 @@ def main() -> None:
 
     name = os.environ["KERAS_BACKEND"]
     training = _import_training(name, answer)
-    answer({"ready": True})
     forks = Forks(training.start, MOST_GROWTH[name]) if sys.platform == "linux" else None
     train = forks.work if forks else training.start()
+    answer({"ready": True})
     for line in sys.stdin:
         message = json.loads(line)
         if "open" in message:

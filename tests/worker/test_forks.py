@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ held = [b""]
 
 def start():
     started = len(held)
+    if os.environ.get("HPO_TEST_START"):
+        raise ValueError("no start")
 
     def work(line):
         message = json.loads(line)
@@ -39,11 +42,12 @@ def start():
 
 
 forks = Forks(start, most_growth=1_000_000)
-forks.renew()
 for line in sys.stdin:
     if json.loads(line) == "renew":
         held.append(b"")
         forks.renew()
+    elif json.loads(line) == "done?":
+        print("{}", flush=True)
     else:
         forks.work(line)
 """
@@ -103,10 +107,28 @@ def test_the_process_ends_as_its_fork(parent, message, ending, error):
     assert error in parent.errors()
 
 
-def test_a_fork_that_was_killed_between_messages_is_noticed_at_the_next(parent):
-    os.kill(answer(parent, "")["fork"], signal.SIGKILL)
-    assert answer(parent, "") is None
-    assert parent.ending() == "killed by SIGKILL"
+def test_a_fork_that_was_killed_between_messages_is_replaced(parent):
+    before = answer(parent, "")["fork"]
+    assert answer(parent, "done?") == {}
+    os.kill(before, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while ") Z " not in Path(f"/proc/{before}/stat").read_text("ascii") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert answer(parent, "")["fork"] != before
+
+
+def test_a_process_whose_forks_cannot_start_ends(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("HPO_TEST_START", "fails")
+    (tmp_path / "parent.py").write_text(PARENT)
+    child = Child("parent")
+    deadline = time.monotonic() + 20
+    while not child.closed and time.monotonic() < deadline:
+        wait_for_output([child], 1)
+        child.messages()
+    assert child.ending() == "exit code 1"
+    assert "ValueError: no start" in child.errors()
+    child.kill()
 
 
 def test_a_fork_ends_with_its_killed_parent(parent):

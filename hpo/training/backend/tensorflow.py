@@ -23,7 +23,7 @@ from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_mo
 MATRICES = ("kernel", "frequencies")
 """Names of weights begin so; others are vectors (s, 1, units)."""
 MOST_GENERAL = 32
-"""General programs in memory, about 6 MiB each: a space with many choices has a kind for almost every trial."""
+"""General programs in memory, 2 to 3 MB each: a space with many choices has a kind for almost every trial."""
 
 
 def use_one_thread() -> None:

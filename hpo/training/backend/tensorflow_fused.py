@@ -1,7 +1,7 @@
 """The short cut for what most stacks are: one activation, Adam, dropout and nothing else.
 
-Adam is TensorFlow's fused kernel, back-propagation and the losses' gradients are written out: half as many operations
-as the general program has, and most of a small network's step is the cost of operations.
+Adam is TensorFlow's fused kernel; back-propagation is written out, and so are the losses' gradients but the Gaussian
+one's: half as many operations as the general program has, and most of a small network's step is the cost of operations.
 """
 
 from collections.abc import Callable, Sequence
@@ -160,8 +160,7 @@ class FusedProgram:
     ) -> tf.Tensor:
         rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
         constants = _Constants.new()
-        if self._kind.head == "softmax":
-            y = tf.one_hot(y, tf.shape(self._weights[-1].read_value())[2])
+        classes = tf.shape(self._weights[-1].read_value())[2] if self._kind.head == "softmax" else None
 
         def step(start: tf.Tensor, number: tf.Tensor, *powers: tf.Tensor) -> tuple[tf.Tensor, ...]:
             stop = tf.minimum(start + batch_size, rows)
@@ -170,9 +169,8 @@ class FusedProgram:
             part = raw_ops.Slice(input=bits, begin=tf.stack([0, start, 0]), size=tf.stack([-1, size, -1]))
             kept = tf.cast(part >= threshold, tf.float32) * scale
             masks = tf.split(kept, widths, axis=2, num=len(self._widths))
-            self._update(
-                tf.gather(x, index), tf.gather(y, index), masks, _Rates(tf.gather(rates, number), *powers), constants
-            )
+            targets = tf.gather(y, index) if classes is None else tf.one_hot(tf.gather(y, index), classes)
+            self._update(tf.gather(x, index), targets, masks, _Rates(tf.gather(rates, number), *powers), constants)
             return stop, number + 1, powers[0] * constants.beta_1, powers[1] * constants.beta_2
 
         powers = [beta ** (first_step + 1.0) for beta in (constants.beta_1, constants.beta_2)]
@@ -221,7 +219,7 @@ class FusedProgram:
         """Back-propagation written out, of the loss to each weight, in the order of the variables.
 
         With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
-        more operations than the rest of a small network's step; it differentiates activations only.
+        more operations than the rest of a small network's step; it differentiates activations only, and one loss.
         """
         upstream = _loss_gradient(self._kind.head, y, result.logits)
         gradients: list[tf.Tensor] = []

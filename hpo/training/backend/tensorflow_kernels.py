@@ -35,10 +35,10 @@ def _onednn_gradients(operation: tf.Operation, gradient: tf.Tensor) -> tuple[tf.
 
 def has_onednn() -> bool:
     """Whether this build of TensorFlow carries oneDNN's batched product."""
-    registered = kernels.get_registered_kernels_for_op("_MklBatchMatMulV2").kernel
     return any(
-        kernel.label == LABEL and tf.float32.as_datatype_enum in kernel.constraint[0].allowed_values.list.type
-        for kernel in registered
+        kernel.label == LABEL and tf.float32.as_datatype_enum in constraint.allowed_values.list.type
+        for kernel in kernels.get_registered_kernels_for_op("_MklBatchMatMulV2").kernel
+        for constraint in kernel.constraint
     )
 
 
