@@ -19,9 +19,8 @@ def assert_complete(record):
 
 
 def test_fault_03_a_server_that_is_restarted_while_trials_run(fleet):
-    watcher = fleet.create(
-        "s", 40, 0.5
-    )  # so many that trials run at each crash, however late the look that waits for it
+    # So many trials that some run at each crash, however late the look that waits for it.
+    watcher = fleet.create("s", 40, 0.5)
     workers = [fleet.start("worker", "--trainers", 2, HPO_LEASE_SECONDS="2") for _ in range(2)]
     for finished in (3, 9):
         fleet.wait_for_trials("s", finished)

@@ -6,14 +6,18 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from hpo.evaluation.job import Job
+from hpo.study.spec import EvaluationSpec
 from hpo.study.study import StudyOptions, resolve
 from hpo.worker import machine
 from hpo.worker.machine import default_population, environment, stack_memory, usable_cores, usable_memory
 from hpo.worker.preparation import prepare_data
 from hpo.worker.process import Child, wait_for_output
+from search_spaces.mlp import MLP
 from storage.workers import process_start
 
 
@@ -95,14 +99,36 @@ def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(t
     assert [error["error"].split(":")[0] for error in errors] == ["FileNotFoundError", "RuntimeError"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do forks train")
+def test_forks_of_a_trainer_train(tmp_path):
+    prepare_data(resolve(StudyOptions(name="s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    trainer = Child("hpo.worker.trainer", machine.trainer_environment("tensorflow"))
+    children = Path(f"/proc/{trainer.process_id}/task/{trainer.process_id}/children")
+    network, evaluation = MLP.architecture(MLP.decode([0.1] * MLP.size)), EvaluationSpec(max_epochs=1, replicates=1)
+    job = Job(slot=3, seed=0, architecture=network, evaluation=evaluation)
+    trainer.send({"open": str(tmp_path)})
+    trainer.send({"train": [job.to_json()]})
+    answers, deadline = [], time.monotonic() + 120
+    while not any("slot" in answer for answer in answers) and time.monotonic() < deadline:
+        wait_for_output([trainer], 1)
+        answers += trainer.messages()
+    (fork,) = children.read_text("ascii").split()
+    threads = [len(list(Path(f"/proc/{process}/task").iterdir())) for process in (trainer.process_id, fork)]
+    trainer.kill()
+    assert [answer["slot"] for answer in answers if "slot" in answer] == [3]
+    assert threads[0] == 1  # it has not used the framework
+    assert threads[1] > 1
+
+
 SUPERVISOR = """
 import os, signal
 from hpo.worker.process import Child, wait_for_output
 child = Child("hpo.worker.synthetic")
 while not child.messages():
     wait_for_output([child], 1)
-os.kill(child._process.pid, signal.SIGSTOP)
-print(child._process.pid, flush=True)
+os.kill(child.process_id, signal.SIGSTOP)
+print(child.process_id, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
