@@ -1,6 +1,6 @@
 """Trials per second when many trials train in one stack, beside plain Keras on the same backend and machine.
 
-    python benchmarks/population.py --backend jax [--populations 1 8 64 256] [--early-stopping] [--cpu]
+    python benchmarks/population.py --backend jax [--populations 1 8 64 256] [--early-stopping] [--units 500] [--cpu]
 
 Random points of the space `mlp` on the digits data, 5 replicates a trial, a fixed number of epochs (or early stopping
 as in a study). Plain Keras fits the same replicates of the first few of the points one after another, for as many
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--populations", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--early-stopping", action="store_true", help="200 epochs and patience 10 instead")
+    parser.add_argument("--units", type=int, default=500, help="of the space's widest first layer")
     parser.add_argument("--keras-trials", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cpu", action="store_true", help="run without a GPU too")
@@ -107,9 +108,9 @@ def jobs_of(count: int, options: argparse.Namespace, seed: int):  # noqa: ANN201
     from points import random_points
 
     from hpo.evaluation.job import Job
-    from search_spaces import load_space
+    from search_spaces.mlp import mlp_space
 
-    space = load_space("mlp")
+    space = mlp_space(options.units)
     return [
         Job(slot=slot, seed=seed, architecture=space.architecture(point.params), evaluation=protocol(options))
         for slot, point in enumerate(random_points(space, count, seed))

@@ -18,7 +18,7 @@ from hpo.search.pruners import Incumbent, raced_value
 from hpo.search.rules import Rules
 from hpo.seeds import Purpose, generator
 from hpo.training.fit import Fit, OnEpoch, fit_stack, predict
-from hpo.training.kind import kind_of
+from hpo.training.kind import layout_of
 from hpo.training.lanes import Lane
 from hpo.training.stack import Backend, FloatArray
 from storage.records import Outcome, ReplicateRecord
@@ -116,9 +116,8 @@ def train(
     protocol = jobs[lanes[0].trial].evaluation
     fits = fit_stack(backend, lanes, head.name, head.outputs, protocol, should_prune=should_prune, on_epoch=on_epoch)
     over = {fit.lane.trial for fit in fits if fit.diverged or fit.pruned}
-    whole = [fit for fit in fits if fit.lane.trial not in over]
-    scores = iter(_score(head, whole, backend) if whole else [])
-    judged = [(None, None) if fit.lane.trial in over else next(scores) for fit in fits]
+    scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.trial not in over], backend)
+    judged = [scores.get(i, (None, None)) for i in range(len(fits))]
     seconds = (time.perf_counter() - started) / len(fits)
     return [Scored(fit, loss, outputs, seconds) for fit, (loss, outputs) in zip(fits, judged, strict=True)]
 
@@ -141,15 +140,19 @@ def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
     )
 
 
-def _score(head: Head, fits: Sequence[Fit], backend: Backend) -> list[tuple[float, FloatArray]]:
-    parts = [fit.lane.data for fit in fits]
-    architectures, networks = [fit.lane.architecture for fit in fits], [fit.weights for fit in fits]
-    kind = kind_of(architectures, head.name, parts[0].train_w is not None)
-    predicted = predict(backend, kind, architectures, networks, [part.score_x for part in parts])
+def _score(head: Head, fits: Sequence[Fit], whole: list[int], backend: Backend) -> dict[int, tuple[float, FloatArray]]:
+    """Score loss and outputs of these of a stack's networks."""
+    if not whole:
+        return {}
+    architectures, parts = [fit.lane.architecture for fit in fits], [fits[i].lane.data for i in whole]
+    layout = layout_of(architectures, head.name, parts[0].train_w is not None, backend.widths_for)
+    room = min(backend.lanes_for(len(whole)), len(fits))  # as many lanes as a program may have had before
+    held = [*whole, *whole[-1:] * (room - len(whole))]
+    rows = [fits[i].lane.data.score_x for i in held]
+    predicted = predict(backend, layout.only(held), [fits[i].weights for i in held], rows)[: len(whole)]
     judge = loss_function(head.name)
-    return [
-        (judge(part.score_y, outputs, part.score_w), outputs) for part, outputs in zip(parts, predicted, strict=True)
-    ]
+    losses = [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
+    return dict(zip(whole, zip(losses, predicted, strict=True), strict=True))
 
 
 def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:

@@ -48,7 +48,7 @@ def evaluate_population(
     lanes = [lane_of(job, replicate, part) for job in jobs for replicate, part in enumerate(data)]
     waiting = Counter(lane.trial for lane in lanes)
     done: dict[int, list[Scored]] = {job.slot: [] for job in jobs}
-    for stack in stacks(lanes, head.outputs, most_bytes):
+    for stack in stacks(lanes, head.outputs, most_bytes, backend):
         live = [lane for lane in stack if waiting[lane.trial]]  # a trial that is cut short waits for nothing
         if not live:
             continue
@@ -74,7 +74,7 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
     return completed(records, info)
 
 
-def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int) -> Iterator[list[Lane]]:
+def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backend) -> Iterator[list[Lane]]:
     """Lanes that are trained together: what can share a stack, networks of like size, within the memory given."""
     groups: dict[tuple[object, ...], list[Lane]] = {}
     for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.trial, lane.replicate)):
@@ -82,20 +82,20 @@ def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int) -> Iterator[lis
     for group in groups.values():
         stack: list[Lane] = []
         for lane in group:
-            if stack and stack_bytes([*stack, lane], outputs) > most_bytes:
+            if stack and stack_bytes([*stack, lane], outputs, backend) > most_bytes:
                 yield stack
                 stack = []
             stack.append(lane)
         yield stack
 
 
-def stack_bytes(lanes: Sequence[Lane], outputs: int) -> int:
+def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
     """About what a stack takes on its device: weights with two moments and gradients, the activations of a batch and
     of a prediction, inputs to predict, random bits; without the training rows, which lanes share."""
     architectures: list[Architecture] = [lane.architecture for lane in lanes]
     first, data = architectures[0], lanes[0].data
     features, batch = int(data.train_x.shape[1]), first.batch_size
-    widths = stacked_widths(architectures)
+    widths = backend.widths_for(stacked_widths(architectures))
     sizes = (first.embedded(features), *widths, outputs)
     weights = sum(above * (below + 1) for below, above in pairwise(sizes))
     predicted = max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes)

@@ -1,4 +1,5 @@
-"""Training of one stack: epochs, early stopping per lane, the best weights kept, finished lanes dropped."""
+"""Training of one stack: epochs, early stopping per lane, the best weights kept, finished lanes dropped or their places
+given to others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,11 +8,21 @@ import numpy as np
 
 from hpo.data.prepared import ReplicateData
 from hpo.evaluation.metrics import LossFunction, loss_function
-from hpo.network.architecture import Architecture
 from hpo.study.spec import EvaluationSpec
-from hpo.training.kind import Kind, stacked_widths
+from hpo.training.kind import Layout
 from hpo.training.lanes import Lane, Stack
-from hpo.training.stack import Backend, Epoch, FloatArray, Weights, lane_settings, lane_weights, no_rows, stack_weights
+from hpo.training.places import Places
+from hpo.training.stack import (
+    Backend,
+    Epoch,
+    FloatArray,
+    Weights,
+    lane_settings,
+    lane_weights,
+    new_state,
+    no_rows,
+    stack_weights,
+)
 
 MAX_PREDICTED_BYTES = 64 * 2**20
 """Of the values of one layer while predicting."""
@@ -77,67 +88,57 @@ def fit_stack(
     """Train one network with so many outputs per lane; the lanes must be `stackable` and have equally many rows.
 
     `should_prune(lane, curve)` is asked after each epoch; `on_epoch(epoch, mean stop loss)` is told. A lane that is
-    pruned or diverges ends the other lanes of its trial too.
+    pruned or diverges ends the other lanes of its trial too; those that have not begun by then are left out.
     """
-    stack, judge = Stack(lanes, head, outputs), loss_function(head)
-    program = backend.program(stack.kind)
-    program.start(stack.initial_weights(), stack.settings, stack.rows())
+    stack, judge = Stack(lanes, head, outputs, backend.widths_for), loss_function(head)
+    program = backend.program(stack.layout.kind)
+    program.start(stack.rows())
     progress = [_Progress() for _ in lanes]
-    held = live = list(range(len(lanes)))
-    stop_rows = backend.tensor(pad_rows([lane.data.stop_x for lane in lanes]))
-    for epoch in range(protocol.max_epochs):
-        for part in stack.epoch(held, epoch, stop_rows):
+    places = Places.new(backend, stack)
+    while places.live:
+        epochs = [len(progress[i].curve) for i in places.held]
+        if places.changed:
+            program.hold(places.state(program), stack.settings(places.held))
+            stop_rows = backend.tensor(pad_rows([lanes[i].data.stop_x for i in places.held]))
+        for part in stack.epoch(places.held, epochs, stop_rows):
             result = program.run(part)
-        predicted = dict(zip(held, result, strict=True))
-        losses = {i: _stop_loss(judge, lanes[i].data, predicted[i]) for i in live}
-        improved = {i for i in live if progress[i].observe(losses[i], protocol.min_delta)}
+        predicted = dict(zip(places.held, result, strict=True))
+        losses = {i: _stop_loss(judge, lanes[i].data, predicted[i]) for i in places.live}
+        improved = {i for i in places.live if progress[i].observe(losses[i], protocol.min_delta)}
         if improved:
             weights = program.weights()
             for i in improved:
-                progress[i].weights = lane_weights(weights, held.index(i), lanes[i].architecture, stack.features)
-        on_epoch(epoch, float(np.mean(list(losses.values()))))
-        over = {i for i in live if _is_over(progress[i], lanes[i], protocol, should_prune)}
+                place, own = places.held.index(i), lanes[i].architecture
+                progress[i].weights = lane_weights(weights, place, own, stack.features)
+        on_epoch(epochs[0], float(np.mean(list(losses.values()))))
+        over = {i for i in places.live if _is_over(progress[i], lanes[i], protocol, should_prune)}
         decided = {lanes[i].trial for i in over if progress[i].pruned or not np.isfinite(progress[i].curve[-1])}
-        live = [i for i in live if i not in over and lanes[i].trial not in decided]
-        if not live:
-            break
-        if (size := backend.lanes_for(len(live))) < len(held):
-            finished = [i for i in held if i not in live]
-            kept = sorted([*live, *finished[: size - len(live)]])
-            program.keep([held.index(i) for i in kept])
-            held = kept
-            stop_rows = backend.tensor(pad_rows([lanes[i].data.stop_x for i in held]))
+        places = places.after({i for i, lane in enumerate(lanes) if i in over or lane.trial in decided})
     program.release()
-    return [_finished(lane, part) for lane, part in zip(lanes, progress, strict=True)]
+    return [_finished(lane, part) for lane, part in zip(lanes, progress, strict=True) if part.curve]
 
 
 def predict(
-    backend: Backend,
-    kind: Kind,
-    architectures: Sequence[Architecture],
-    networks: Sequence[Weights],
-    inputs: Sequence[FloatArray],
+    backend: Backend, layout: Layout, networks: Sequence[Weights], inputs: Sequence[FloatArray]
 ) -> list[FloatArray]:
     """Outputs (rows, outputs) of each network of a stack for its own inputs (rows, features), a part at a time."""
-    widths, count, features = stacked_widths(architectures), len(networks), inputs[0].shape[1]
-    program = backend.program(kind)
-    program.start(
-        stack_weights(networks, architectures),
-        lane_settings(architectures, widths),
-        no_rows(kind.head, features, networks[0]["bias_out"].shape[1]),
-    )
+    widths, count, features = layout.widths, len(networks), inputs[0].shape[1]
+    first = layout.architectures[0]
+    program = backend.program(layout.kind)
+    program.start(no_rows(layout.kind.head, features, networks[0]["bias_out"].shape[1]))
+    program.hold(new_state(layout.kind, stack_weights(networks, layout)), lane_settings(layout))
     epoch = Epoch(
         order=np.empty((count, 0), np.int32),
         bits=np.empty((count, 0, sum(widths)), np.uint8),
         input_bits=np.empty((count, 0, features), np.uint8),
         noise=np.empty((count, 0, features), np.float32),
-        batch_size=architectures[0].batch_size,
+        batch_size=first.batch_size,
         learning_rates=np.empty((count, 0), np.float32),
-        first_step=0,
+        first_steps=np.zeros(count, np.float32),
         predict=np.empty(0, np.float32),
     )
     rows = pad_rows(inputs)
-    part = max(1, MAX_PREDICTED_BYTES // (4 * count * max(architectures[0].embedded(features), *widths)))
+    part = max(1, MAX_PREDICTED_BYTES // (4 * count * max(first.embedded(features), *widths)))
     starts = range(0, rows.shape[1], part)
     parts = [program.run(replace(epoch, predict=backend.tensor(rows[:, at : at + part]))) for at in starts]
     program.release()
@@ -161,7 +162,7 @@ def _is_over(progress: _Progress, lane: Lane, protocol: EvaluationSpec, should_p
     if not np.isfinite(progress.curve[-1]) or progress.waited >= protocol.patience:
         return True
     progress.pruned = should_prune(lane, progress.curve)
-    return progress.pruned
+    return progress.pruned or len(progress.curve) >= protocol.max_epochs
 
 
 def _finished(lane: Lane, progress: _Progress) -> Fit:

@@ -1,7 +1,8 @@
-"""What a compiled program depends on, and which networks can share one."""
+"""What a compiled program depends on, which networks can share one, and how they lie in its stack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from hpo.network.architecture import Architecture
 
@@ -16,10 +17,10 @@ class Kind:
         depth: hidden layers; lanes with fewer pass their values through the rest.
         activations, optimizers: those that occur in the stack, sorted; with several, each lane selects its own.
         normalization, embedding, skip: as in `Architecture`, the same for all lanes.
-        penalized, decayed, clipped, smoothed, noisy: whether any lane has an L1 or L2 penalty, weight decay, a limit
+        l1, l2, decayed, clipped, smoothed, noisy: whether any lane has an L1 or an L2 penalty, weight decay, a limit
             on its gradient's norm, smoothed labels, noise or dropout on its inputs.
         mixed: whether lanes differ in anything.
-        padded: whether they differ in width or depth.
+        padded: whether any has fewer layers than the stack, or narrower ones.
     """
 
     head: str
@@ -30,7 +31,8 @@ class Kind:
     normalization: str
     embedding: str
     skip: bool
-    penalized: bool
+    l1: bool
+    l2: bool
     decayed: bool
     clipped: bool
     smoothed: bool
@@ -44,7 +46,8 @@ class Kind:
         extras = (
             self.weighted,
             self.skip,
-            self.penalized,
+            self.l1,
+            self.l2,
             self.decayed,
             self.clipped,
             self.smoothed,
@@ -64,28 +67,49 @@ HEADS = ("softmax", "sigmoid", "squared", "gaussian")
 logarithm of the variance of a number."""
 
 
-def kind_of(architectures: Sequence[Architecture], head: str = "softmax", weighted: bool = False) -> Kind:
-    """The kind of a stack of these networks, which must be `stackable`."""
+Widths = tuple[int, ...]
+
+
+class Layout(NamedTuple):
+    """How networks lie in a stack: its lanes' architectures, its kind and the width of each of its layers."""
+
+    architectures: Sequence[Architecture]
+    kind: Kind
+    widths: Widths
+
+    def only(self, lanes: Sequence[int]) -> "Layout":
+        """The same stack with these lanes alone."""
+        return self._replace(architectures=[self.architectures[lane] for lane in lanes])
+
+
+def layout_of(
+    architectures: Sequence[Architecture],
+    head: str = "softmax",
+    weighted: bool = False,
+    widths_for: Callable[[Widths], Widths] = lambda widths: widths,
+) -> Layout:
+    """The layout of a stack of these networks, which must be `stackable`; `widths_for` may widen the stack's layers."""
     first = architectures[0]
-    widths = {a.widths for a in architectures}
-    skip = first.skip and max(a.depth for a in architectures) > 1
-    return Kind(
+    widths = widths_for(stacked_widths(architectures))
+    kind = Kind(
         head=head,
         weighted=weighted,
-        depth=max(a.depth for a in architectures),
+        depth=len(widths),
         activations=tuple(sorted({a.activation for a in architectures})),
         optimizers=tuple(sorted({a.optimizer for a in architectures})),
         normalization=first.normalization,
         embedding=first.embedding,
-        skip=skip,
-        penalized=any(a.l1 or a.l2 for a in architectures),
+        skip=first.skip and len(widths) > 1,
+        l1=any(a.l1 for a in architectures),
+        l2=any(a.l2 for a in architectures),
         decayed=any(a.weight_decay for a in architectures),
         clipped=any(a.clip_norm for a in architectures),
         smoothed=any(a.label_smoothing for a in architectures),
         noisy=any(a.is_noisy for a in architectures),
         mixed=len(set(architectures)) > 1,
-        padded=len(widths) > 1 or (skip and len(set(first.widths)) > 1),
+        padded=any(a.widths != widths for a in architectures),
     )
+    return Layout(architectures, kind, widths)
 
 
 def stackable(architecture: Architecture) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ A lane draws from streams of its own, row by row, so that its numbers depend nei
 epoch is divided.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,17 +14,17 @@ import numpy.typing as npt
 
 from hpo.data.prepared import ReplicateData
 from hpo.network.architecture import Architecture
-from hpo.training.kind import Kind, kind_of, stacked_widths
+from hpo.training.kind import Layout, Widths, layout_of
 from hpo.training.schedules import learning_rates
 from hpo.training.stack import (
     Epoch,
-    FloatArray,
     Rows,
     Settings,
+    State,
     Tensor,
-    Weights,
     initial_weights,
     lane_settings,
+    new_state,
     stack_weights,
 )
 
@@ -47,42 +47,38 @@ class Lane:
 
 @dataclass(frozen=True)
 class Stack:
-    """Lanes that are trained together for a head with so many outputs; all have equally many training rows."""
+    """Lanes that are trained together for a head with so many outputs; all have equally many training rows.
+
+    `widths_for` as in `hpo.training.stack.Backend`.
+    """
 
     lanes: Sequence[Lane]
     head: str
     outputs: int
+    widths_for: Callable[[Widths], Widths]
 
     @cached_property
-    def architectures(self) -> list[Architecture]:
-        """Of each lane."""
-        return [lane.architecture for lane in self.lanes]
-
-    @cached_property
-    def kind(self) -> Kind:
-        """What the stack's program depends on."""
-        return kind_of(self.architectures, self.head, self.lanes[0].data.train_w is not None)
-
-    @cached_property
-    def widths(self) -> tuple[int, ...]:
-        """Of the stack's layers."""
-        return stacked_widths(self.architectures)
+    def layout(self) -> Layout:
+        """How the lanes' networks lie in the stack."""
+        architectures = [lane.architecture for lane in self.lanes]
+        return layout_of(architectures, self.head, self.lanes[0].data.train_w is not None, self.widths_for)
 
     @property
     def features(self) -> int:
         """Inputs of the networks."""
         return int(self.lanes[0].data.train_x.shape[1])
 
-    @property
-    def settings(self) -> Settings:
-        """What the lanes are trained with."""
-        return lane_settings(self.architectures, self.widths)
+    def fresh(self, lanes: Sequence[int]) -> State:
+        """The state that these lanes start with, each one's weights from its own stream."""
+        networks = [
+            initial_weights(lane.architecture, self.features, self.outputs, lane.weights)
+            for lane in map(self.lanes.__getitem__, lanes)
+        ]
+        return new_state(self.layout.kind, stack_weights(networks, self.layout.only(lanes)))
 
-    def initial_weights(self) -> Weights:
-        """The stack's weights, each lane's from its own stream."""
-        lanes = self.lanes
-        networks = [initial_weights(lane.architecture, self.features, self.outputs, lane.weights) for lane in lanes]
-        return stack_weights(networks, self.architectures)
+    def settings(self, lanes: Sequence[int]) -> Settings:
+        """What these lanes are trained with."""
+        return lane_settings(self.layout.only(lanes))
 
     def rows(self) -> Rows:
         """Training rows of all replicates; lanes of one replicate share theirs."""
@@ -100,17 +96,20 @@ class Stack:
             places.setdefault(id(lane.data), rows * len(places))
         return places
 
-    def epoch(self, held: Sequence[int], number: int, predict: Tensor) -> Iterator[Epoch]:
-        """One epoch of these lanes in parts whose random numbers fit in memory; the last one predicts."""
+    def epoch(self, held: Sequence[int], numbers: Sequence[int], predict: Tensor) -> Iterator[Epoch]:
+        """Each of these lanes' epoch of that number, in parts whose random numbers fit in memory; the last predicts."""
         lanes = [self.lanes[i] for i in held]
         rows, batch = len(lanes[0].data.train_y), lanes[0].architecture.batch_size
         steps = -(-rows // batch)
-        noisy = self.features if self.kind.noisy else 0
+        noisy = self.features if self.layout.kind.noisy else 0
         order = np.stack(
             [lane.order.permutation(rows).astype(np.int32) + self._first_rows[id(lane.data)] for lane in lanes]
         )
-        rates = self._rates(lanes, number, steps)
-        part_steps = max(1, MAX_RANDOM_BYTES // (len(lanes) * (sum(self.widths) + 5 * noisy) * batch))
+        taken = np.array(numbers, np.float32) * steps
+        rates = np.stack(
+            [learning_rates(a.architecture, n * steps, steps, steps) for a, n in zip(lanes, numbers, strict=True)]
+        )
+        part_steps = max(1, MAX_RANDOM_BYTES // (len(lanes) * (sum(self.layout.widths) + 5 * noisy) * batch))
         for first in range(0, steps, part_steps):
             part = order[:, first * batch : (first + part_steps) * batch]
             count = part.shape[1]
@@ -122,20 +121,16 @@ class Stack:
                 noise=_joined(noise),
                 batch_size=batch,
                 learning_rates=rates[:, first : first + part_steps],
-                first_step=number * steps + first,
+                first_steps=taken + first,
                 predict=predict if first + part_steps >= steps else predict[:, :0],
             )
-
-    def _rates(self, lanes: Sequence[Lane], number: int, steps: int) -> FloatArray:
-        """The learning rate of each lane and step of an epoch, (s, steps)."""
-        return np.stack([learning_rates(lane.architecture, number * steps, steps, steps) for lane in lanes])
 
     def _random(
         self, lane: Lane, rows: int
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
         """A lane's next bits of the stack's hidden units, bits of its inputs and noise, each (rows, …)."""
         own, hidden = lane.architecture, sum(lane.architecture.widths)
-        room = self.features if self.kind.noisy else 0
+        room = self.features if self.layout.kind.noisy else 0
         if not own.is_noisy:
             bits = self._placed(own, random_bits(lane.dropout, rows, hidden))
             return bits, np.zeros((rows, room), np.uint8), np.zeros((rows, room), np.float32)
@@ -145,11 +140,11 @@ class Stack:
 
     def _placed(self, own: Architecture, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """The bits of a lane's hidden units at the places of the stack's units."""
-        if own.widths == self.widths:
+        if own.widths == self.layout.widths:
             return bits
-        placed = np.zeros((len(bits), sum(self.widths)), np.uint8)
+        placed = np.zeros((len(bits), sum(self.layout.widths)), np.uint8)
         source = target = 0
-        for width, room in zip(own.widths, self.widths, strict=False):
+        for width, room in zip(own.widths, self.layout.widths, strict=False):
             placed[:, target : target + width] = bits[:, source : source + width]
             source, target = source + width, target + room
         return placed

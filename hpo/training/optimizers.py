@@ -83,32 +83,38 @@ def clip_by_global_norm(gradients: Sequence[Tensor], clip_norm: Tensor) -> list[
     return [gradient * scale for gradient in gradients]
 
 
-def _toward(average: Tensor, value: Tensor, beta: float) -> Tensor:
+def _constants(*values: float) -> list[Tensor]:
+    """One tensor each for all weights: a graph would otherwise have one wherever they occur."""
+    return [ops.convert_to_tensor(value, "float32") for value in values]
+
+
+def _toward(average: Tensor, value: Tensor, share: Tensor) -> Tensor:
     """The moving average after one more value."""
-    return average + (value - average) * (1.0 - beta)
+    return average + (value - average) * share
 
 
 def _sgd(settings: Settings, _: Tensor) -> Change:
     """Momentum as in Sutskever et al. 2013; without it, plain descent."""
     rate, momentum, nesterov = settings.learning_rate, settings.momentum, settings.nesterov
+    ahead, now = -nesterov, nesterov - 1.0
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         (velocity,) = moments
         descent = rate * gradient
         velocity = momentum * velocity - descent
-        ahead = momentum * velocity - descent
-        return -(nesterov * ahead + (1.0 - nesterov) * velocity), (velocity,)
+        return ahead * (momentum * velocity - descent) + now * velocity, (velocity,)
 
     return change
 
 
 def _rmsprop(settings: Settings, _: Tensor) -> Change:
     """Hinton 2012, not centred; the momentum is that of the increments."""
+    rho, share, epsilon = _constants(RMSPROP_RHO, 1.0 - RMSPROP_RHO, EPSILON)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         square, velocity = moments
-        square = RMSPROP_RHO * square + (1.0 - RMSPROP_RHO) * ops.square(gradient)
-        velocity = settings.momentum * velocity + settings.learning_rate * gradient / ops.sqrt(square + EPSILON)
+        square = rho * square + share * ops.square(gradient)
+        velocity = settings.momentum * velocity + settings.learning_rate * gradient / ops.sqrt(square + epsilon)
         return velocity, (square, velocity)
 
     return change
@@ -116,22 +122,24 @@ def _rmsprop(settings: Settings, _: Tensor) -> Change:
 
 def _adagrad(settings: Settings, _: Tensor) -> Change:
     """Duchi et al. 2011."""
+    (epsilon,) = _constants(EPSILON)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         square = moments[0] + ops.square(gradient)
-        return settings.learning_rate * gradient / ops.sqrt(square + EPSILON), (square,)
+        return settings.learning_rate * gradient / ops.sqrt(square + epsilon), (square,)
 
     return change
 
 
 def _adadelta(settings: Settings, _: Tensor) -> Change:
     """Zeiler 2012, arXiv:1212.5701."""
+    rho, share, epsilon = _constants(ADADELTA_RHO, 1.0 - ADADELTA_RHO, EPSILON)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         square, square_change = moments
-        square = ADADELTA_RHO * square + (1.0 - ADADELTA_RHO) * ops.square(gradient)
-        step = ops.sqrt(square_change + EPSILON) * gradient / ops.sqrt(square + EPSILON)
-        square_change = ADADELTA_RHO * square_change + (1.0 - ADADELTA_RHO) * ops.square(step)
+        square = rho * square + share * ops.square(gradient)
+        step = ops.sqrt(square_change + epsilon) * gradient / ops.sqrt(square + epsilon)
+        square_change = rho * square_change + share * ops.square(step)
         return settings.learning_rate * step, (square, square_change)
 
     return change
@@ -141,11 +149,12 @@ def _adam(settings: Settings, step: Tensor) -> Change:
     """Kingma & Ba 2015, arXiv:1412.6980, in the form before section 2.1 (epsilon hat)."""
     bias_1, bias_2 = 1.0 - ops.power(ADAM.beta_1, step + 1.0), 1.0 - ops.power(ADAM.beta_2, step + 1.0)
     rate = settings.learning_rate * ops.sqrt(bias_2) / bias_1
+    share_1, share_2, epsilon = _constants(1.0 - ADAM.beta_1, 1.0 - ADAM.beta_2, ADAM.epsilon)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
-        mean = _toward(moments[0], gradient, ADAM.beta_1)
-        square = _toward(moments[1], ops.square(gradient), ADAM.beta_2)
-        return mean * rate / (ops.sqrt(square) + ADAM.epsilon), (mean, square)
+        mean = _toward(moments[0], gradient, share_1)
+        square = _toward(moments[1], ops.square(gradient), share_2)
+        return mean * rate / (ops.sqrt(square) + epsilon), (mean, square)
 
     return change
 
@@ -153,11 +162,12 @@ def _adam(settings: Settings, step: Tensor) -> Change:
 def _adamax(settings: Settings, step: Tensor) -> Change:
     """Kingma & Ba 2015, section 7.1."""
     rate = settings.learning_rate / (1.0 - ops.power(ADAM.beta_1, step + 1.0))
+    share_1, beta_2, epsilon = _constants(1.0 - ADAM.beta_1, ADAM.beta_2, ADAM.epsilon)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
-        mean = _toward(moments[0], gradient, ADAM.beta_1)
-        largest = ops.maximum(ADAM.beta_2 * moments[1], ops.abs(gradient))
-        return mean * rate / (largest + ADAM.epsilon), (mean, largest)
+        mean = _toward(moments[0], gradient, share_1)
+        largest = ops.maximum(beta_2 * moments[1], ops.abs(gradient))
+        return mean * rate / (largest + epsilon), (mean, largest)
 
     return change
 
@@ -177,23 +187,25 @@ def _nadam(settings: Settings, step: Tensor) -> Change:
     product = ops.take(_NADAM_PRODUCTS, ops.cast(ops.minimum(step, len(_NADAM_PRODUCTS) - 1.0), "int32"))
     of_mean, of_gradient = following / (1.0 - product * following), (1.0 - now) / (1.0 - product)
     bias = 1.0 - ops.power(ADAM.beta_2, step + 1.0)
+    share_1, share_2, epsilon = _constants(1.0 - ADAM.beta_1, 1.0 - ADAM.beta_2, ADAM.epsilon)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
-        mean = _toward(moments[0], gradient, ADAM.beta_1)
-        square = _toward(moments[1], ops.square(gradient), ADAM.beta_2)
+        mean = _toward(moments[0], gradient, share_1)
+        square = _toward(moments[1], ops.square(gradient), share_2)
         ahead = of_mean * mean + of_gradient * gradient
-        return ahead * settings.learning_rate / (ops.sqrt(square / bias) + ADAM.epsilon), (mean, square)
+        return ahead * settings.learning_rate / (ops.sqrt(square / bias) + epsilon), (mean, square)
 
     return change
 
 
 def _lion(settings: Settings, _: Tensor) -> Change:
     """Chen et al. 2023, arXiv:2302.06675."""
+    beta_1, share_1, beta_2, share_2 = _constants(LION_BETA_1, 1.0 - LION_BETA_1, LION_BETA_2, 1.0 - LION_BETA_2)
 
     def change(gradient: Tensor, moments: Moments) -> tuple[Tensor, Moments]:
         (mean,) = moments
-        direction = ops.sign(LION_BETA_1 * mean + (1.0 - LION_BETA_1) * gradient)
-        return settings.learning_rate * direction, (LION_BETA_2 * mean + (1.0 - LION_BETA_2) * gradient,)
+        direction = ops.sign(beta_1 * mean + share_1 * gradient)
+        return settings.learning_rate * direction, (beta_2 * mean + share_2 * gradient,)
 
     return change
 

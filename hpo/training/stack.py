@@ -7,11 +7,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from keras import tree
 
 from hpo.network.activations import ACTIVATIONS
 from hpo.network.architecture import Architecture
 from hpo.network.initializers import INITIALIZERS
-from hpo.training.kind import Kind, kind_of, stacked_widths
+from hpo.training.kind import Kind, Layout, Widths
+from hpo.training.optimizers import OPTIMIZERS
 
 FloatArray = npt.NDArray[np.float32]
 Tensor = Any
@@ -35,7 +37,7 @@ class Epoch:
     input_bits: (s, n, features) uint8, the same for inputs; noise: (s, n, features) standard normal numbers; both
         without rows (s, 0, features) where the kind is not noisy.
     learning_rates: (s, steps) of each step.
-    first_step: how many steps the lanes have taken before.
+    first_steps: (s,) float32, how many steps each lane has taken before.
     predict: (s, m, features) inputs to predict after the steps; m may be 0.
     """
 
@@ -45,7 +47,7 @@ class Epoch:
     noise: FloatArray
     batch_size: int
     learning_rates: FloatArray
-    first_step: int
+    first_steps: FloatArray
     predict: Tensor
 
 
@@ -64,23 +66,31 @@ def no_rows(head: str, features: int, outputs: int) -> Rows:
     return Rows(np.zeros((1, features), np.float32), y, np.ones(1, np.float32))
 
 
+class State(NamedTuple):
+    """What a step changes: weights and statistics by name, the optimizers' moments by optimizer and weight."""
+
+    weights: dict[str, Tensor]
+    statistics: dict[str, Tensor]
+    moments: dict[str, dict[str, tuple[Tensor, ...]]]
+
+
 class Program(Protocol):
-    """A compiled training loop for one kind of stack.
+    """A compiled training loop for one kind of stack, and the one stack that it trains at a time."""
 
-    It holds the state of one stack at a time: weights, the optimizer's moments, settings, training rows.
-    """
+    def start(self, rows: Rows) -> None:
+        """Begin a new stack, whose lanes train on these rows."""
 
-    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
-        """Begin a new stack."""
+    def hold(self, state: State, settings: Settings) -> None:
+        """Go on with these lanes, of arrays of the host."""
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: outputs (s, m, outputs of the head)."""
 
     def weights(self) -> Weights:
-        """Copies of the current weights."""
+        """Copies of the current weights, and of the statistics."""
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Drop all lanes but these, in this order."""
+    def state(self) -> State:
+        """A copy of the whole state, of arrays of the host."""
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
@@ -99,8 +109,14 @@ class Backend(Protocol):
     def tensor(self, array: npt.NDArray[Any]) -> Tensor:
         """A copy of `array` on the device."""
 
+    def most_lanes(self, lanes: int) -> int:
+        """How many of so many lanes should train at once, while the others wait for a place."""
+
     def lanes_for(self, live: int) -> int:
         """How many lanes a stack should keep where so many are live."""
+
+    def widths_for(self, widths: Widths) -> Widths:
+        """How wide a stack's layers should be where lanes need these widths."""
 
 
 def initial_weights(architecture: Architecture, inputs: int, outputs: int, rng: np.random.Generator) -> Weights:
@@ -133,21 +149,43 @@ def _vectors(architecture: Architecture, layer: str, units: int) -> Weights:
     return vectors
 
 
-def stack_weights(networks: Sequence[Mapping[str, FloatArray]], architectures: Sequence[Architecture]) -> Weights:
+def stack_weights(networks: Sequence[Mapping[str, FloatArray]], layout: Layout) -> Weights:
     """Join the weights of single networks; a missing layer becomes the identity, missing units zero."""
-    kind = kind_of(architectures)
-    if not kind.mixed and not kind.padded:
-        return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
-    widths = stacked_widths(architectures)
-    filled = [_filled(network, a, widths, architectures) for network, a in zip(networks, architectures, strict=True)]
-    return {name: np.stack([network[name] for network in filled]) for name in filled[0]}
+    if layout.kind.mixed or layout.kind.padded:
+        lanes = zip(networks, layout.architectures, strict=True)
+        networks = [_filled(network, own, layout) for network, own in lanes]
+    return {name: np.stack([network[name] for network in networks]) for name in networks[0]}
 
 
-def _filled(
-    network: Mapping[str, FloatArray], own: Architecture, widths: Sequence[int], stack: Sequence[Architecture]
-) -> Weights:
-    inputs, outputs = network["kernel_0"].shape[0], network["kernel_out"].shape[1]
-    slopes = any(ACTIVATIONS[a.activation].learns_slopes for a in stack)
+def new_state(kind: Kind, weights: Weights) -> State:
+    """The state of lanes that start with these weights and statistics; each moment is an array of its own."""
+    trained = {name: w for name, w in weights.items() if not name.startswith(STATISTICS)}
+    statistics = {name: w for name, w in weights.items() if name.startswith(STATISTICS)}
+    moments = {
+        o: {
+            name: tuple(np.full_like(w, OPTIMIZERS[o].initial) for _ in range(OPTIMIZERS[o].moments))
+            for name, w in trained.items()
+        }
+        for o in kind.optimizers
+    }
+    return State(trained, statistics, moments)
+
+
+def picked(state: State, lanes: Sequence[int]) -> State:
+    """The state of these lanes alone."""
+    kept: State = tree.map_structure(lambda array: array[list(lanes)], state)
+    return kept
+
+
+def joined(states: Sequence[State]) -> State:
+    """The state of the lanes of all these, one after another."""
+    whole: State = tree.map_structure(lambda *arrays: np.concatenate(arrays), *states)
+    return whole
+
+
+def _filled(network: Mapping[str, FloatArray], own: Architecture, layout: Layout) -> Weights:
+    widths, (inputs, outputs) = layout.widths, (network["kernel_0"].shape[0], network["kernel_out"].shape[1])
+    slopes = any(ACTIVATIONS[name].learns_slopes for name in layout.kind.activations)
     filled: Weights = {}
     for i, (fan_in, units) in enumerate(pairwise((inputs, *widths))):
         if i < own.depth:
@@ -190,9 +228,9 @@ def dropout_threshold(probability: float) -> int:
     return min(round(probability * 256), 255)
 
 
-def lane_settings(architectures: Sequence[Architecture], widths: Sequence[int]) -> Settings:
+def lane_settings(layout: Layout) -> Settings:
     """What a stack's lanes are trained with: an array (s, 1, 1) by name, `units_i` (s, 1, width of layer i)."""
-    kind = kind_of(architectures)
+    architectures, kind, widths = layout
 
     def column(values: Sequence[Any], dtype: type[np.generic] = np.float32) -> npt.NDArray[Any]:
         return np.array(values, dtype)[:, None, None]

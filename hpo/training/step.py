@@ -9,6 +9,7 @@ from keras import ops
 from hpo.network.activations import ACTIVATIONS
 from hpo.training.kind import Kind
 from hpo.training.optimizers import OPTIMIZERS, Settings, clip_by_global_norm
+from hpo.training.stack import State
 
 Tensor = Any
 Tensors = Mapping[str, Tensor]
@@ -27,22 +28,6 @@ class Batch(NamedTuple):
     masks: Sequence[Tensor]
     weights: Tensor | None = None
     present: Tensor | None = None
-
-
-class State(NamedTuple):
-    """What a step changes: weights and statistics by name, the optimizers' moments by optimizer and weight."""
-
-    weights: dict[str, Tensor]
-    statistics: dict[str, Tensor]
-    moments: dict[str, dict[str, tuple[Tensor, ...]]]
-
-
-def new_moments(kind: Kind, weights: Tensors) -> dict[str, dict[str, tuple[Tensor, ...]]]:
-    """The moments that each of the stack's optimizers starts with, for the weights that it trains."""
-    return {
-        o: {name: (ops.full_like(w, OPTIMIZERS[o].initial),) * OPTIMIZERS[o].moments for name, w in weights.items()}
-        for o in kind.optimizers
-    }
 
 
 def forward(
@@ -143,9 +128,11 @@ def loss(
     """
     logits, new = forward(kind, {**weights, **statistics}, batch.x, settings, matmul, batch)
     total = ops.sum(_mean_losses(kind, batch, logits, settings))
-    if kind.penalized:
-        kernels = [weight for name, weight in weights.items() if name.startswith("kernel_")]
-        total += sum(ops.sum(settings["l1"] * ops.abs(w) + settings["l2"] * ops.square(w)) for w in kernels)
+    kernels = [weight for name, weight in weights.items() if name.startswith("kernel_")]
+    if kind.l1:
+        total += sum(ops.sum(settings["l1"] * ops.abs(kernel)) for kernel in kernels)
+    if kind.l2:
+        total += sum(ops.sum(settings["l2"] * ops.square(kernel)) for kernel in kernels)
     return total, new
 
 

@@ -122,27 +122,27 @@ def lanes_of(jobs, data):
     return [lane_of(one, replicate, part) for one in jobs for replicate, part in enumerate(data)]
 
 
-def test_only_lanes_that_can_share_a_stack_do(data):
+def test_only_lanes_that_can_share_a_stack_do(backend, data):
     lanes = lanes_of([*DIFFERENT, job(6, batch_size=32)], data)
     shorter = [replace(part, train_x=part.train_x[:50], train_y=part.train_y[:50]) for part in data[:1]]
-    made = list(stacks([*lanes, *lanes_of([job(7)], shorter)], CLASSES, PLENTY))
+    made = list(stacks([*lanes, *lanes_of([job(7)], shorter)], CLASSES, PLENTY, backend))
     assert sorted(map(len, made)) == [1, 3, 12]
     (alone,) = [stack for stack in made if len(stack) == 1]
     assert alone[0].trial == 7
 
 
-def test_a_stack_that_is_too_large_is_split(data):
+def test_a_stack_that_is_too_large_is_split(backend, data):
     lanes = lanes_of([job(0), job(1, widths=(500, 500)), job(2)], data)
-    limit = stack_bytes(lanes[3:5], CLASSES)  # of two wide networks
-    made = list(stacks(lanes, CLASSES, limit))
+    limit = stack_bytes(lanes[3:5], CLASSES, backend)  # of two wide networks
+    made = list(stacks(lanes, CLASSES, limit, backend))
     assert [len(stack) for stack in made] == [6, 2, 1]
-    assert all(stack_bytes(stack, CLASSES) <= limit for stack in made)
-    assert all(len(stack) == 1 for stack in stacks(lanes, CLASSES, 1))
+    assert all(stack_bytes(stack, CLASSES, backend) <= limit for stack in made)
+    assert all(len(stack) == 1 for stack in stacks(lanes, CLASSES, 1, backend))
 
 
-def test_the_estimate_holds_weights_moments_and_gradients(data):
+def test_the_estimate_holds_weights_moments_and_gradients(backend, data):
     one = lanes_of([job(0, widths=(4000, 4000))], data)[:1]
     weights = one[0].architecture.parameter_count(FEATURES, CLASSES)
-    assert stack_bytes(one, CLASSES) - MAX_RANDOM_BYTES == pytest.approx(16 * weights, rel=0.05)
+    assert stack_bytes(one, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(16 * weights, rel=0.05)
     mixed = [*one, *lanes_of([job(1)], data)[:1]]  # the narrow network takes as much room as the wide one
-    assert stack_bytes(mixed, CLASSES) - MAX_RANDOM_BYTES == pytest.approx(32 * weights, rel=0.05)
+    assert stack_bytes(mixed, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(32 * weights, rel=0.05)

@@ -11,7 +11,7 @@ from hpo.data.prepared import ReplicateData
 from hpo.study.spec import EvaluationSpec
 from hpo.training.backend.jax import JaxBackend
 from hpo.training.fit import fit_stack
-from hpo.training.kind import kind_of
+from hpo.training.kind import layout_of
 from tests.training.engine import CLASSES, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -29,7 +29,7 @@ def test_few_programs_stay_in_memory_and_a_forgotten_one_comes_back(monkeypatch)
     backend = make_backend()
     archs = [architecture(optimizer=name) for name in ("sgd", "adamw", "nadam")]
     first = curve(backend, archs[0])
-    program = weakref.ref(backend.program(kind_of(archs[:1])))
+    program = weakref.ref(backend.program(layout_of(archs[:1]).kind))
     for arch in archs[1:]:
         curve(backend, arch)
     assert backend.traces == len(archs)
@@ -57,7 +57,13 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
     assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
 
 
-def test_on_jax_most_lanes_are_live():
-    sizes = {live: JaxBackend().lanes_for(live) for live in range(1, 400)}
-    assert set(sizes.values()) == {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
-    assert all(2 / 3 * size < live + 1 <= size + 1 for live, size in sizes.items() if size > 8)
+def test_jax_has_few_shapes():
+    backend = JaxBackend()
+    assert {backend.lanes_for(live) for live in range(1, 400)} == {8, 16, 32, 64, 128, 256, 512}
+    assert all(backend.lanes_for(live) >= live for live in range(1, 400))
+    assert {lanes: backend.most_lanes(lanes) for lanes in (1, 5, 8, 9, 31, 32, 45, 320)} == {
+        1: 1, 5: 5, 8: 8, 9: 8, 31: 8, 32: 16, 45: 16, 320: 128,
+    }  # fmt: skip
+    widths = backend.widths_for(tuple(range(1, 500)))
+    assert set(widths) == {8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
+    assert all(width <= padded < 1.5 * width for width, padded in enumerate(widths, start=1) if width > 8)

@@ -7,8 +7,8 @@ import pytest
 from hpo.evaluation.metrics import loss_function
 from hpo.network.architecture import ACTIVATION_NAMES, OPTIMIZER_NAMES, Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
-from hpo.training.kind import kind_of, stackable, stacked_widths
-from hpo.training.stack import Epoch, Rows, initial_weights, lane_settings, lane_weights, stack_weights
+from hpo.training.kind import layout_of, stackable
+from hpo.training.stack import Epoch, Rows, initial_weights, lane_settings, lane_weights, new_state, stack_weights
 from tests.training.engine import make_backend
 
 FEATURES, CLASSES, ROWS, STEPS, BATCH = 9, 4, 160, 50, 32
@@ -68,23 +68,24 @@ def keras_names(arch):
     return [*["frequencies"] * (arch.embedding == "periodic"), *hidden, "kernel_out", "bias_out"]
 
 
-def stack_losses(backend, kind, architectures, networks, rows, order, rates):
+def stack_losses(backend, layout, networks, rows, order, rates):
     """Loss of every network on all rows after each step; order (steps, s, batch)."""
-    widths, judge = stacked_widths(architectures), loss_function(kind.head)
+    kind, judge = layout.kind, loss_function(layout.kind.head)
     program = backend.program(kind)
-    program.start(stack_weights(networks, architectures), lane_settings(architectures, widths), rows)
-    predict = backend.tensor(np.tile(rows.x, (len(architectures), 1, 1)))
+    program.start(rows)
+    program.hold(new_state(kind, stack_weights(networks, layout)), lane_settings(layout))
+    predict = backend.tensor(np.tile(rows.x, (len(networks), 1, 1)))
     losses = []
     for number, part in enumerate(order):
         outputs = program.run(
             Epoch(
                 order=part.astype(np.int32),
-                bits=np.zeros((*part.shape, sum(widths)), np.uint8),
+                bits=np.zeros((*part.shape, sum(layout.widths)), np.uint8),
                 input_bits=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.uint8),
                 noise=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.float32),
                 batch_size=BATCH,
                 learning_rates=rates[:, number : number + 1],
-                first_step=number,
+                first_steps=np.full(len(networks), number, np.float32),
                 predict=predict,
             )
         )
@@ -106,8 +107,8 @@ def check(backend, architectures, head="softmax", weighted=False):
     rates = np.array(
         [[a.learning_rate * (1 - 0.01 * step) for step in range(STEPS)] for a in architectures], np.float32
     )
-    kind = kind_of(architectures, head, weighted)
-    ours, weights = stack_losses(backend, kind, architectures, networks, rows, order, rates)
+    layout = layout_of(architectures, head, weighted, backend.widths_for)
+    ours, weights = stack_losses(backend, layout, networks, rows, order, rates)
     for i, (a, network) in enumerate(zip(architectures, networks, strict=True)):
         theirs = keras_losses(a, network, rows, order[:, i], rates[i], head, weighted)
         np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)

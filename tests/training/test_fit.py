@@ -10,9 +10,17 @@ import tensorflow as tf
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.study.spec import EvaluationSpec
 from hpo.training.fit import fit_stack, predict
-from hpo.training.kind import kind_of
+from hpo.training.kind import layout_of
 from hpo.training.lanes import random_bits
-from hpo.training.stack import Epoch, Rows, dropout_threshold, initial_weights, lane_settings, stack_weights
+from hpo.training.stack import (
+    Epoch,
+    Rows,
+    dropout_threshold,
+    initial_weights,
+    lane_settings,
+    new_state,
+    stack_weights,
+)
 from hpo.training.step import noisy
 from tests.training.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
@@ -44,6 +52,56 @@ def test_finished_lanes_that_stay_in_a_stack_change_nothing(backend, monkeypatch
         np.testing.assert_allclose(fit.curve, other.curve, rtol=1e-4)
 
 
+DIFFERENT = (
+    {},
+    {"widths": (9,), "activation": "tanh", "dropout": 0.3, "schedule": "cosine"},
+    {"optimizer": "nadam", "learning_rate": 0.01},
+    {"widths": (6, 5, 4), "optimizer": "sgd", "momentum": 0.9},
+)
+
+
+def of_different_trials(trials):
+    return [lane(r, architecture(**DIFFERENT[t % 4]), slot=t) for t in range(trials) for r in range(2)]
+
+
+def test_lanes_that_wait_for_a_place_have_the_same_curves(backend, monkeypatch):
+    """With schedules and optimizers that count their own steps, and restored weights."""
+    protocol = EvaluationSpec(max_epochs=12, patience=3)
+    at_once = fit_stack(backend, of_different_trials(6), "softmax", CLASSES, protocol)
+    assert len({len(fit.curve) for fit in at_once}) > 2  # they end one after another
+    monkeypatch.setattr(backend, "most_lanes", lambda lanes: 4)
+    for fit, other in zip(
+        fit_stack(backend, of_different_trials(6), "softmax", CLASSES, protocol), at_once, strict=True
+    ):
+        assert (fit.lane.trial, fit.lane.replicate, fit.best_epoch) == (
+            other.lane.trial,
+            other.lane.replicate,
+            other.best_epoch,
+        )
+        np.testing.assert_allclose(fit.curve, other.curve, rtol=1e-4)
+        for name, weight in fit.weights.items():
+            np.testing.assert_allclose(weight, other.weights[name], rtol=1e-2, atol=1e-4)
+
+
+def test_a_trial_that_is_pruned_takes_no_more_places(backend, monkeypatch):
+    monkeypatch.setattr(backend, "most_lanes", lambda lanes: 1)
+    fits = fit_stack(
+        backend,
+        of_different_trials(3),
+        "softmax",
+        CLASSES,
+        EvaluationSpec(max_epochs=2),
+        should_prune=lambda lane, curve: lane.trial == 1,
+    )
+    assert [(fit.lane.trial, fit.lane.replicate, fit.pruned) for fit in fits] == [
+        (0, 0, False),
+        (0, 1, False),
+        (1, 0, True),
+        (2, 0, False),
+        (2, 1, False),
+    ]
+
+
 def test_early_stopping_is_that_of_keras(backend):
     """The same weights, batches and rule: the same epoch wins, with the same loss."""
     arch = architecture(learning_rate=0.05, batch_size=120)  # one batch an epoch, so that order does not matter
@@ -68,7 +126,7 @@ def test_early_stopping_is_that_of_keras(backend):
     assert len(fit.curve) == len(history.history["val_loss"]) < 60
     assert fit.best_epoch == stopping.best_epoch
     np.testing.assert_allclose(fit.curve, history.history["val_loss"], rtol=2e-4)
-    ours = predict(backend, kind_of([arch]), [arch], [fit.weights], [data.score_x])[0]
+    ours = predict(backend, layout_of([arch]), [fit.weights], [data.score_x])[0]
     np.testing.assert_allclose(ours, model.predict(data.score_x, verbose=0), rtol=1e-2, atol=1e-3)
 
 
@@ -78,7 +136,7 @@ def test_kept_weights_give_the_best_epochs_loss(backend):
     assert any(fit.best_epoch < len(fit.curve) - 1 for fit in fits)
     for fit in fits:
         data = replicate_data(fit.lane.replicate)
-        logits = predict(backend, kind_of([arch]), [arch], [fit.weights], [data.stop_x])[0].astype(float)
+        logits = predict(backend, layout_of([arch]), [fit.weights], [data.stop_x])[0].astype(float)
         losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(data.stop_y)), data.stop_y]
         assert losses.mean() == pytest.approx(fit.stop_loss, rel=1e-5)
 
@@ -132,10 +190,10 @@ def test_dropout_masks_and_scales_as_written_out(backend):
     x, y = rng.normal(size=(64, FEATURES)).astype(np.float32), rng.integers(0, CLASSES, 64).astype(np.int32)
     bits = rng.integers(0, 256, (64, 12), dtype=np.uint8)
     start = initial_weights(arch, FEATURES, CLASSES, rng)
-    program = backend.program(kind_of([arch]))
-    program.start(
-        stack_weights([start], [arch]), lane_settings([arch], arch.widths), Rows(x, y, np.ones(64, np.float32))
-    )
+    layout = layout_of([arch])
+    program = backend.program(layout.kind)
+    program.start(Rows(x, y, np.ones(64, np.float32)))
+    program.hold(new_state(layout.kind, stack_weights([start], layout)), lane_settings(layout))
     program.run(
         Epoch(
             order=np.arange(64, dtype=np.int32)[None],
@@ -144,7 +202,7 @@ def test_dropout_masks_and_scales_as_written_out(backend):
             noise=np.zeros((1, 64, 0), np.float32),
             batch_size=16,
             learning_rates=np.full((1, 4), 0.01, np.float32),
-            first_step=0,
+            first_steps=np.zeros(1, np.float32),
             predict=backend.tensor(np.zeros((1, 0, FEATURES), np.float32)),
         )
     )
@@ -221,7 +279,7 @@ def test_inputs_are_disturbed_as_written_out():
     x, noise = rng.normal(size=(2, 2, 400, 5)).astype(np.float32)
     bits = rng.integers(0, 256, x.shape, dtype=np.uint8)
     lanes = [architecture(noise=0.5, input_dropout=0.25), architecture(noise=0.1)]
-    got = np.asarray(noisy(x, noise, bits, lane_settings(lanes, lanes[0].widths)))
+    got = np.asarray(noisy(x, noise, bits, lane_settings(layout_of(lanes))))
     np.testing.assert_allclose(got[0], (x[0] + 0.5 * noise[0]) * (bits[0] >= 64) / 0.75, rtol=1e-5)
     np.testing.assert_allclose(got[1], x[1] + 0.1 * noise[1], rtol=1e-5)
     assert (got[0] == 0).mean() == pytest.approx(0.25, abs=0.03)
@@ -231,9 +289,9 @@ def test_predictions_in_parts_equal_those_at_once(backend, monkeypatch):
     archs = [architecture(), architecture(widths=(5, 4, 3))]
     networks = [initial_weights(arch, FEATURES, CLASSES, np.random.default_rng(0)) for arch in archs]
     inputs = [replicate_data(seed, rows).train_x for seed, rows in ((1, 30), (2, 41))]
-    whole = predict(backend, kind_of(archs), archs, networks, inputs)
+    whole = predict(backend, layout_of(archs), networks, inputs)
     monkeypatch.setattr("hpo.training.fit.MAX_PREDICTED_BYTES", 4 * 2 * 12 * 7)  # seven rows
-    parts = predict(backend, kind_of(archs), archs, networks, inputs)
+    parts = predict(backend, layout_of(archs), networks, inputs)
     assert [len(part) for part in parts] == [30, 41]
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

@@ -14,7 +14,7 @@ from hpo.training.backend import cache
 from hpo.training.backend.cache import ProgramCache, cache_folder, key_of
 from hpo.training.backend.tensorflow import TensorFlowBackend
 from hpo.training.fit import fit_stack
-from hpo.training.kind import kind_of
+from hpo.training.kind import layout_of
 from tests.training.engine import CLASSES, architecture, lane
 
 ARCHITECTURES = {
@@ -54,7 +54,7 @@ def test_one_process_loads_what_another_has_traced(tmp_path):
 
 @pytest.mark.slow
 def test_a_forgotten_program_is_gone():
-    backend, kind = TensorFlowBackend(), kind_of([ARCHITECTURES["general"]])
+    backend, kind = TensorFlowBackend(), layout_of([ARCHITECTURES["general"]]).kind
     before = registered()
     curves(backend, ARCHITECTURES["general"])
     assert len(registered() - before) == 3  # an epoch, its loop and the loop's condition

@@ -15,14 +15,17 @@ from jax import lax
 from jax import numpy as jnp
 
 from hpo.training.backend.cache import cache_folder
-from hpo.training.kind import Kind
-from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
-from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
+from hpo.training.kind import Kind, Widths
+from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
+from hpo.training.step import Batch, dropout_masks, forward, loss, noisy, update
 
-LEAST_LANES = 8
+LEAST_ROUNDED = 8
+PREDICTED_ROWS = 128
+"""At a time: predictions of other numbers of rows would be other programs."""
 MOST_COMPILED = 16
 """Compiled programs in memory, each tens of MiB; those on disk are quickly loaded again."""
 Array = Any
+_NO_OUTPUTS = np.empty((0, 0, 0), np.float32)
 
 
 def use_cache() -> None:
@@ -44,15 +47,13 @@ class JaxProgram:
         self._train = jax.jit(self._trace_training, donate_argnums=0, static_argnames="batch_size")
         self._predict = jax.jit(self._trace_prediction)
 
-    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
-        """Begin a new stack."""
-        trained = {n: jnp.asarray(w) for n, w in weights.items() if not n.startswith(STATISTICS)}
-        statistics = {n: jnp.asarray(w) for n, w in weights.items() if n.startswith(STATISTICS)}
-        # Each moment is a buffer of its own, because the state's buffers are given away and reused.
-        moments = jax.tree.map(jnp.copy, new_moments(self._kind, trained))
-        self._state = State(trained, statistics, moments)
-        self._settings = {name: jnp.asarray(array) for name, array in settings.items()}
-        self._rows = Rows(jnp.asarray(rows.x), jnp.asarray(rows.y), jnp.asarray(rows.weights))
+    def start(self, rows: Rows) -> None:
+        """Begin a new stack, whose lanes train on these rows."""
+        self._rows = jax.tree.map(jnp.asarray, rows)
+
+    def hold(self, state: State, settings: Settings) -> None:
+        """Go on with these lanes, of arrays of the host: any operation of JAX would be compiled for each shape."""
+        self._state, self._settings = jax.tree.map(jnp.array, (state, settings))
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
@@ -73,24 +74,20 @@ class JaxProgram:
                 random,
                 present,
                 epoch.learning_rates,
-                np.float32(epoch.first_step),
+                epoch.first_steps,
                 batch_size=batch,
             )
-        if not epoch.predict.shape[1]:
-            return np.empty((len(epoch.order), 0, 0), np.float32)
-        return np.asarray(
-            self._predict({**self._state.weights, **self._state.statistics}, self._settings, epoch.predict)
-        )
+        return self._predicted(epoch.predict)
 
     def weights(self) -> Weights:
-        """Copies of the current weights."""
+        """Copies of the current weights, and of the statistics."""
         assert self._state is not None
         return {name: np.array(w) for name, w in {**self._state.weights, **self._state.statistics}.items()}
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Drop all lanes but these."""
-        index = np.array(lanes)
-        self._state, self._settings = jax.tree.map(lambda part: part[index], (self._state, self._settings))
+    def state(self) -> State:
+        """A copy of the whole state, of arrays of the host."""
+        copy: State = jax.tree.map(np.array, self._state)
+        return copy
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
@@ -106,7 +103,7 @@ class JaxProgram:
         random: Sequence[Array],
         present: Array,
         rates: Array,
-        first_step: Array,
+        first_steps: Array,
         batch_size: int,
     ) -> State:
         self.traces += 1
@@ -126,11 +123,21 @@ class JaxProgram:
             there = lax.dynamic_slice_in_dim(present, number * batch_size, batch_size)
             batch = Batch(inputs, rows.y[index], masks, weights, there)
             (_, statistics), gradients = gradient(state.weights, state.statistics, settings, batch)
-            new = update(kind, state, gradients, settings, rates[:, number, None, None], first_step + number)
+            rate, taken = rates[:, number, None, None], first_steps[:, None, None] + number
+            new = update(kind, state, gradients, settings, rate, taken)
             return new._replace(statistics=statistics)
 
         trained: State = lax.fori_loop(0, rates.shape[1], step, state)
         return trained
+
+    def _predicted(self, x: FloatArray) -> FloatArray:
+        assert self._state is not None
+        weights = {**self._state.weights, **self._state.statistics}
+        rows = x.shape[1]
+        x = np.pad(x, [(0, 0), (0, -rows % PREDICTED_ROWS), (0, 0)])
+        starts = range(0, rows, PREDICTED_ROWS)
+        parts = [self._predict(weights, self._settings, x[:, at : at + PREDICTED_ROWS]) for at in starts]
+        return np.concatenate([np.asarray(part) for part in parts], axis=1)[:, :rows] if parts else _NO_OUTPUTS
 
     def _trace_prediction(self, weights: Mapping[str, Array], settings: Mapping[str, Array], x: Array) -> Array:
         return forward(self._kind, weights, x, settings, jnp.matmul)[0]
@@ -165,14 +172,28 @@ class JaxBackend:
             jax.clear_caches()
         return self._programs.setdefault(kind, JaxProgram(kind))
 
-    def tensor(self, array: npt.NDArray[Any]) -> Array:
-        """A copy of `array` on the device."""
-        return jnp.asarray(array)
+    def tensor(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The array itself: a program takes a part of it at a time."""
+        return array
+
+    def most_lanes(self, lanes: int) -> int:
+        """A power of two, half of them at most, so that places are refilled and few other numbers are compiled."""
+        return min(lanes, max(LEAST_ROUNDED, _power_of_two(lanes // 4 + 1)))
 
     def lanes_for(self, live: int) -> int:
-        """The next of 8, 12, 16, 24, 32, 48, ...: another number of lanes is another program to compile, and with these
-        at least two thirds of the lanes are live."""
-        power = LEAST_LANES
-        while power < live:
-            power *= 2
-        return 3 * power // 4 if power > LEAST_LANES and live <= 3 * power // 4 else power
+        """The next power of two of at least 8."""
+        return _power_of_two(live)
+
+    def widths_for(self, widths: Widths) -> Widths:
+        """Each the next of 8, 12, 16, 24, 32, 48, ...: other widths would be other programs."""
+        return tuple(map(_rounded, widths))
+
+
+def _power_of_two(number: int) -> int:
+    """The next one, of at least 8."""
+    return max(LEAST_ROUNDED, 1 << (number - 1).bit_length())
+
+
+def _rounded(width: int) -> int:
+    power = _power_of_two(width)
+    return 3 * power // 4 if power > LEAST_ROUNDED and width <= 3 * power // 4 else power

@@ -4,7 +4,7 @@ A whole epoch is one graph with a while loop, run by the single-threaded executo
 microsecond per operation. Variables have no fixed shape, so one trace serves every width, stack size and batch size.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,10 @@ from hpo.training.backend.cache import ProgramCache
 from hpo.training.backend.tensorflow_functions import CompiledFunction, FunctionStore
 from hpo.training.backend.tensorflow_fused import FusedProgram
 from hpo.training.backend.tensorflow_gradients import known_repetition
-from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, shapeless_variable
-from hpo.training.kind import Kind
-from hpo.training.stack import STATISTICS, Epoch, FloatArray, Rows, Settings, Weights
-from hpo.training.step import Batch, State, dropout_masks, forward, loss, new_moments, noisy, update
+from hpo.training.backend.tensorflow_kernels import has_onednn, onednn_matmul, read, shapeless_variable
+from hpo.training.kind import Kind, Widths
+from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
+from hpo.training.step import Batch, dropout_masks, forward, loss, noisy, update
 
 MATRICES = ("kernel", "frequencies")
 """Names of weights begin so; others are vectors (s, 1, units)."""
@@ -41,18 +41,21 @@ class GeneralProgram:
         self._kind, self._matmul, self._store = kind, matmul, store
         self._state: State | None = None  # of variables
         self._settings: dict[str, tf.Tensor] = {}
+        self._widths = np.zeros(kind.depth, np.int32)
         self._rows: Rows | None = None  # of tensors
         self._epoch: CompiledFunction | None = None
 
-    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
-        """Begin a new stack."""
-        tensors = {name: tf.constant(array) for name, array in weights.items()}
-        values = new_state(self._kind, tensors)
-        if self._state is None:
-            self._state = tf.nest.map_structure(lambda _: shapeless_variable(), values)
-        self._assign(values)
-        self._settings = {name: tf.constant(array) for name, array in settings.items()}
+    def start(self, rows: Rows) -> None:
+        """Begin a new stack, whose lanes train on these rows."""
         self._rows = Rows(*map(tf.constant, rows))
+
+    def hold(self, state: State, settings: Settings) -> None:
+        """Go on with these lanes."""
+        if self._state is None:
+            self._state = tf.nest.map_structure(lambda _: shapeless_variable(), state)
+        self._assign(state)
+        self._settings = {name: tf.constant(array) for name, array in settings.items()}
+        self._widths = np.array([state.weights[f"bias_{i}"].shape[2] for i in range(self._kind.depth)], np.int32)
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
@@ -62,26 +65,27 @@ class GeneralProgram:
         arguments = (
             self._settings,
             self._rows,
+            self._widths,
             epoch.order,
             epoch.bits,
             epoch.input_bits,
             epoch.noise,
             epoch.learning_rates,
             np.int32(epoch.batch_size),
-            np.int32(epoch.first_step),
+            epoch.first_steps,
             epoch.predict,
         )
         return np.asarray(self._epoch(arguments, variables))
 
     def weights(self) -> Weights:
-        """Copies of the current weights."""
+        """Copies of the current weights, and of the statistics."""
         assert self._state is not None
         return {n: variable.numpy() for n, variable in {**self._state.weights, **self._state.statistics}.items()}
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Drop all lanes but these."""
-        self._assign(tf.nest.map_structure(lambda variable: tf.gather(variable, list(lanes)), self._state))
-        self._settings = {name: tf.gather(setting, list(lanes)) for name, setting in self._settings.items()}
+    def state(self) -> State:
+        """A copy of the whole state, of arrays of the host."""
+        copy: State = tf.nest.map_structure(lambda variable: variable.numpy(), self._state)
+        return copy
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
@@ -108,26 +112,26 @@ class GeneralProgram:
         random = [spec(3, tf.uint8), spec(3, tf.uint8), spec(3)]
         targets = spec(1, tf.int32) if self._kind.head == "softmax" else spec(2)
         return [
-            settings, Rows(spec(2), targets, spec(1)), spec(2, tf.int32), *random, spec(2),
-            spec(0, tf.int32), spec(0, tf.int32), spec(3),
+            settings, Rows(spec(2), targets, spec(1)), spec(1, tf.int32), spec(2, tf.int32), *random, spec(2),
+            spec(0, tf.int32), spec(1), spec(3),
         ]  # fmt: skip
 
     def _trace_epoch(
         self,
         settings: Mapping[str, tf.Tensor],
         rows: Rows,
+        widths: tf.Tensor,
         order: tf.Tensor,
         bits: tf.Tensor,
         input_bits: tf.Tensor,
         noise: tf.Tensor,
         rates: tf.Tensor,
         batch_size: tf.Tensor,
-        first_step: tf.Tensor,
+        first_steps: tf.Tensor,
         predict: tf.Tensor,
     ) -> tf.Tensor:
         assert self._state is not None
         kind, count = self._kind, tf.shape(order)[1]
-        widths = [tf.shape(self._state.weights[f"bias_{i}"].read_value())[2] for i in range(kind.depth)]
 
         def step(start: tf.Tensor, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             part = slice(start, tf.minimum(start + batch_size, count))
@@ -135,10 +139,10 @@ class GeneralProgram:
             inputs = tf.gather(rows.x, index)
             if kind.noisy:
                 inputs = noisy(inputs, noise[:, part], input_bits[:, part], settings)
-            hidden = tf.split(bits[:, part], tf.stack(widths), axis=2, num=kind.depth)
+            hidden = tf.split(bits[:, part], widths, axis=2, num=kind.depth)
             weights = tf.gather(rows.weights, index) if kind.weighted else None
             batch = Batch(inputs, tf.gather(rows.y, index), dropout_masks(hidden, settings), weights)
-            state = tf.nest.map_structure(lambda variable: variable.read_value(), self._state)
+            state = tf.nest.map_structure(read, self._state)
             for name, tensor in {**state.weights, **state.statistics}.items():
                 if not name.startswith(MATRICES):
                     tensor.set_shape([None, 1, None])
@@ -146,21 +150,14 @@ class GeneralProgram:
                 total, statistics = loss(kind, state.weights, state.statistics, settings, self._matmul, batch)
             names = list(state.weights)
             gradients = dict(zip(names, tf.gradients(total, [state.weights[n] for n in names]), strict=True))
-            taken = tf.cast(first_step + number, tf.float32)
+            taken = (first_steps + tf.cast(number, tf.float32))[:, None, None]
             new = update(kind, state, gradients, settings, rates[:, number, None, None], taken)
             self._assign(new._replace(statistics=statistics))
             return part.stop, number + 1
 
         tf.while_loop(lambda start, _: start < count, step, [0, 0], parallel_iterations=1)
-        trained = {n: v.read_value() for n, v in {**self._state.weights, **self._state.statistics}.items()}
+        trained = {name: read(variable) for name, variable in {**self._state.weights, **self._state.statistics}.items()}
         return forward(kind, trained, predict, settings, self._matmul)[0]
-
-
-def new_state(kind: Kind, weights: Mapping[str, tf.Tensor]) -> State:
-    """The state a stack starts with."""
-    trained = {name: weight for name, weight in weights.items() if not name.startswith(STATISTICS)}
-    statistics = {name: weight for name, weight in weights.items() if name.startswith(STATISTICS)}
-    return State(trained, statistics, new_moments(kind, trained))
 
 
 class TensorFlowBackend:
@@ -193,6 +190,14 @@ class TensorFlowBackend:
         """A copy of `array` on the device."""
         return tf.constant(array)
 
+    def most_lanes(self, lanes: int) -> int:
+        """All of them."""
+        return lanes
+
     def lanes_for(self, live: int) -> int:
         """No others: shapes cost nothing to change."""
         return live
+
+    def widths_for(self, widths: Widths) -> Widths:
+        """The same."""
+        return widths

@@ -13,10 +13,10 @@ from tensorflow import raw_ops
 
 from hpo.network.activations import ACTIVATIONS
 from hpo.training.backend.tensorflow_functions import CompiledFunction, FunctionStore
-from hpo.training.backend.tensorflow_kernels import shapeless_variable
+from hpo.training.backend.tensorflow_kernels import read, shapeless_variable
 from hpo.training.kind import Kind
 from hpo.training.optimizers import ADAM
-from hpo.training.stack import Epoch, FloatArray, Rows, Settings, Weights
+from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
 from hpo.training.step import row_losses
 
 
@@ -75,13 +75,16 @@ class FusedProgram:
         self._weights, self._means, self._squares = ([shapeless_variable() for _ in self._flat] for _ in range(3))
         self._epoch: CompiledFunction | None = None
 
-    def start(self, weights: Weights, settings: Settings, rows: Rows) -> None:
-        """Begin a new stack; the lanes' settings are all the same."""
-        values = [weights[name] for name in self._flat]
-        self._assign(values, *([np.zeros_like(value) for value in values] for _ in range(2)))
-        self._threshold = settings["dropout_threshold"][0, 0, 0]
-        self._widths = np.array([weights[f"bias_{i}"].shape[2] for i in range(len(self._widths))], np.int32)
+    def start(self, rows: Rows) -> None:
+        """Begin a new stack, whose lanes train on these rows."""
         self._x, self._y = tf.constant(rows.x), tf.constant(rows.y)
+
+    def hold(self, state: State, settings: Settings) -> None:
+        """Go on with these lanes, whose settings are all the same, as is the number of steps that they have taken."""
+        moments = [state.moments["adam"][name] for name in self._flat]
+        self._assign([state.weights[name] for name in self._flat], *zip(*moments, strict=True))
+        self._threshold = settings["dropout_threshold"][0, 0, 0]
+        self._widths = np.array([state.weights[f"bias_{i}"].shape[2] for i in range(len(self._widths))], np.int32)
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
@@ -96,19 +99,21 @@ class FusedProgram:
             self._threshold,
             np.int32(epoch.batch_size),
             epoch.learning_rates[0],
-            np.float32(epoch.first_step),
+            epoch.first_steps[0],
             epoch.predict,
         )
         return np.asarray(self._epoch(arguments, self._variables))
 
     def weights(self) -> Weights:
-        """Copies of the current weights."""
+        """Copies of the current weights, and of the statistics."""
         return {name: variable.numpy() for name, variable in zip(self._flat, self._weights, strict=True)}
 
-    def keep(self, lanes: Sequence[int]) -> None:
-        """Drop all lanes but these."""
-        states = (self._weights, self._means, self._squares)
-        self._assign(*([variable.numpy()[list(lanes)] for variable in state] for state in states))
+    def state(self) -> State:
+        """A copy of the whole state, of arrays of the host."""
+        moments = zip(self._flat, self._means, self._squares, strict=True)
+        return State(
+            self.weights(), {}, {"adam": {name: (mean.numpy(), square.numpy()) for name, mean, square in moments}}
+        )
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
@@ -142,7 +147,7 @@ class FusedProgram:
         ]
 
     def _layers(self) -> list[_Layer]:
-        values = iter([raw_ops.ReadVariableOp(resource=v.handle, dtype=tf.float32) for v in self._weights])
+        values = map(read, self._weights)
         return [_Layer(*(next(values) for _ in names)) for names in self._names]
 
     def _trace_epoch(
@@ -160,7 +165,7 @@ class FusedProgram:
     ) -> tf.Tensor:
         rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
         constants = _Constants.new()
-        classes = tf.shape(self._weights[-1].read_value())[2] if self._kind.head == "softmax" else None
+        classes = tf.shape(read(self._weights[-1]))[2] if self._kind.head == "softmax" else None
 
         def step(start: tf.Tensor, number: tf.Tensor, *powers: tf.Tensor) -> tuple[tf.Tensor, ...]:
             stop = tf.minimum(start + batch_size, rows)

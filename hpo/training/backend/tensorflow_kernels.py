@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from tensorflow import raw_ops
 from tensorflow.python.framework import kernels  # the registry has no public name
 
 LABEL = "MklNameChangeOp"
@@ -45,3 +46,8 @@ def has_onednn() -> bool:
 def shapeless_variable() -> tf.Variable:
     """A variable (?, ?, ?) that takes a value of another shape with each stack."""
     return tf.Variable(np.zeros((1, 1, 1), np.float32), shape=tf.TensorShape([None] * 3), validate_shape=False)
+
+
+def read(variable: tf.Variable) -> tf.Tensor:
+    """Its value, in one operation (`read_value` takes two)."""
+    return raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
