@@ -140,19 +140,22 @@ def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
     )
 
 
-def _score(head: Head, fits: Sequence[Fit], whole: list[int], backend: Backend) -> dict[int, tuple[float, FloatArray]]:
-    """Score loss and outputs of these of a stack's networks."""
-    if not whole:
-        return {}
-    architectures, parts = [fit.lane.architecture for fit in fits], [fits[i].lane.data for i in whole]
-    layout = layout_of(architectures, head.name, parts[0].train_w is not None, backend.widths_for)
-    room = min(backend.lanes_for(len(whole)), len(fits))  # as many lanes as a program may have had before
-    held = [*whole, *whole[-1:] * (room - len(whole))]
-    rows = [fits[i].lane.data.score_x for i in held]
-    predicted = predict(backend, layout.only(held), [fits[i].weights for i in held], rows)[: len(whole)]
-    judge = loss_function(head.name)
-    losses = [judge(part.score_y, outputs, part.score_w) for part, outputs in zip(parts, predicted, strict=True)]
-    return dict(zip(whole, zip(losses, predicted, strict=True), strict=True))
+def _score(
+    head: Head, fits: Sequence[Fit], whole: Sequence[int], backend: Backend
+) -> dict[int, tuple[float, FloatArray]]:
+    """Score loss and outputs of these of a stack's networks, as many at a time as were trained at once."""
+    architectures, weighted = [fit.lane.architecture for fit in fits], fits[0].lane.data.train_w is not None
+    layout = layout_of(architectures, head.name, weighted, backend.widths_for)
+    judge, most = loss_function(head.name), backend.most_lanes(len(fits))
+    scores: dict[int, tuple[float, FloatArray]] = {}
+    for start in range(0, len(whole), most):
+        part = list(whole[start : start + most])
+        held = part + part[-1:] * (min(most, backend.lanes_for(len(part))) - len(part))
+        rows, networks = [fits[i].lane.data.score_x for i in held], [fits[i].weights for i in held]
+        for i, outputs in zip(part, predict(backend, layout.only(held), networks, rows), strict=False):
+            data = fits[i].lane.data
+            scores[i] = judge(data.score_y, outputs, data.score_w), outputs
+    return scores
 
 
 def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:

@@ -91,7 +91,8 @@ def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backen
 
 def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
     """About what a stack takes on its device: weights with two moments and gradients, the activations of a batch and
-    of a prediction, inputs to predict, random bits; without the training rows, which lanes share."""
+    of a prediction, inputs to predict, random bits of the lanes that train at once; without the training rows, which
+    lanes share."""
     architectures: list[Architecture] = [lane.architecture for lane in lanes]
     first, data = architectures[0], lanes[0].data
     features, batch = int(data.train_x.shape[1]), first.batch_size
@@ -101,5 +102,6 @@ def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
     predicted = max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes)
     # A hidden layer's value before and after its activation and its gradient; of a prediction, one layer and the next.
     numbers = 4 * weights + 3 * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
-    bits = len(lanes) * batch * (sum(widths) + 5 * features)
-    return FLOAT_BYTES * len(lanes) * numbers + max(bits, MAX_RANDOM_BYTES)
+    count = backend.most_lanes(len(lanes))
+    bits = count * batch * (sum(widths) + 5 * features)
+    return FLOAT_BYTES * count * numbers + max(bits, MAX_RANDOM_BYTES)

@@ -110,7 +110,7 @@ def fit_stack(
             for i in improved:
                 place, own = places.held.index(i), lanes[i].architecture
                 progress[i].weights = lane_weights(weights, place, own, stack.features)
-        on_epoch(epochs[0], float(np.mean(list(losses.values()))))
+        on_epoch(len(progress[places.live[0]].curve) - 1, float(np.mean(list(losses.values()))))
         over = {i for i in places.live if _is_over(progress[i], lanes[i], protocol, should_prune)}
         decided = {lanes[i].trial for i in over if progress[i].pruned or not np.isfinite(progress[i].curve[-1])}
         places = places.after({i for i, lane in enumerate(lanes) if i in over or lane.trial in decided})

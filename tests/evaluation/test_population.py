@@ -91,7 +91,9 @@ def test_a_trial_has_the_outcome_it_has_alone(backend, data):
     assert len({outcome.value for outcome in outcomes.values()}) == len(DIFFERENT)
 
 
-def test_trials_that_diverge_or_are_pruned_leave_the_others_alone(backend, data):
+@pytest.mark.parametrize("most_lanes", [lambda lanes: lanes, lambda lanes: 4])
+def test_trials_that_diverge_or_are_pruned_leave_the_others_alone(backend, data, monkeypatch, most_lanes):
+    monkeypatch.setattr(backend, "most_lanes", most_lanes)
     outcomes = together([DIVERGING, *DIFFERENT, HOPELESS], data, backend)
     assert outcomes[4].state == "failed"
     assert "not finite" in outcomes[4].reason
