@@ -36,6 +36,7 @@ from hpo.search.incumbent import Leaderboard
 from hpo.search.pruners import forecast, hopeless_loss, raced_value
 from hpo.search.rules import Rules
 from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.training.backend.tensorflow import STACKED_PARAMETERS
 from storage.records import Outcome, ReplicateRecord
 
 DATA = Path(__file__).parent / "data"
@@ -256,7 +257,7 @@ def replay_trial(trial: FullTrial, rules: Rules, *, cost: bool = True) -> tuple[
     """Seconds spent and the outcome, as `hpo.evaluation.objective.evaluate` ends a trial."""
     spent, done = 0.0, list[ReplicateRecord]()
     info = {"parameters": trial.parameters} if cost else {}
-    for block in blocks(rules, [1] * REPLICATES, trial.parameters):
+    for block in blocks(rules, [1] * REPLICATES, trial.parameters < STACKED_PARAMETERS):
         records = [trial.replicates[r] for r in block]
         ends = [end for r in block if (end := pruned_at(trial, r, rules)) is not None]
         if ends:

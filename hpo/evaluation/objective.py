@@ -23,9 +23,6 @@ from hpo.training.lanes import Lane
 from hpo.training.stack import Backend, FloatArray
 from storage.records import Outcome, ReplicateRecord
 
-STACKED_PARAMETERS = 100_000
-"""Networks below this size train their replicates in one stack; larger ones fill the cache alone."""
-
 
 class Head(NamedTuple):
     """What a study's networks put out (see `hpo.training.kind.HEADS`), and how many numbers that is."""
@@ -48,7 +45,8 @@ def evaluate(
     info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
     done: list[ReplicateRecord] = []
     try:
-        for block in blocks(job.rules, [len(part.train_y) for part in data], info["parameters"]):
+        together = backend.trains_together(info["parameters"])
+        for block in blocks(job.rules, [len(part.train_y) for part in data], together):
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
@@ -61,14 +59,14 @@ def evaluate(
     return completed(done, info)
 
 
-def blocks(rules: Rules, rows: Sequence[int], parameters: int) -> list[list[int]]:
-    """Replicates that are trained together, in the order of training; `rows` of training data of each.
+def blocks(rules: Rules, rows: Sequence[int], together: bool) -> list[list[int]]:
+    """Replicates in the order of training, those in a list at once; `rows` of training data of each.
 
-    With a race the first replicate goes alone: most trials are decided by it. A small network trains
-    the others as a stack of equally many training rows, a large one trains them one by one.
+    With a race the first replicate goes alone: most trials are decided by it. Of the others, those with equally many
+    rows train `together`, or all one by one.
     """
     order = list(range(len(rows)))
-    if parameters >= STACKED_PARAMETERS:
+    if not together:
         return [[r] for r in order]
     first = [order[:1]] if rules.decides_early else []
     by_rows: dict[int, list[int]] = {}

@@ -109,6 +109,9 @@ class Backend(Protocol):
     def tensor(self, array: npt.NDArray[Any]) -> Tensor:
         """A copy of `array` on the device."""
 
+    def trains_together(self, parameters: int) -> bool:
+        """Whether a trial's replicates should share a stack where a network has so many weights."""
+
     def most_lanes(self, lanes: int) -> int:
         """How many of so many lanes should train at once, while the others wait for a place."""
 

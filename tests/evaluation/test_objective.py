@@ -9,7 +9,7 @@ import pytest
 from hpo.data.prepared import ReplicateData
 from hpo.evaluation.job import Job
 from hpo.evaluation.metrics import log_loss
-from hpo.evaluation.objective import STACKED_PARAMETERS, Head, blocks, evaluate
+from hpo.evaluation.objective import Head, blocks, evaluate
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import BEHIND, HOPELESS, Rules
@@ -146,13 +146,14 @@ def test_divergence_fails_the_trial_with_a_reason(backend, data):
     assert "not finite" in outcome.reason
 
 
-def test_small_networks_are_stacked_and_large_ones_are_not():
+def test_replicates_train_in_blocks(backend):
+    assert [backend.trains_together(parameters) for parameters in (5_000, 100_000)] == [True, False]
     free, racing, rows = Rules(), rules(), [90] * 4
-    assert blocks(free, rows, 1000) == [[0, 1, 2, 3]]
-    assert blocks(racing, rows, 1000) == [[0], [1, 2, 3]]
-    assert blocks(replace(racing, racing=False), rows, 1000) == [[0, 1, 2, 3]]
-    assert blocks(free, rows, STACKED_PARAMETERS) == [[0], [1], [2], [3]]
-    assert blocks(free, [90, 90, 50, 90], 1000) == [[0, 1, 3], [2]]
+    assert blocks(free, rows, True) == [[0, 1, 2, 3]]
+    assert blocks(racing, rows, True) == [[0], [1, 2, 3]]
+    assert blocks(replace(racing, racing=False), rows, True) == [[0, 1, 2, 3]]
+    assert blocks(free, rows, False) == [[0], [1], [2], [3]]
+    assert blocks(free, [90, 90, 50, 90], True) == [[0, 1, 3], [2]]
 
 
 def test_job_survives_json():

@@ -3,6 +3,7 @@
 import gc
 import weakref
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -59,6 +60,7 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
 
 def test_jax_has_few_shapes():
     backend = JaxBackend()
+    assert backend.trains_together(5_000) == (jax.default_backend() != "cpu")
     assert {backend.lanes_for(live) for live in range(1, 400)} == {8, 16, 32, 64, 128, 256, 512}
     assert all(backend.lanes_for(live) >= live for live in range(1, 400))
     assert {lanes: backend.most_lanes(lanes) for lanes in (1, 5, 8, 9, 31, 32, 45, 320)} == {

@@ -49,11 +49,11 @@ class JaxProgram:
 
     def start(self, rows: Rows) -> None:
         """Begin a new stack, whose lanes train on these rows."""
-        self._rows = jax.tree.map(jnp.asarray, rows)
+        self._rows = jax.device_put(rows)
 
     def hold(self, state: State, settings: Settings) -> None:
         """Go on with these lanes, of arrays of the host: any operation of JAX would be compiled for each shape."""
-        self._state, self._settings = jax.tree.map(jnp.array, (state, settings))
+        self._state, self._settings = jax.device_put((state, settings), may_alias=False)
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: logits (s, m, classes)."""
@@ -175,6 +175,10 @@ class JaxBackend:
     def tensor(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The array itself: a program takes a part of it at a time."""
         return array
+
+    def trains_together(self, parameters: int) -> bool:
+        """On a GPU; a processor multiplies a stack no faster, and finished lanes would wait for their neighbours."""
+        return bool(jax.default_backend() != "cpu")
 
     def most_lanes(self, lanes: int) -> int:
         """A power of two, half of them at most, so that places are refilled and few other numbers are compiled."""

@@ -21,6 +21,7 @@ from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
 from hpo.training.step import Batch, dropout_masks, forward, loss, noisy, update
 
 MATRICES = ("kernel", "frequencies")
+STACKED_PARAMETERS = 100_000
 """Names of weights begin so; others are vectors (s, 1, units)."""
 MOST_GENERAL = 32
 """General programs in memory, 2 to 3 MB each: a space with many choices has a kind for almost every trial."""
@@ -189,6 +190,10 @@ class TensorFlowBackend:
     def tensor(self, array: npt.NDArray[Any]) -> tf.Tensor:
         """A copy of `array` on the device."""
         return tf.constant(array)
+
+    def trains_together(self, parameters: int) -> bool:
+        """Small networks, whose step is mostly the cost of operations; a stack of larger ones fills the cache."""
+        return parameters < STACKED_PARAMETERS
 
     def most_lanes(self, lanes: int) -> int:
         """All of them."""
