@@ -70,7 +70,7 @@ def clock_tensorflow() -> None:
 
     for kind in (FusedProgram, GeneralProgram):
         kind.run = clocked(kind.run)
-        for name in ("start", "hold", "weights", "state"):
+        for name in ("start", "hold", "weights"):
             timed(kind, name, "transfer (weights, rows)")
 
 

@@ -1,7 +1,7 @@
 """Several trials at once: all replicates of trials whose networks can share a stack train together.
 
-Curves are pruned as in a trial alone. There is no race: the replicates of a trial end together, so none of them can
-decide whether the others are worth training.
+Curves are pruned as in a trial alone. There is no race: most replicates of a trial train at the same time, so none of
+them can decide whether the others are worth training.
 """
 
 from collections import Counter
@@ -26,6 +26,7 @@ from hpo.evaluation.objective import (
 from hpo.network.architecture import Architecture
 from hpo.training.kind import stackable, stacked_widths
 from hpo.training.lanes import MAX_RANDOM_BYTES, Lane
+from hpo.training.optimizers import OPTIMIZERS
 from hpo.training.stack import Backend
 from storage.records import Outcome
 
@@ -90,7 +91,7 @@ def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backen
 
 
 def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
-    """About what a stack takes on its device: weights with two moments and gradients, the activations of a batch and
+    """About what a stack takes on its device: weights with their moments and gradients, the activations of a batch and
     of a prediction, inputs to predict, random bits of the lanes that train at once; without the training rows, which
     lanes share."""
     architectures: list[Architecture] = [lane.architecture for lane in lanes]
@@ -98,10 +99,11 @@ def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
     features, batch = int(data.train_x.shape[1]), first.batch_size
     widths = backend.widths_for(stacked_widths(architectures))
     sizes = (first.embedded(features), *widths, outputs)
+    moments = sum(OPTIMIZERS[name].moments for name in {a.optimizer for a in architectures})
     weights = sum(above * (below + 1) for below, above in pairwise(sizes))
-    predicted = max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes)
+    predicted = backend.predicted_rows(max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes))
     # A hidden layer's value before and after its activation and its gradient; of a prediction, one layer and the next.
-    numbers = 4 * weights + 3 * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
+    numbers = (2 + moments) * weights + 3 * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
     count = backend.most_lanes(len(lanes))
     bits = count * batch * (sum(widths) + 5 * features)
     return FLOAT_BYTES * count * numbers + max(bits, MAX_RANDOM_BYTES)

@@ -20,7 +20,7 @@ class Kind:
         l1, l2, decayed, clipped, smoothed, noisy: whether any lane has an L1 or an L2 penalty, weight decay, a limit
             on its gradient's norm, smoothed labels, noise or dropout on its inputs.
         mixed: whether lanes differ in anything.
-        padded: whether any has fewer layers than the stack, or narrower ones.
+        padded, shallow: whether any has narrower layers than the stack, fewer layers.
     """
 
     head: str
@@ -39,6 +39,7 @@ class Kind:
     noisy: bool
     mixed: bool
     padded: bool
+    shallow: bool
 
     @property
     def is_plain(self) -> bool:
@@ -107,7 +108,8 @@ def layout_of(
         smoothed=any(a.label_smoothing for a in architectures),
         noisy=any(a.is_noisy for a in architectures),
         mixed=len(set(architectures)) > 1,
-        padded=any(a.widths != widths for a in architectures),
+        padded=any(_to_depth(a.widths, len(widths)) != widths for a in architectures),
+        shallow=any(a.depth < len(widths) for a in architectures),
     )
     return Layout(architectures, kind, widths)
 
@@ -122,6 +124,11 @@ def stackable(architecture: Architecture) -> tuple[object, ...]:
 def stacked_widths(architectures: Sequence[Architecture]) -> tuple[int, ...]:
     """The width of each layer of a stack: what its widest lane needs; all the same where inputs skip a layer."""
     depth = max(a.depth for a in architectures)
-    padded = [(*a.widths, *[a.widths[-1]] * (depth - a.depth)) for a in architectures]
+    padded = [_to_depth(a.widths, depth) for a in architectures]
     widths = tuple(max(layer) for layer in zip(*padded, strict=True))
     return (max(widths),) * depth if architectures[0].skip and depth > 1 else widths
+
+
+def _to_depth(widths: Widths, depth: int) -> Widths:
+    """Of layers that pass on what the last one puts out, too."""
+    return (*widths, *widths[-1:] * (depth - len(widths)))

@@ -33,7 +33,7 @@ MAX_RANDOM_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lane:
-    """One network's place in a stack: its trial (any number), its replicate and its own random streams."""
+    """One network in a stack: its trial (any number), its replicate and its own random streams."""
 
     architecture: Architecture
     replicate: int
@@ -91,10 +91,10 @@ class Stack:
     def _first_rows(self) -> dict[int, int]:
         """Where a replicate's rows begin, by the identity of its data."""
         rows = len(self.lanes[0].data.train_y)
-        places: dict[int, int] = {}
+        first: dict[int, int] = {}
         for lane in self.lanes:
-            places.setdefault(id(lane.data), rows * len(places))
-        return places
+            first.setdefault(id(lane.data), rows * len(first))
+        return first
 
     def epoch(self, held: Sequence[int], numbers: Sequence[int], predict: Tensor) -> Iterator[Epoch]:
         """Each of these lanes' epoch of that number, in parts whose random numbers fit in memory; the last predicts."""

@@ -107,13 +107,16 @@ class Backend(Protocol):
         """The program for stacks of this kind."""
 
     def tensor(self, array: npt.NDArray[Any]) -> Tensor:
-        """A copy of `array` on the device."""
+        """`array` as programs take the rows that they predict."""
 
     def trains_together(self, parameters: int) -> bool:
         """Whether a trial's replicates should share a stack where a network has so many weights."""
 
     def most_lanes(self, lanes: int) -> int:
         """How many of so many lanes should train at once, while the others wait for a place."""
+
+    def predicted_rows(self, rows: int) -> int:
+        """How many of so many rows are predicted at a time."""
 
     def lanes_for(self, live: int) -> int:
         """How many lanes a stack should keep where so many are live."""
@@ -182,7 +185,7 @@ def picked(state: State, lanes: Sequence[int]) -> State:
 
 def joined(states: Sequence[State]) -> State:
     """The state of the lanes of all these, one after another."""
-    whole: State = tree.map_structure(lambda *arrays: np.concatenate(arrays), *states)
+    whole: State = tree.map_structure(lambda *arrays: np.concatenate(arrays), *states) if states[1:] else states[0]
     return whole
 
 
@@ -252,8 +255,9 @@ def lane_settings(layout: Layout) -> Settings:
     for i, width in enumerate(widths):
         if kind.skip and i:
             settings[f"skip_{i}"] = column([i < a.depth and a.widths[i] == a.widths[i - 1] for a in architectures])
+        if kind.shallow:
+            settings[f"active_{i}"] = column([i < a.depth for a in architectures])
         if kind.padded:
             own = [a.widths[min(i, a.depth - 1)] for a in architectures]
-            settings[f"active_{i}"] = column([i < a.depth for a in architectures])
             settings[f"units_{i}"] = (np.arange(width) < np.array(own)[:, None])[:, None].astype(np.float32)
     return settings

@@ -49,15 +49,17 @@ def forward(
         product = matmul(values, weights[f"kernel_{i}"]) + weights[f"bias_{i}"]
         normalized, new = _normalize(kind, i, product, weights, settings, batch)
         statistics |= new
-        if kind.padded:  # an activation must not overflow in a layer that the lane does not have
+        if kind.shallow:  # an activation must not overflow in a layer that the lane does not have
             normalized = ops.where(settings[f"active_{i}"] > 0, normalized, ops.zeros_like(normalized))
         values = activate(kind, settings, normalized, weights.get(f"slopes_{i}"))
         if batch is not None:
             values = values * batch.masks[i]
         if kind.skip and i:
             values = values + settings[f"skip_{i}"] * before
-        if kind.padded:  # a layer that the lane does not have passes its input on
-            values = ops.where(settings[f"active_{i}"] > 0, values, product) * settings[f"units_{i}"]
+        if kind.shallow:  # a layer that the lane does not have passes its input on
+            values = ops.where(settings[f"active_{i}"] > 0, values, product)
+        if kind.padded:
+            values = values * settings[f"units_{i}"]
     return matmul(values, weights["kernel_out"]) + weights["bias_out"], statistics
 
 
@@ -171,7 +173,7 @@ def row_losses(head: str, y: Tensor, outputs: Tensor, smoothing: Tensor | None =
 
 def update(kind: Kind, state: State, gradients: Tensors, settings: Tensors, rate: Tensor, step: Tensor) -> State:
     """Weights and moments after one step of each lane's own optimizer; `rate` (s, 1, 1), `step` taken before."""
-    if kind.padded:  # a layer that the lane does not have learns nothing
+    if kind.shallow:  # a layer that the lane does not have learns nothing
         gradients = {name: _masked(name, gradient, settings) for name, gradient in gradients.items()}
     if kind.clipped:
         names = list(gradients)
@@ -188,7 +190,7 @@ def update(kind: Kind, state: State, gradients: Tensors, settings: Tensors, rate
             new, moments[o][name] = updates[o](weight, gradients[name], state.moments[o][name])
             chosen = settings[f"optimizer_{o}"] > 0 if len(kind.optimizers) > 1 else None
             weights[name] = new if chosen is None else ops.where(chosen, new, weights[name])
-        if kind.padded:  # and stays the identity, whatever the decay
+        if kind.shallow:  # and stays the identity, whatever the decay
             weights[name] = weight + _masked(name, weights[name] - weight, settings)
     return State(weights, state.statistics, moments)
 

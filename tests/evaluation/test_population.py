@@ -146,5 +146,7 @@ def test_the_estimate_holds_weights_moments_and_gradients(backend, data):
     one = lanes_of([job(0, widths=(4000, 4000))], data)[:1]
     weights = one[0].architecture.parameter_count(FEATURES, CLASSES)
     assert stack_bytes(one, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(16 * weights, rel=0.05)
+    lion = lanes_of([job(0, widths=(4000, 4000), optimizer="lion")], data)[:1]  # one moment instead of two
+    assert stack_bytes(lion, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(12 * weights, rel=0.05)
     mixed = [*one, *lanes_of([job(1)], data)[:1]]  # the narrow network takes as much room as the wide one
     assert stack_bytes(mixed, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(32 * weights, rel=0.05)

@@ -39,7 +39,7 @@ def test_same_seed_same_fit_alone_and_in_company(backend):
     assert together[0].curve != together[1].curve
 
 
-@pytest.mark.parametrize("spare", [1, 3])
+@pytest.mark.parametrize("spare", [1, 3, 9])
 def test_finished_lanes_that_stay_in_a_stack_change_nothing(backend, monkeypatch, spare):
     arch, protocol = architecture(dropout=0.3, learning_rate=0.05), EvaluationSpec(max_epochs=40, patience=3)
     lanes = [lane(r, arch) for r in range(5)]

@@ -14,6 +14,9 @@ TESTS = (
     HERE / "test_backends.py",
     HERE / "test_optimizers.py",
     f"{HERE / 'test_fit.py'}::test_same_trial_alone_and_among_others",
+    f"{HERE / 'test_fit.py'}::test_lanes_that_wait_for_a_place_have_the_same_curves",
+    f"{HERE / 'test_fit.py'}::test_a_trial_that_is_pruned_takes_no_more_places",
+    f"{HERE / 'test_fit.py'}::test_predictions_in_parts_equal_those_at_once",
     HERE.parent / "network" / "test_activations.py",
     HERE.parent / "network" / "test_keras_model.py",
 )

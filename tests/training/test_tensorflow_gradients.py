@@ -47,3 +47,16 @@ def test_gradients_are_tensorflows_own(operation, operands):
     for value, one, other in zip(values, ours, theirs, strict=True):
         assert one.shape == value.shape
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("operation", [tf.reduce_sum, tf.reduce_mean])
+@pytest.mark.parametrize("axis", [None, 1, -1, (0, 2), [2, 0, 1]])
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_gradients_of_sums_are_tensorflows_own(operation, axis, keepdims):
+    def summed(x, y):
+        return operation(x * y, axis=axis, keepdims=keepdims) ** 2
+
+    values = [np.random.default_rng(i).normal(size=(2, 5, 3)).astype(np.float32) for i in range(2)]
+    ours, theirs = (gradients(summed, [FULL, FULL], values, known=known) for known in (True, False))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -53,6 +53,7 @@ class JaxProgram:
 
     def hold(self, state: State, settings: Settings) -> None:
         """Go on with these lanes, of arrays of the host: any operation of JAX would be compiled for each shape."""
+        self._state = None  # before the device has to hold both
         self._state, self._settings = jax.device_put((state, settings), may_alias=False)
 
     def run(self, epoch: Epoch) -> FloatArray:
@@ -134,9 +135,11 @@ class JaxProgram:
         assert self._state is not None
         weights = {**self._state.weights, **self._state.statistics}
         rows = x.shape[1]
-        x = np.pad(x, [(0, 0), (0, -rows % PREDICTED_ROWS), (0, 0)])
-        starts = range(0, rows, PREDICTED_ROWS)
-        parts = [self._predict(weights, self._settings, x[:, at : at + PREDICTED_ROWS]) for at in starts]
+        parts = []
+        for start in range(0, rows, PREDICTED_ROWS):
+            part = x[:, start : start + PREDICTED_ROWS]
+            full = np.pad(part, [(0, 0), (0, PREDICTED_ROWS - part.shape[1]), (0, 0)])
+            parts.append(self._predict(weights, self._settings, full))
         return np.concatenate([np.asarray(part) for part in parts], axis=1)[:, :rows] if parts else _NO_OUTPUTS
 
     def _trace_prediction(self, weights: Mapping[str, Array], settings: Mapping[str, Array], x: Array) -> Array:
@@ -181,8 +184,12 @@ class JaxBackend:
         return bool(jax.default_backend() != "cpu")
 
     def most_lanes(self, lanes: int) -> int:
-        """A power of two, half of them at most, so that places are refilled and few other numbers are compiled."""
-        return min(lanes, max(LEAST_ROUNDED, _power_of_two(lanes // 4 + 1)))
+        """All of few; of 16 or more a power of two, half of them at most, so that few other numbers are compiled."""
+        return lanes if lanes < 2 * LEAST_ROUNDED else _power_of_two(lanes // 4 + 1)
+
+    def predicted_rows(self, rows: int) -> int:
+        """128 at most."""
+        return min(rows, PREDICTED_ROWS)
 
     def lanes_for(self, live: int) -> int:
         """The next power of two of at least 8."""

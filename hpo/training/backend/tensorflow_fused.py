@@ -80,7 +80,7 @@ class FusedProgram:
         self._x, self._y = tf.constant(rows.x), tf.constant(rows.y)
 
     def hold(self, state: State, settings: Settings) -> None:
-        """Go on with these lanes, whose settings are all the same, as is the number of steps that they have taken."""
+        """Go on with these lanes. Their settings are all the same, as is the number of steps of those that learn."""
         moments = [state.moments["adam"][name] for name in self._flat]
         self._assign([state.weights[name] for name in self._flat], *zip(*moments, strict=True))
         self._threshold = settings["dropout_threshold"][0, 0, 0]
@@ -90,6 +90,7 @@ class FusedProgram:
         """Train, then predict: logits (s, m, classes)."""
         if self._epoch is None:
             self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), self._variables)
+        learning = int(epoch.first_steps.argmax())  # lanes that have finished stay behind
         arguments = (
             self._x,
             self._y,
@@ -98,8 +99,8 @@ class FusedProgram:
             self._widths,
             self._threshold,
             np.int32(epoch.batch_size),
-            epoch.learning_rates[0],
-            epoch.first_steps[0],
+            epoch.learning_rates[learning],
+            epoch.first_steps[learning],
             epoch.predict,
         )
         return np.asarray(self._epoch(arguments, self._variables))
