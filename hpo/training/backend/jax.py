@@ -14,7 +14,7 @@ import numpy.typing as npt
 from jax import lax
 from jax import numpy as jnp
 
-from hpo.training.backend.cache import cache_folder
+from hpo.training.backend.cache import cache_folder, make_room
 from hpo.training.kind import Kind, Widths
 from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
 from hpo.training.step import Batch, dropout_masks, forward, loss, noisy, update
@@ -31,6 +31,7 @@ _NO_OUTPUTS = np.empty((0, 0, 0), np.float32)
 def use_cache() -> None:
     """Keep compiled programs in the user's cache folder."""
     if folder := cache_folder("xla"):
+        make_room(folder)
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
