@@ -131,9 +131,12 @@ def test_a_paused_worker_loses_its_trials_and_goes_on_with_others(fleet):
 @pytest.mark.parametrize("point", ["after_claim", "before_spool", "after_spool", "after_tell"])
 def test_a_worker_that_dies_at_any_point_loses_nothing(fleet, point):
     """Fault 2."""
-    fleet.create("f", 4)
+    watcher = fleet.create("f", 4)
     doomed = fleet.start("worker", "--trainers", 1, HPO_FAILPOINT=f"{point}:kill:2")
     assert doomed.wait() == -signal.SIGKILL
+    watcher.send(
+        signal.SIGKILL
+    )  # it would give the slot back before the next worker has started, and the lease is short
     next_one = fleet.start("worker", "--trainers", 1)
     fleet.wait_for_trials("f", 4)
     next_one.send(signal.SIGTERM)
