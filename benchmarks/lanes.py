@@ -9,7 +9,7 @@ batch size, its places given away by the engine's own rules. `at once` is the sa
 import argparse
 import os
 from collections import defaultdict
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,21 +27,6 @@ class Replay(NamedTuple):
     epochs: int
 
 
-@dataclass
-class Rules:
-    """Of a backend: how many lanes train at once, and how many are kept."""
-
-    most_lanes: object
-    lanes_for: object
-
-
-@dataclass
-class Lanes:
-    """A stack that is only counted."""
-
-    lanes: range
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=64)
@@ -50,7 +35,7 @@ def main() -> None:
     from hpo.training.backend.jax import JaxBackend
 
     jax = JaxBackend()
-    rules = {"in turn": jax, "at once": Rules(lambda lanes: lanes, jax.lanes_for)}
+    rules = {"in turn": jax, "at once": SimpleNamespace(most_lanes=lambda lanes: lanes, lanes_for=jax.lanes_for)}
     print(f"{'table':18}{'lanes':10}{'live':>6}{'programs':>10}{'epochs':>8}")
     for name in TABLES:
         for label, backend in rules.items():
@@ -76,7 +61,7 @@ def replay(epochs: list[int], backend) -> Replay:  # noqa: ANN001
     """One stack, to its end."""
     from hpo.training.places import Places
 
-    places, left = Places.new(backend, Lanes(range(len(epochs)))), list(epochs)
+    places, left = Places.new(backend, SimpleNamespace(lanes=range(len(epochs)))), list(epochs)
     live = trained = count = 0
     sizes = set[int]()
     while places.live:

@@ -134,9 +134,8 @@ def test_a_worker_that_dies_at_any_point_loses_nothing(fleet, point):
     watcher = fleet.create("f", 4)
     doomed = fleet.start("worker", "--trainers", 1, HPO_FAILPOINT=f"{point}:kill:2")
     assert doomed.wait() == -signal.SIGKILL
-    watcher.send(
-        signal.SIGKILL
-    )  # it would give the slot back before the next worker has started, and the lease is short
+    # With its short lease the slot would be given back before the next worker has started.
+    watcher.send(signal.SIGKILL)
     next_one = fleet.start("worker", "--trainers", 1)
     fleet.wait_for_trials("f", 4)
     next_one.send(signal.SIGTERM)

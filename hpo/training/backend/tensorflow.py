@@ -21,8 +21,9 @@ from hpo.training.stack import Epoch, FloatArray, Rows, Settings, State, Weights
 from hpo.training.step import Batch, dropout_masks, forward, loss, noisy, update
 
 MATRICES = ("kernel", "frequencies")
-STACKED_PARAMETERS = 100_000
 """Names of weights begin so; others are vectors (s, 1, units)."""
+STACKED_PARAMETERS = 100_000
+"""Networks of fewer weights train their replicates in one stack."""
 MOST_GENERAL = 32
 """General programs in memory, 2 to 3 MB each: a space with many choices has a kind for almost every trial."""
 
