@@ -3,12 +3,14 @@
     python benchmarks/profile_trials.py --table vehicle.csv --trials 40 --space mlp_wide --backend jax
 
 One process plays supervisor and trainer on a real SQLite file, without racing and pruning, with random points of a
-space. With JAX, tracing and compiling are timed by its own clock. All programs are compiled anew, unless XDG_CACHE_HOME
-names a folder: then those of an earlier run with that folder are found there.
+space; with `--search` as in a study: its sampler's points, raced and pruned. With JAX, tracing and compiling are timed
+by its own clock. All programs are compiled anew, unless XDG_CACHE_HOME names a folder: then those of an earlier run
+with that folder are found there.
 """
 
 import argparse
 import json
+import operator
 import os
 import tempfile
 import time
@@ -81,6 +83,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--space", default="mlp")
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax"))
+    parser.add_argument("--search", action="store_true", help="propose, race and prune as a study does")
     options = parser.parse_args()
     from hpo.worker.machine import trainer_environment
 
@@ -96,8 +99,10 @@ def profile(options: argparse.Namespace) -> None:
 
     from hpo.evaluation import objective
     from hpo.evaluation.job import Job
+    from hpo.search.incumbent import Leaderboard
+    from hpo.search.rules import Rules
     from hpo.search.samplers import Proposer
-    from hpo.study.spec import EvaluationSpec
+    from hpo.study.spec import EvaluationSpec, SearchSpec
     from hpo.training.backend.load import load_backend
     from search_spaces import load_space
     from storage import slots, studies, workers
@@ -115,7 +120,8 @@ def profile(options: argparse.Namespace) -> None:
         upgrade(db)
         study = studies.create_study(db, "profile", {}, {"replicates": 5}, {}, options.trials)
         worker = workers.start_worker(db, study, host="here", pid=os.getpid())
-        proposer = Proposer("random", 0, space)
+        proposer = Proposer("tpe" if options.search else "random", 0, space)
+        leaderboard = Leaderboard(SearchSpec(), EvaluationSpec())
         started = time.perf_counter()
         for _ in range(options.trials):
             claim = slots.claim(
@@ -131,6 +137,7 @@ def profile(options: argparse.Namespace) -> None:
                 seed=0,
                 architecture=space.architecture(claim.params),
                 evaluation=EvaluationSpec(),
+                rules=leaderboard.rules(claim.slot) if options.search else Rules(),
             )
             start = time.perf_counter()
             job = Job.from_json(json.loads(json.dumps(job.to_json())))
@@ -139,6 +146,7 @@ def profile(options: argparse.Namespace) -> None:
             )
             SECONDS["trial"] += time.perf_counter() - start
             proposer.observe(claim.number, claim.params, outcome)
+            leaderboard.add(claim.number, outcome)
             slots.finish(db, claim, outcome)
         whole = time.perf_counter() - started
         db.close()
@@ -147,8 +155,9 @@ def profile(options: argparse.Namespace) -> None:
     SECONDS[rest] = SECONDS.pop("trial") - sum(
         SECONDS[part] for part in ("training", "compiling", "transfer (weights, rows)")
     )
-    print(f"{options.table.stem}: {options.trials} random trials, {whole:.1f} s, {backend.traces} traces")
-    for label, seconds in sorted(SECONDS.items(), key=lambda item: -item[1]):
+    points = "trials of a study" if options.search else "random trials"
+    print(f"{options.table.stem}: {options.trials} {points}, {whole:.1f} s, {backend.traces} traces")
+    for label, seconds in sorted(filter(operator.itemgetter(1), SECONDS.items()), key=lambda item: -item[1]):
         print(f"  {label:45}{seconds / whole:7.1%}{seconds / options.trials * 1e3:9.1f} ms a trial")
 
 

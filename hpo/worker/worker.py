@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+# Imported here, as otherwise in the first transaction that needs it, for whose end all other workers would wait.
+import storage.optuna  # noqa: F401
 from hpo.errors import StorageError
 from hpo.report.texts import count_text
 from hpo.worker.heartbeat import Heartbeat
