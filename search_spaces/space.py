@@ -4,8 +4,9 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -168,6 +169,14 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     return changed + ["name of the space"] * (stored["name"] != now["name"])
 
 
+def _remedy(reference: str, names: Iterable[str]) -> str:
+    """What to write instead of a reference that is none."""
+    if close := get_close_matches(reference, names, n=1):
+        return f"did you mean {close[0]!r}?"
+    module = reference.removesuffix(".py")
+    return f"write --space {module}:NAME" if Path(f"{module}.py").is_file() else "correct --space"
+
+
 def load_space(reference: str) -> SearchSpace:
     """Return the space called `reference` in the registry, or found at `package.module:NAME`.
 
@@ -181,7 +190,7 @@ def load_space(reference: str) -> SearchSpace:
     if match is None:
         raise SpaceError(
             f"a space must be one of {', '.join(sorted(SPACES))}, or package.module:NAME, "
-            f"got {reference!r}; correct --space"
+            f"got {reference!r}; {_remedy(reference, SPACES)}"
         )
     module = _import(match["module"])
     space = getattr(module, match["name"], None)

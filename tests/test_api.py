@@ -209,6 +209,14 @@ def test_derived_names_tell_data_and_settings_apart(tmp_path):
         named(loss="gaussian"),
         named(weight="w"),
         named(class_weights="balanced"),
+        named(method="kfold"),
+        named(group="g"),
+        named(stop_on="score"),
+        named(max_epochs=20),
+        named(patience=5),
+        named(sampler="random"),
+        named(racing=False),
+        named(pruner="none"),
         named("wine"),
         named("iris"),
     ]
@@ -217,6 +225,7 @@ def test_derived_names_tell_data_and_settings_apart(tmp_path):
     assert named(None, path) == names[0]
     assert named(space="mlp", seed=0, replicates=5, encoding="UTF8", missing_words=True) == names[0]
     assert named(task="auto", loss="auto", class_weights="none") == names[0]
+    assert named(method="bootstrap", max_epochs=200, sampler="tpe", racing=True, pruner="curve") == names[0]
 
 
 def test_names_stay_derived_as_they_were(tmp_path):
@@ -244,6 +253,9 @@ def test_names_stay_derived_as_they_were(tmp_path):
         ({"task": "guess"}, StudyError),
         ({"class_weights": "heavy"}, StudyError),
         ({"loss": "squared_error"}, DataError),
+        ({"pruner": "median"}, StudyError),
+        ({"max_epochs": 0}, StudyError),
+        ({"group": "grupp"}, DataError),
         ({"weight": "wight"}, DataError),
         ({"target": []}, DataError),
         ({"target": ["target", "alcohol"]}, DataError),
@@ -262,7 +274,7 @@ def test_unusable_settings_raise_input_errors(tmp_path, monkeypatch, changes, er
 def test_what_is_not_given_is_the_stored_studys(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     settings = {"target": "target", "study": "iris", "storage": Path("team.db"), "progress": False, "trainers": 1}
-    first = hpo.tune("iris", trials=2, seed=3, replicates=2, **settings)
+    first = hpo.tune("iris", trials=2, seed=3, replicates=2, max_epochs=15, pruner="none", **settings)
     assert (first.finished, first.budget) == (2, 2)
     assert hpo.tune("iris", **settings) == first
     for more, named in (({"seed": 0}, "stored 3, now 0"), ({"replicates": 5}, "now 5"), ({"trials": 1}, "only grow")):

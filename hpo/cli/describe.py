@@ -154,13 +154,22 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         f"{target_text(facts)}",
         "notes": "; ".join(facts.get("notes", [])),
         "space": spec["space"]["reference"],
-        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}",
-        "search": f"{search['sampler']}, seed {search['seed']}",
+        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}, "
+        f"at most {count_text(evaluation['max_epochs'], 'epoch')}, patience {evaluation['patience']}",
+        "search": f"{search['sampler']}, seed {search['seed']}, {_cutting_text(search)}",
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
+
+
+def _cutting_text(search: dict[str, Any]) -> str:
+    """What cuts trials short."""
+    pruner = search.get("pruner", "curve")
+    return f"{'racing' if search.get('racing', True) else 'no racing'}, " + (
+        "no pruning" if pruner == "none" else f"pruner {pruner}"
+    )
 
 
 def summary_json(study: "StudyRecord") -> dict[str, Any]:

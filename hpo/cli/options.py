@@ -24,7 +24,6 @@ Pruner = Literal["curve", "halving", "hyperband", "none"]
 Task = Literal["auto", "classification", "multilabel", "regression"]
 LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
 ClassWeights = Literal["none", "balanced"]
-Backend = Literal["auto", "tensorflow", "jax"]
 
 
 def _checked_name(context: typer.Context, name: str | None) -> str | None:
@@ -86,6 +85,24 @@ Storage = Annotated[
         metavar="URL",
         help=f"Database: a URL or an SQLite file. Default: {DEFAULT_URL}.",
         envvar=STORAGE_VARIABLE,
+    ),
+]
+Trainers = Annotated[
+    int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core, or one on a GPU.")
+]
+Backend = Annotated[
+    Literal["auto", "tensorflow", "jax"] | None,
+    typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", help="cpu, or the number of a GPU. Default: what is there."),
+]
+Population = Annotated[
+    int | None,
+    typer.Option(
+        "--population",
+        help="Trials a trainer trains at once, without a race. Default: 1; on a GPU a fifth of the budget, at most 64.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]

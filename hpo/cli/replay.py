@@ -18,7 +18,7 @@ def replay(
     study: StudyName,
     trial: Annotated[int, typer.Option("--trial", metavar="NUMBER", help="Its number, as in hpo trials.")],
     storage: Storage = None,
-    backend: Annotated[Backend | None, typer.Option("--backend", help="What trains. Default: auto.")] = None,
+    backend: Backend = None,
     as_json: AsJson = False,
 ) -> int:
     """Train a stored trial again, from its own seeds, and compare its losses.

@@ -15,14 +15,17 @@ from hpo.cli.options import (
     AsJson,
     Backend,
     ClassWeights,
+    Device,
     LossChoice,
     Method,
     NewStudyName,
+    Population,
     Pruner,
     Sampler,
     StopOn,
     Storage,
     Task,
+    Trainers,
     with_storage,
     writable,
 )
@@ -55,6 +58,7 @@ class Settings:
     trainers: int | None
     population: int | None
     backend: str | None
+    device: str | None
     limits: Limits
     here: bool
     ray: "RayOptions | None"
@@ -68,19 +72,10 @@ def run(
         typer.Option("--trials", help="Budget of trials; a higher one extends a study. Default: 50."),
     ] = None,
     storage: Storage = None,
-    trainers: Annotated[
-        int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core.")
-    ] = None,
-    population: Annotated[
-        int | None,
-        typer.Option(
-            "--population", help="Trials a trainer trains at once; with several no race. Default: 1, on a GPU up to 64."
-        ),
-    ] = None,
-    backend: Annotated[
-        Backend | None,
-        typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
-    ] = None,
+    trainers: Trainers = None,
+    population: Population = None,
+    backend: Backend = None,
+    device: Device = None,
     workers: Annotated[
         int,
         typer.Option(
@@ -259,6 +254,7 @@ def run(
         trainers=trainers,
         population=population,
         backend=backend,
+        device=device,
         limits=Limits(
             wall_seconds=_seconds(time_limit, "--time-limit"),
             trainer_seconds=_seconds(trainer_seconds, "--trainer-seconds"),

@@ -1,13 +1,22 @@
 """Commands on workers: worker serves studies, workers lists who does."""
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hpo.cli.describe import time_text
-from hpo.cli.options import AsJson, Backend, OptionalStudyName, Storage, opened, shown_storage
+from hpo.cli.options import (
+    AsJson,
+    Backend,
+    Device,
+    OptionalStudyName,
+    Population,
+    Storage,
+    Trainers,
+    opened,
+    shown_storage,
+)
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.report.texts import count_text, duration_text
 from storage.urls import database_url
@@ -24,19 +33,10 @@ _HEADER = (
 def worker(
     storage: Storage = None,
     study: OptionalStudyName = None,
-    trainers: Annotated[
-        int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core.")
-    ] = None,
-    backend: Annotated[
-        Backend | None, typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed.")
-    ] = None,
-    population: Annotated[
-        int | None, typer.Option("--population", help="Trials a trainer trains at once. Default: 1, on a GPU up to 64.")
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option("--device", metavar="DEVICE", help="cpu, or the number of a GPU. Default: what is there."),
-    ] = None,
+    trainers: Trainers = None,
+    backend: Backend = None,
+    population: Population = None,
+    device: Device = None,
     drain_seconds: Annotated[
         float, typer.Option("--drain-seconds", min=0.0, help="How long trials may go on once a stop is asked for.")
     ] = 30.0,
@@ -56,15 +56,13 @@ def worker(
 
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
         from hpo.worker.fleet import FleetOptions, serve
-        from hpo.worker.machine import device_environment
         from hpo.worker.views import make_view
 
-        if device is not None:
-            os.environ.update(device_environment(device))
         options = FleetOptions(
             study=study,
             trainers=trainers,
             backend=backend,
+            device=device,
             population=population,
             drain_seconds=drain_seconds,
             once=once,

@@ -98,7 +98,8 @@ def _check_classes(labels: npt.NDArray[np.integer], units: _Units, names: Sequen
         name = repr(names[int(number)]) if names else int(number)
         raise DataError(
             f"every class needs at least 2 {unit}s, one to train on and one to score; class {name} has 1; "
-            f"add {unit}s of it, join it with another class, or remove it from the data"
+            f"add {unit}s of it, join it with another class, remove it from the data, "
+            f"or use --task regression where these are no classes but a quantity"
         )
 
 

@@ -15,9 +15,10 @@ def row_weights(values: pd.Series, column: str) -> npt.NDArray[np.float32]:
     given = numbers(values)
     for wrong, what in ((np.isnan(given), "missing"), (given < 0, "negative"), (np.isinf(given), "infinite")):
         if count := int(wrong.sum()):
+            where = "1 row" if count == 1 else f"{count:,} rows"
             raise DataError(
-                f"every row needs a weight of 0 or more, in column {column!r} it is {what} in {count:,} rows; "
-                f"correct these, or use another --weight"
+                f"every row needs a weight of 0 or more, in column {column!r} it is {what} in {where}; "
+                f"correct that, or use another --weight"
             )
     if not given.any():
         raise DataError(f"some row must have a weight above 0, column {column!r} is 0 in all; use another --weight")

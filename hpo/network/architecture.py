@@ -51,7 +51,7 @@ class Architecture:
         schedule_epochs: the schedule's horizon; after it the last rate stays.
         l1, l2: penalties on all kernels, as `keras.regularizers.L1L2`.
         input_dropout: probability of dropping an input, in [0, 1).
-        noise: standard deviation of Gaussian noise on the inputs, at most 1.
+        noise: standard deviation of Gaussian noise on the inputs.
         normalization: of a hidden layer's values before its activation, batch or layer, with Keras' settings.
         label_smoothing: share of the target given to all classes alike, in [0, 1).
         clip_norm: greatest norm of the whole gradient; 0 is off.

@@ -27,8 +27,9 @@ DEFAULT_TRIALS = 50
 DEFAULT_SPACE = "mlp"
 SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
 _CSV = ("encoding", "missing_words")
-_TASK = ("task", "loss", "weight", "class_weights")
-_EVALUATION = (*_TASK, "method", "replicates", "group", "stop_on", "max_epochs", "patience")
+_EVALUATION = (
+    *("task", "loss", "weight", "class_weights", "method", "replicates", "group", "stop_on", "max_epochs", "patience"),
+)
 _SEARCH = ("sampler", "seed", "racing", "pruner")
 
 
@@ -141,13 +142,13 @@ def _spec(given: dict[str, Any], stored: StudySpec | None, space: SpaceSpec, dat
 
 
 def special_settings(options: StudyOptions) -> dict[str, Any]:
-    """How a CSV file is to be read and what the task is, where that is not the default."""
+    """All settings of a study but replicates and seed, where they are given and not the default."""
     given = _as_given(DataSpec(kind="file", source="", target=""), _given(options))
-    task = {name: getattr(options, name) for name in _TASK}
-    default = EvaluationSpec()
+    default = EvaluationSpec().model_dump() | SearchSpec().model_dump()
+    others = {name: getattr(options, name) for name in (*_EVALUATION, *_SEARCH) if name not in ("replicates", "seed")}
     return {
         **given.model_dump(include=set(_CSV), exclude_defaults=True),
-        **{name: value for name, value in task.items() if value not in (None, getattr(default, name))},
+        **{name: value for name, value in others.items() if value not in (None, default[name])},
     }
 
 
@@ -226,7 +227,8 @@ def _changed(base: SpecT, given: dict[str, Any], names: tuple[str, ...]) -> Spec
 
 
 def _refuse_differences(stored: StudySpec, spec: StudySpec) -> None:
-    dimensions = changed_dimensions(stored.space.description, spec.space.description)
+    same_space = stored.space.reference == spec.space.reference
+    dimensions = changed_dimensions(stored.space.description, spec.space.description) if same_space else []
     same_content = stored.data.sha256 == spec.data.sha256 and stored.data.kind == spec.data.kind == "file"
     lines = [
         line

@@ -66,6 +66,8 @@ class Kind:
 HEADS = ("softmax", "sigmoid", "squared", "gaussian")
 """softmax: a logit for each class; sigmoid: a logit for each label; squared: a number; gaussian: the mean and the
 logarithm of the variance of a number."""
+LABEL_HEADS = ("softmax", "sigmoid")
+"""Of targets that can be smoothed."""
 
 
 Widths = tuple[int, ...]
@@ -105,7 +107,7 @@ def layout_of(
         l2=any(a.l2 for a in architectures),
         decayed=any(a.weight_decay for a in architectures),
         clipped=any(a.clip_norm for a in architectures),
-        smoothed=any(a.label_smoothing for a in architectures),
+        smoothed=head in LABEL_HEADS and any(a.label_smoothing for a in architectures),
         noisy=any(a.is_noisy for a in architectures),
         mixed=len(set(architectures)) > 1,
         padded=any(_to_depth(a.widths, len(widths)) != widths for a in architectures),

@@ -13,7 +13,7 @@ from pathlib import Path
 from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError
 from hpo.study.spec import StudySpec
 from hpo.study.study import ResolvedStudy, reopen
-from hpo.worker.machine import choose_backend, default_population, default_trainers, device_name
+from hpo.worker.machine import choose_resources, default_population, default_trainers
 from hpo.worker.orders import module_of
 from hpo.worker.preparation import fetch_data, prepare_data
 from hpo.worker.progress import ProgressView, Snapshot
@@ -39,6 +39,7 @@ class FleetOptions:
     study: str | None = None
     trainers: int | None = None
     backend: str | None = None
+    device: str | None = None
     population: int | None = None
     drain_seconds: float = DRAIN_SECONDS
     once: bool = False
@@ -55,9 +56,9 @@ def serve(options: FleetOptions, *, url: str, view: ProgressView, stop: StopRequ
         value = getattr(options, name)
         if value is not None and value < 1:
             raise StudyError(f"{name} must be at least 1, got {value}; use --{name.replace('_', '-')} 1")
-    backend = choose_backend(options.backend)
+    backend, device = choose_resources(options.backend, options.device)
     trainers = options.trainers or default_trainers(backend)
-    resources = Resources(backend=backend, device=device_name(backend), trainers=trainers)
+    resources = Resources(backend=backend, device=device, trainers=trainers)
     database = connect(url, create=False)
     try:
         with (

@@ -66,15 +66,28 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() and any(_installed(plugin) for plugin in plugins)
 
 
-def device_environment(device: str) -> Mapping[str, str]:
-    """Variables that hide all devices but this one: `cpu`, or GPUs by their numbers, `0` or `0,1`.
+def choose_resources(backend: str | None, device: str | None) -> tuple[str, str]:
+    """The backend (see `choose_backend`) and the device that trainers use; all others are hidden from them.
 
-    Raises StudyError for anything else.
+    `device` is `cpu` or a GPU's number, None for what is there. Raises StudyError for a GPU that would not be used.
     """
+    if device is not None:
+        os.environ.update(_device_environment(device))
+    name = choose_backend(backend)
+    if device not in (None, "cpu") and device_name(name) == "cpu":
+        raise StudyError(
+            f"a device must be one that trains, got GPU {device}, but {name} would train on the processor here; "
+            f"run: pip install 'hpo[cuda]', use --backend jax, or --device cpu"
+        )
+    return name, device_name(name)
+
+
+def _device_environment(device: str) -> Mapping[str, str]:
+    """Variables that hide all devices but this one."""
     if device == "cpu":
         return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    if not all(number.isascii() and number.isdigit() for number in device.split(",")):
-        raise StudyError(f"a device must be cpu, or a GPU's number, or several with commas, got {device!r}; use 0")
+    if not (device.isascii() and device.isdigit()):
+        raise StudyError(f"a device must be cpu, or a GPU's number, got {device!r}; use 0, and a worker for each GPU")
     return {"CUDA_VISIBLE_DEVICES": device}
 
 
@@ -100,6 +113,8 @@ def stack_memory(backend: str) -> int:
     """Bytes that a stack of networks may take: half of the GPU's memory, or a core's share of a quarter of the RAM."""
     if backend == "jax" and has_gpu():
         command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+            command.append(f"--id={visible}")
         try:
             listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
             return min(int(mebibytes) for mebibytes in listed.split()) * 2**20 // 2
@@ -132,8 +147,8 @@ def _installed(package: str) -> bool:
     return find_spec(package) is not None
 
 
-def environment(backend: str) -> dict[str, Any]:
-    """Versions and machine, to be stored with a study."""
+def environment(backend: str | None) -> dict[str, Any]:
+    """Versions and machine, to be stored with a study; without a backend where others train."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -144,6 +159,6 @@ def environment(backend: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": usable_cores(),
-        "backend": backend,
+        **({"backend": backend} if backend else {}),
         "versions": versions,
     }

@@ -9,9 +9,10 @@ from typing import Any
 
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import StorageError, StudyError
+from hpo.report.texts import count_text
 from hpo.study.spec import StudySpec, check_study_name
 from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, refuse_changes, resolve
-from hpo.worker.machine import choose_backend, default_population, default_trainers, device_name, environment
+from hpo.worker.machine import choose_resources, default_population, default_trainers, environment
 from hpo.worker.orders import module_of
 from hpo.worker.outage import Outage
 from hpo.worker.preparation import fetch_data, is_at_its_source, prepare_data
@@ -48,6 +49,7 @@ def run(
     trainers: int | None = None,
     population: int | None = None,
     backend: str | None = None,
+    device: str | None = None,
     view: ProgressView | None = None,
     frame_path: Path | None = None,
     limits: Limits = UNCHANGED,
@@ -67,7 +69,6 @@ def run(
     if ray is not None:
         check_ray(url, ray.workers)
     _check_counts(trials=trials, trainers=trainers, population=population)
-    backend = choose_backend(backend)
     view = view or SilentView()
     frame_sha256 = file_sha256(frame_path) if frame_path else None
     database = connect(url)
@@ -80,17 +81,13 @@ def run(
             return RunResult(record=stored, already_finished=True, interrupted=False)
         has_copy = stored is not None and stored.dataset is not None
         left = budget - (stored.finished if stored else 0)
-        population = min(population or default_population(backend, budget), left)
+        resources, population = _resources(backend, device, trainers, population, budget, left) if here else (None, 1)
         plan = Plan(
             study=resolve(options, spec, frame_sha256=frame_sha256, has_copy=has_copy),
             stored=stored,
             budget=budget,
             limits=limits,
-            resources=Resources(
-                backend=backend,
-                device=device_name(backend),
-                trainers=min(trainers or default_trainers(backend), -(-left // population)),
-            ),
+            resources=resources,
             population=population,
             frame_path=frame_path,
             stores_data=stores_data,
@@ -98,7 +95,7 @@ def run(
             ray=ray,
         )
         with stop_on_signals() as stop:
-            Run(database, url, plan, view, stop).see_through(here=here)
+            Run(database, url, plan, view, stop).see_through()
             record = Outage(view, stop).insist(lambda: studies.read_study(database, options.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
@@ -108,13 +105,14 @@ def run(
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What a run is to do; `stored` is the study as it was before, None for a new one."""
+    """What a run is to do; `stored` is the study as it was before, None for a new one; without `resources` it is to
+    watch others do it."""
 
     study: ResolvedStudy
     stored: StudyRecord | None
     budget: int
     limits: Limits
-    resources: Resources
+    resources: Resources | None
     population: int
     frame_path: Path | None
     stores_data: bool
@@ -129,12 +127,12 @@ class Run:
         self._database, self._url, self._plan, self._view, self._stop = database, url, plan, view, stop
         self._name, self._started = plan.study.spec.name, time.monotonic()
 
-    def see_through(self, *, here: bool) -> None:
-        """Work on the study, or unless `here` watch others do it, until it is over."""
+    def see_through(self) -> None:
+        """Work on the study, or watch others do it, until it is over."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
-            if here:
-                self._work(folder, stack)
+            if self._plan.resources is not None:
+                self._work(folder, stack, self._plan.resources)
                 return
             if self._plan.stored is None:
                 self._create(self._prepare(folder))
@@ -145,14 +143,15 @@ class Run:
                 check = stack.enter_context(ray_workers(self._url, self._name, self._plan.ray)).check
             watch(self._database, self._header(), self._view, self._stop, check)
 
-    def _work(self, folder: Path, stack: ExitStack) -> None:
+    def _work(self, folder: Path, stack: ExitStack, resources: Resources) -> None:
         """Start trainers and, beside them, prepare the data; store a new study once its data is known to be good."""
         plan, worker = self._plan, None
         if plan.stored is not None:
-            worker = self._register(plan.stored.id, stack)
+            worker = self._register(plan.stored.id, stack, resources)
             self._change(plan.stored.id)
+        self._view.message(f"training: {_text(resources, plan.population)}")
         self._show_preparation()
-        pool, count = TrainerPool(plan.resources.backend), plan.resources.trainers
+        pool, count = TrainerPool(resources.backend), resources.trainers
         stack.callback(pool.close)
         # One core is left to the data, so that data and first trainer are ready at the same time.
         pool.grow(module_of(plan.study), max(1, count - 1))
@@ -160,11 +159,11 @@ class Run:
         pool.grow(module_of(plan.study), count)
         if worker is None:
             try:
-                worker = self._register(self._create(facts), stack)
+                worker = self._register(self._create(facts), stack, resources)
             except StudyError:
                 # Another process was faster: if it still runs, that is what to say.
                 if other := studies.find_study(self._database, self._name):
-                    self._register(other.id, stack)
+                    self._register(other.id, stack, resources)
                 raise
         session = Session(
             worker, plan.study, self._header(), folder, pool, started=self._started, population=plan.population
@@ -188,7 +187,7 @@ class Run:
             self._name,
             plan.study.spec.model_dump(mode="json"),
             facts,
-            environment(plan.resources.backend),
+            environment(plan.resources.backend if plan.resources else None),
             plan.budget,
             dataset=self._store_data(),
             limits=plan.limits,
@@ -212,13 +211,11 @@ class Run:
         studies.extend_study(self._database, study_id, self._plan.budget)
         studies.set_limits(self._database, study_id, self._plan.limits)
 
-    def _register(self, study_id: int, stack: ExitStack) -> Worker:
+    def _register(self, study_id: int, stack: ExitStack, resources: Resources) -> Worker:
         """This process as the study's run until the stack unwinds; it takes over what dead ones left."""
         plan = self._plan
         worker = stack.enter_context(
-            at_work(
-                self._database, self._url, study_id, "run", plan.resources, self._view, self._stop, plan.drain_seconds
-            )
+            at_work(self._database, self._url, study_id, "run", resources, self._view, self._stop, plan.drain_seconds)
         )
         workers.requeue_orphans(self._database, study_id)
         return worker
@@ -234,6 +231,21 @@ class Run:
         self._view.update(Snapshot(study=self._name, phase="preparing data", budget=self._plan.budget, seconds=seconds))
         if self._stop.count:
             raise KeyboardInterrupt
+
+
+def _resources(
+    backend: str | None, device: str | None, trainers: int | None, population: int | None, budget: int, left: int
+) -> tuple[Resources, int]:
+    """What trains here, no more trainers than have work, and the population; `left` trials of the budget are open."""
+    backend, device = choose_resources(backend, device)
+    population = min(population or default_population(backend, budget), left)
+    trainers = min(trainers or default_trainers(backend), -(-left // population))
+    return Resources(backend=backend, device=device, trainers=trainers), population
+
+
+def _text(resources: Resources, population: int) -> str:
+    at_once = f", {population} trials at once each" if population > 1 else ""
+    return f"{resources.backend} on {resources.device}, {count_text(resources.trainers, 'trainer')}{at_once}"
 
 
 def _stored(database: Database, name: str) -> StudyRecord | None:

@@ -54,6 +54,8 @@ def test_status_in_a_pipe_has_a_field_per_line(bench, hpo):
     fields = dict(line.split("\t") for line in ended.out.splitlines())
     assert fields["trials"] == "6 of 9: 3 complete, 1 raced out, 1 pruned, 1 failed"
     assert fields["compare"].endswith("% lower")
+    assert fields["evaluation"] == "bootstrap, 3 replicates, at most 200 epochs, patience 10"
+    assert fields["search"] == "tpe, seed 0, racing, pruner curve"
     assert ended.code == 0
     assert ended.err == ""
 

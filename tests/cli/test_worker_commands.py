@@ -49,6 +49,7 @@ def test_a_database_without_workers(bench, hpo):
         (["--max-trials", "0"], "--max-trials 1"),
         (["--population", "-1"], "--population 1"),
         (["--device", "gpu"], "a device must be cpu, or a GPU's number"),
+        (["--device", "0"], "a device must be one that trains, got GPU 0"),
         (["--drain-seconds", "-1"], "--drain-seconds"),
         (["--study", "none", "--once"], "use one of wine"),
     ],

@@ -81,6 +81,17 @@ def test_what_is_no_reference_is_refused(reference):
 
 
 @pytest.mark.parametrize(
+    ("reference", "remedy"),
+    [("mlp_wid", r"did you mean 'mlp_wide'\?"), ("mine.py", "write --space mine:NAME"), ("mine", "--space mine:NAME")],
+)
+def test_a_slip_in_a_reference_is_named(tmp_path, monkeypatch, reference, remedy):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").touch()
+    with pytest.raises(SpaceError, match=remedy):
+        load_space(reference)
+
+
+@pytest.mark.parametrize(
     ("reference", "missing"), [("not_there:SPACE", "not_there"), ("hpo.errors.deep:SPACE", "hpo.errors.deep")]
 )
 def test_a_missing_module_is_named(reference, missing, tmp_path, monkeypatch):

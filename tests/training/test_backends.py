@@ -12,7 +12,7 @@ from hpo.data.prepared import ReplicateData
 from hpo.study.spec import EvaluationSpec
 from hpo.training.backend.jax import JaxBackend
 from hpo.training.fit import fit_stack
-from hpo.training.kind import layout_of
+from hpo.training.kind import HEADS, layout_of
 from tests.training.engine import CLASSES, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"
@@ -56,6 +56,13 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
     alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], "squared", 1, protocol)[0]
     assert np.isfinite(together.curve).all()
     assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
+
+
+def test_only_labels_are_smoothed():
+    """Or else a study of a quantity would have more programs than it needs, and no short cut."""
+    smoothed = [architecture(label_smoothing=0.1)]
+    assert [layout_of(smoothed, head).kind.smoothed for head in HEADS] == [True, True, False, False]
+    assert layout_of(smoothed, "squared").kind.is_plain
 
 
 def test_jax_has_few_shapes():

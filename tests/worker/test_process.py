@@ -10,11 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from hpo.errors import StudyError
 from hpo.evaluation.job import Job
 from hpo.study.spec import EvaluationSpec
 from hpo.study.study import StudyOptions, resolve
 from hpo.worker import machine
-from hpo.worker.machine import default_population, environment, stack_memory, usable_cores, usable_memory
+from hpo.worker.machine import (
+    choose_resources,
+    default_population,
+    environment,
+    stack_memory,
+    usable_cores,
+    usable_memory,
+)
 from hpo.worker.preparation import prepare_data
 from hpo.worker.process import Child, wait_for_output
 from search_spaces.mlp import MLP
@@ -185,6 +193,40 @@ def test_a_gpu_trains_many_trials_in_half_its_memory(tmp_path, monkeypatch, says
     assert [default_population("jax", budget) for budget in (3, 50, 500)] == [1, 10, 64]
     assert default_population("tensorflow", 500) == 1
     assert stack_memory("jax") == expected
+
+
+def test_the_memory_is_that_of_the_gpu_that_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    (tmp_path / "nvidia-smi").write_text('#!/bin/sh\ncase "$*" in *--id=1*) echo 4096;; *) exit 1;; esac\n')
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert stack_memory("jax") == 2**31
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "gpu", "chosen"),
+    [
+        (None, None, False, ("tensorflow", "cpu")),
+        (None, "cpu", True, ("tensorflow", "cpu")),
+        ("jax", "cpu", True, ("jax", "cpu")),
+        ("jax", "1", True, ("jax", "gpu 1")),
+        (None, "1", True, ("jax", "gpu 1")),
+        ("jax", "0", False, None),
+        ("tensorflow", "0", True, None),
+        ("jax", "0,1", True, None),
+    ],
+)
+def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, device, gpu, chosen):
+    for variable in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "KERAS_BACKEND"):
+        monkeypatch.setenv(variable, "")  # so that what is set now is taken back
+        monkeypatch.delenv(variable)
+    monkeypatch.setattr(machine, "has_gpu", lambda: gpu and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1")
+    if chosen:
+        assert choose_resources(backend, device) == chosen
+    else:
+        with pytest.raises(StudyError, match="a device must be"):
+            choose_resources(backend, device)
 
 
 def test_environment_names_versions():
