@@ -90,8 +90,8 @@ def _train_block(
 
 
 class Scored(NamedTuple):
-    """A trained network, with score loss and outputs for the score rows (rows, outputs), None where its trial is cut
-    short; `seconds` of trainer time."""
+    """How a network was trained, without its weights, with score loss and outputs for the score rows (rows, outputs),
+    None where its trial is cut short; `seconds` of trainer time."""
 
     fit: Fit
     score: float | None
@@ -117,7 +117,9 @@ def train(
     scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.trial not in over], backend)
     judged = [scores.get(i, (None, None)) for i in range(len(fits))]
     seconds = (time.perf_counter() - started) / len(fits)
-    return [Scored(fit, loss, outputs, seconds) for fit, (loss, outputs) in zip(fits, judged, strict=True)]
+    # Weights of a whole population would take up the host's memory.
+    lighter = [replace(fit, weights={}) for fit in fits]
+    return [Scored(fit, loss, outputs, seconds) for fit, (loss, outputs) in zip(lighter, judged, strict=True)]
 
 
 def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:

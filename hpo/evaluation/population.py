@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
+
 from hpo.data.prepared import ReplicateData
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
@@ -69,14 +71,15 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
     try:
         records = records_of(done)
     except DivergedError as error:
-        return cut_short("failed", [], info, str(error))
+        whole = [one for one in done if one.score is not None and np.isfinite(one.score)]
+        return cut_short("failed", records_of(whole), info, str(error))
     if any(one.fit.pruned for one in done):
         return cut_short("pruned", records, info, job.rules.pruned_because)
     return completed(records, info)
 
 
 def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backend) -> Iterator[list[Lane]]:
-    """Lanes that are trained together: what can share a stack, networks of like size, within the memory given."""
+    """Lanes that are trained together: what can share a stack, in the order of widths, within the memory given."""
     groups: dict[tuple[object, ...], list[Lane]] = {}
     for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.trial, lane.replicate)):
         groups.setdefault((len(lane.data.train_y), *stackable(lane.architecture)), []).append(lane)
@@ -96,14 +99,17 @@ def stack_bytes(lanes: Sequence[Lane], outputs: int, backend: Backend) -> int:
     lanes share."""
     architectures: list[Architecture] = [lane.architecture for lane in lanes]
     first, data = architectures[0], lanes[0].data
-    features, batch = int(data.train_x.shape[1]), first.batch_size
+    features, batch = int(data.train_x.shape[1]), min(first.batch_size, len(data.train_y))
     widths = backend.widths_for(stacked_widths(architectures))
     sizes = (first.embedded(features), *widths, outputs)
     moments = sum(OPTIMIZERS[name].moments for name in {a.optimizer for a in architectures})
     weights = sum(above * (below + 1) for below, above in pairwise(sizes))
     predicted = backend.predicted_rows(max(max(len(lane.data.stop_y), len(lane.data.score_y)) for lane in lanes))
-    # A hidden layer's value before and after its activation and its gradient; of a prediction, one layer and the next.
-    numbers = (2 + moments) * weights + 3 * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
+    # Of a hidden layer: its values, normalized, after each of the stack's activations, after dropout, and a gradient.
+    activations = len({a.activation for a in architectures})
+    values = 3 + activations + 2 * (first.normalization != "none")
+    # Of a prediction, one layer and the next.
+    numbers = (2 + moments) * weights + values * batch * sum(sizes) + predicted * (features + 2 * max(sizes))
     count = backend.most_lanes(len(lanes))
     bits = count * batch * (sum(widths) + 5 * features)
     return FLOAT_BYTES * count * numbers + max(bits, MAX_RANDOM_BYTES)

@@ -51,8 +51,9 @@ class Architecture:
         schedule_epochs: the schedule's horizon; after it the last rate stays.
         l1, l2: penalties on all kernels, as `keras.regularizers.L1L2`.
         input_dropout: probability of dropping an input, in [0, 1).
-        noise: standard deviation of Gaussian noise on the inputs.
-        normalization: of a hidden layer's values before its activation, batch or layer, with Keras' settings.
+        noise: standard deviation of Gaussian noise on the inputs, at most 1.
+        normalization: of a hidden layer's values before its activation, batch (then without bias) or layer, with
+            Keras' settings.
         label_smoothing: share of the target given to all classes alike, in [0, 1).
         clip_norm: greatest norm of the whole gradient; 0 is off.
         skip: whether the output of a hidden layer is added to that of the next where their widths are equal.
@@ -110,6 +111,8 @@ class Architecture:
         for field in _AMOUNTS:
             if not 0.0 <= getattr(self, field) < math.inf:
                 raise ValueError(f"{field} must be 0 or more, got {getattr(self, field)}")
+        if self.noise > 1.0:
+            raise ValueError(f"noise must be at most 1, the deviation of the inputs themselves, got {self.noise}")
         if not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         for field in ("batch_size", "schedule_epochs", "embedding_frequencies"):
@@ -139,7 +142,8 @@ class Architecture:
         """Trainable numbers of the network with `inputs` features and `outputs` logits."""
         sizes = (self.embedded(inputs), *self.widths, outputs)
         weights = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
-        per_unit = (self.activation == "prelu") + 2 * (self.normalization != "none")
+        # Normalization has a scale and a shift, over batches instead of a bias.
+        per_unit = (self.activation == "prelu") + {"none": 0, "layer": 2, "batch": 1}[self.normalization]
         frequencies = inputs * self.embedding_frequencies if self.embedding == "periodic" else 0
         return weights + per_unit * sum(self.widths) + frequencies
 

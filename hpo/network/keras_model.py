@@ -72,15 +72,19 @@ def _input_layers(architecture: Architecture, seed: int) -> list[keras.layers.La
     return layers
 
 
-def _dense_layer(architecture: Architecture, units: int, initializer: str) -> keras.layers.Dense:
+def _dense_layer(architecture: Architecture, units: int, initializer: str, bias: bool = True) -> keras.layers.Dense:
     penalized = architecture.l1 or architecture.l2
     regularizer = keras.regularizers.L1L2(architecture.l1, architecture.l2) if penalized else None
-    return keras.layers.Dense(units, kernel_initializer=initializer, kernel_regularizer=regularizer)
+    return keras.layers.Dense(units, use_bias=bias, kernel_initializer=initializer, kernel_regularizer=regularizer)
 
 
 def _hidden_layers(architecture: Architecture, place: int, seed: int) -> list[keras.layers.Layer]:
-    """One hidden layer of the architecture: product and bias, normalization, activation, dropout."""
-    layers = [_dense_layer(architecture, architecture.widths[place], architecture.initializer)]
+    """One hidden layer of the architecture: product and bias, normalization, activation, dropout.
+
+    Normalization over batches takes any bias away again: what would train it is the noise of rounding.
+    """
+    bias = architecture.normalization != "batch"
+    layers = [_dense_layer(architecture, architecture.widths[place], architecture.initializer, bias)]
     if architecture.normalization != "none":
         layers.append(NORMALIZATIONS[architecture.normalization]())
     layers.append(_activation_layer(architecture.activation))
@@ -92,8 +96,8 @@ def _hidden_layers(architecture: Architecture, place: int, seed: int) -> list[ke
 def build_keras_model(architecture: Architecture, inputs: int, outputs: int, seed: int = 0) -> keras.Model:
     """An uncompiled model, (rows, inputs) to logits (rows, outputs); a Sequential unless layers are skipped.
 
-    Its weights, input side first: [frequencies], then for each hidden layer kernel, bias[, scale, shift[, moving mean,
-    moving variance]][, slopes], then the output's kernel and bias. `seed` is that of dropout and noise; initial
+    Its weights, input side first: [frequencies], then for each hidden layer kernel[, bias][, scale, shift[, moving
+    mean, moving variance]][, slopes], then the output's kernel and bias. `seed` is that of dropout and noise; initial
     weights follow `keras.utils.set_random_seed`.
     """
     first = _input_layers(architecture, seed)

@@ -37,7 +37,8 @@ class Proposer:
         if result.state == "complete":
             self._finished[number] = self._trial(TrialState.COMPLETE, params, value=result.value)
         elif result.state == "pruned":
-            reports = {replicate.index: replicate.stop_loss for replicate in result.replicates}
+            # One report for each: TPE ranks pruned trials by how many they have, which is a matter of stacks here.
+            reports = dict(enumerate(replicate.stop_loss for replicate in result.replicates[:1]))
             self._finished[number] = self._trial(TrialState.PRUNED, params, intermediate_values=reports)
 
     def propose(self, slot: int, pending: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -99,7 +99,8 @@ class Stack:
     def epoch(self, held: Sequence[int], numbers: Sequence[int], predict: Tensor) -> Iterator[Epoch]:
         """Each of these lanes' epoch of that number, in parts whose random numbers fit in memory; the last predicts."""
         lanes = [self.lanes[i] for i in held]
-        rows, batch = len(lanes[0].data.train_y), lanes[0].architecture.batch_size
+        rows = len(lanes[0].data.train_y)
+        batch = min(rows, lanes[0].architecture.batch_size)
         steps = -(-rows // batch)
         noisy = self.features if self.layout.kind.noisy else 0
         order = np.stack(

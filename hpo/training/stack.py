@@ -18,10 +18,11 @@ from hpo.training.optimizers import OPTIMIZERS
 FloatArray = npt.NDArray[np.float32]
 Tensor = Any
 
-# By name: for each hidden layer i kernel_i and bias_i, slopes_i where the activation learns them, scale_i and shift_i
-# where values are normalized, mean_i and variance_i where they are normalized over batches; kernel_out, bias_out;
-# frequencies where inputs are embedded. Of one network: kernels (in, out), the others (1, units), frequencies
-# (features, k). Of a stack: the same with a leading axis of lanes, narrow networks filled up with zeros.
+# By name: for each hidden layer i kernel_i; bias_i unless values are normalized over batches, which would take any bias
+# away again; slopes_i where the activation learns them, scale_i and shift_i where values are normalized, mean_i and
+# variance_i where they are normalized over batches; kernel_out, bias_out; frequencies where inputs are embedded. Of one
+# network: kernels (in, out), the others (1, units), frequencies (features, k). Of a stack: the same with a leading axis
+# of lanes, narrow networks filled up with zeros.
 Weights = dict[str, FloatArray]
 Settings = dict[str, npt.NDArray[Any]]
 STATISTICS = ("mean_", "variance_")
@@ -35,7 +36,7 @@ class Epoch:
     bits: (s, n, units) uint8, eight random bits for each row and hidden unit; a unit is dropped where its bits are
         below the lane's threshold, the others are scaled up.
     input_bits: (s, n, features) uint8, the same for inputs; noise: (s, n, features) standard normal numbers; both
-        without rows (s, 0, features) where the kind is not noisy.
+        without features (s, n, 0) where the kind is not noisy.
     learning_rates: (s, steps) of each step.
     first_steps: (s,) float32, how many steps each lane has taken before.
     predict: (s, m, features) inputs to predict after the steps; m may be 0.
@@ -145,7 +146,7 @@ def initial_weights(architecture: Architecture, inputs: int, outputs: int, rng: 
 def _vectors(architecture: Architecture, layer: str, units: int) -> Weights:
     """The weights of a hidden layer beside its kernel, as they start."""
     zeros, ones = np.zeros((1, units), np.float32), np.ones((1, units), np.float32)
-    vectors = {f"bias_{layer}": zeros}
+    vectors = {} if architecture.normalization == "batch" else {f"bias_{layer}": zeros}
     if ACTIVATIONS[architecture.activation].learns_slopes:
         vectors[f"slopes_{layer}"] = zeros
     if architecture.normalization != "none":
@@ -222,7 +223,7 @@ def lane_weights(weights: Mapping[str, FloatArray], lane: int, architecture: Arc
             part = part[: sizes[-1]]
         elif layer.isdigit():
             i = int(layer)
-            if i >= architecture.depth or (kind == "slopes" and architecture.activation != "prelu"):
+            if i >= architecture.depth or (kind == "slopes" and not ACTIVATIONS[architecture.activation].learns_slopes):
                 continue
             part = part[: sizes[i] if kind == "kernel" else 1, : sizes[i + 1]]
         own[name] = part.copy() if len(array) > 1 else part

@@ -38,7 +38,7 @@ def forward(
     matmul: Matmul,
     batch: Batch | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits (s, rows, classes) of inputs (s, rows, features), and the new statistics of normalized layers.
+    """Outputs (s, rows, outputs) for inputs (s, rows, features), and the new statistics of normalized layers.
 
     `batch` is None when predicting; its `x` is not used.
     """
@@ -46,7 +46,9 @@ def forward(
     statistics: dict[str, Tensor] = {}
     for i in range(kind.depth):
         before = values
-        product = matmul(values, weights[f"kernel_{i}"]) + weights[f"bias_{i}"]
+        product = matmul(values, weights[f"kernel_{i}"])
+        if kind.normalization != "batch":
+            product = product + weights[f"bias_{i}"]
         normalized, new = _normalize(kind, i, product, weights, settings, batch)
         statistics |= new
         if kind.shallow:  # an activation must not overflow in a layer that the lane does not have

@@ -150,3 +150,22 @@ def test_the_estimate_holds_weights_moments_and_gradients(backend, data):
     assert stack_bytes(lion, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(12 * weights, rel=0.05)
     mixed = [*one, *lanes_of([job(1)], data)[:1]]  # the narrow network takes as much room as the wide one
     assert stack_bytes(mixed, CLASSES, backend) - MAX_RANDOM_BYTES == pytest.approx(32 * weights, rel=0.05)
+
+
+def test_the_estimate_counts_what_each_activation_of_a_stack_leaves_for_its_gradient(backend, data):
+    batch, widths = len(data[0].train_y), (300, 300)
+    alike, different = (
+        lanes_of(
+            [job(0, widths=widths, batch_size=4096), job(1, widths=widths, batch_size=4096, activation=name)], data
+        )
+        for name in ("relu", "tanh")
+    )
+    more = stack_bytes(different, CLASSES, backend) - stack_bytes(alike, CLASSES, backend)
+    assert more == 4 * len(alike) * batch * (FEATURES + sum(widths) + CLASSES)
+
+
+def test_a_failed_trial_keeps_what_was_scored_before(backend, data):
+    """As it does alone: stacks of one network each, of which the second diverges."""
+    bad = replace(data[1], train_x=data[1].train_x * np.float32(1e30))
+    outcome = together([job(0)], [data[0], bad, data[2]], backend, most_bytes=1)[0]
+    assert (outcome.state, len(outcome.replicates)) == ("failed", 1)

@@ -49,6 +49,17 @@ def test_pending_points_are_avoided():
     assert taken != free
 
 
+def test_pruned_trials_rank_by_their_loss_and_not_by_how_many_replicates_trained_together():
+    proposer = Proposer("tpe", 0, MLP)
+    for number, (loss, replicates) in enumerate(((0.5, 1), (2.0, 5))):
+        stopped = tuple(
+            ReplicateRecord(index=i, stop_loss=loss, score_loss=None, best_epoch=0, seconds=1.0, curve=(loss,))
+            for i in range(replicates)
+        )
+        proposer.observe(number, MLP.decode([0.5] * MLP.size), Outcome(state="pruned", replicates=stopped))
+    assert [trial.intermediate_values for trial in proposer._shown()] == [{0: 0.5}, {0: 2.0}]
+
+
 def test_pruned_and_failed_trials_are_accepted():
     proposer = filled(trials=12)
     stop = ReplicateRecord(index=0, stop_loss=2.0, score_loss=None, best_epoch=0, seconds=1.0, curve=(2.0,))

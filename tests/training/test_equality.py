@@ -59,7 +59,7 @@ def keras_losses(arch, weights, rows, order, rates, head, weighted):
 
 def keras_names(arch):
     """Our names of a Keras model's weights, in its order."""
-    parts = ["kernel", "bias"]
+    parts = ["kernel"] + ["bias"] * (arch.normalization != "batch")
     parts += ["scale", "shift"] * (arch.normalization != "none") + ["mean", "variance"] * (
         arch.normalization == "batch"
     )
@@ -83,7 +83,7 @@ def stack_losses(backend, layout, networks, rows, order, rates):
                 bits=np.zeros((*part.shape, sum(layout.widths)), np.uint8),
                 input_bits=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.uint8),
                 noise=np.zeros((*part.shape, FEATURES if kind.noisy else 0), np.float32),
-                batch_size=BATCH,
+                batch_size=order.shape[2],
                 learning_rates=rates[:, number : number + 1],
                 first_steps=np.full(len(networks), number, np.float32),
                 predict=predict,
@@ -102,7 +102,7 @@ def check(backend, architectures, head="softmax", weighted=False):
     networks = [
         initial_weights(a, FEATURES, OUTPUTS[head], np.random.default_rng(i)) for i, a in enumerate(architectures)
     ]
-    order = rng.integers(0, ROWS, (STEPS, len(architectures), BATCH))
+    order = rng.integers(0, ROWS, (STEPS, len(architectures), architectures[0].batch_size))
     # Rates that change from step to step, as a schedule's do.
     rates = np.array(
         [[a.learning_rate * (1 - 0.01 * step) for step in range(STEPS)] for a in architectures], np.float32
@@ -145,6 +145,8 @@ SETTINGS = {
     "label smoothing": {"label_smoothing": 0.1},
     "clipped": {"clip_norm": 0.05, "optimizer": "sgd", "learning_rate": 0.5},
     "batch normalization": {"normalization": "batch"},
+    "batch normalization, the sign of each gradient": {"normalization": "batch", **OPTIMIZERS["lion"]},
+    "batch normalization, small batches": {"normalization": "batch", "batch_size": 4},
     "layer normalization": {"normalization": "layer"},
     "skip": {"skip": True, "widths": (10, 10, 10)},
     "skip where widths are equal": {"skip": True, "widths": (10, 10, 7)},

@@ -58,7 +58,7 @@ class JaxProgram:
         self._state, self._settings = jax.device_put((state, settings), may_alias=False)
 
     def run(self, epoch: Epoch) -> FloatArray:
-        """Train, then predict: logits (s, m, classes)."""
+        """Train, then predict: outputs (s, m, outputs of the head)."""
         assert self._state is not None
         rows, batch = epoch.order.shape[1], epoch.batch_size
         if rows:
@@ -110,7 +110,7 @@ class JaxProgram:
     ) -> State:
         self.traces += 1
         kind = self._kind
-        edges = np.cumsum([state.weights[f"bias_{i}"].shape[2] for i in range(kind.depth)])[:-1]
+        edges = np.cumsum([state.weights[f"kernel_{i}"].shape[2] for i in range(kind.depth)])[:-1]
         gradient = jax.value_and_grad(partial(_loss, kind), has_aux=True)
 
         def step(number: Array, state: State) -> State:
@@ -161,6 +161,7 @@ class JaxBackend:
     """Programs by kind (see `hpo.training.stack.Backend`)."""
 
     def __init__(self) -> None:
+        jax.config.update("jax_default_matmul_precision", "float32")  # GPUs would round factors to 10 bits
         self._programs: dict[Kind, JaxProgram] = {}
         self._forgotten = 0  # traces whose programs are no longer in memory
 
@@ -185,8 +186,8 @@ class JaxBackend:
         return bool(jax.default_backend() != "cpu")
 
     def most_lanes(self, lanes: int) -> int:
-        """All of few; of 16 or more a power of two, half of them at most, so that few other numbers are compiled."""
-        return lanes if lanes < 2 * LEAST_ROUNDED else _power_of_two(lanes // 4 + 1)
+        """All of 8; of more 8 or a power of two, half of them at most, so that few other numbers are compiled."""
+        return lanes if lanes <= LEAST_ROUNDED else _power_of_two(lanes // 4 + 1)
 
     def predicted_rows(self, rows: int) -> int:
         """128 at most."""

@@ -57,10 +57,10 @@ class GeneralProgram:
             self._state = tf.nest.map_structure(lambda _: shapeless_variable(), state)
         self._assign(state)
         self._settings = {name: tf.constant(array) for name, array in settings.items()}
-        self._widths = np.array([state.weights[f"bias_{i}"].shape[2] for i in range(self._kind.depth)], np.int32)
+        self._widths = np.array([state.weights[f"kernel_{i}"].shape[2] for i in range(self._kind.depth)], np.int32)
 
     def run(self, epoch: Epoch) -> FloatArray:
-        """Train, then predict: logits (s, m, classes)."""
+        """Train, then predict: outputs (s, m, outputs of the head)."""
         variables = tf.nest.flatten(self._state)
         if self._epoch is None:
             self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), variables)

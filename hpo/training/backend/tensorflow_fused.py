@@ -84,10 +84,10 @@ class FusedProgram:
         moments = [state.moments["adam"][name] for name in self._flat]
         self._assign([state.weights[name] for name in self._flat], *zip(*moments, strict=True))
         self._threshold = settings["dropout_threshold"][0, 0, 0]
-        self._widths = np.array([state.weights[f"bias_{i}"].shape[2] for i in range(len(self._widths))], np.int32)
+        self._widths = np.array([state.weights[f"kernel_{i}"].shape[2] for i in range(len(self._widths))], np.int32)
 
     def run(self, epoch: Epoch) -> FloatArray:
-        """Train, then predict: logits (s, m, classes)."""
+        """Train, then predict: outputs (s, m, outputs of the head)."""
         if self._epoch is None:
             self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), self._variables)
         learning = int(epoch.first_steps.argmax())  # lanes that have finished stay behind
