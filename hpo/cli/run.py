@@ -261,7 +261,7 @@ def run(
             trial_seconds=_seconds(trial_timeout, "--trial-timeout"),
         ),
         here=workers > 0 and executor is None,
-        ray=_ray(executor, workers, trainers, population, backend),
+        ray=_ray(executor, workers, trainers, population, backend, device),
         stores_data=store_data,
     )
     wanted = None if no_report and report is None else (report or report_path(study))
@@ -269,7 +269,12 @@ def run(
 
 
 def _ray(
-    executor: str | None, workers: int, trainers: int | None, population: int | None, backend: str | None
+    executor: str | None,
+    workers: int,
+    trainers: int | None,
+    population: int | None,
+    backend: str | None,
+    device: str | None,
 ) -> "RayOptions | None":
     """What Ray is to start; None where this machine works or watches."""
     if executor is None:
@@ -278,6 +283,8 @@ def _ray(
                 f"a run is one worker of its study, got --workers {workers}; use --executor ray, or `hpo worker`"
             )
         return None
+    if device is not None:
+        raise StudyError(f"workers on Ray train on the cores that it gives them, got --device {device}; leave it out")
     from hpo.worker.ray_launcher import RayOptions
 
     return RayOptions(workers=workers, trainers=trainers or 1, population=population, backend=backend)

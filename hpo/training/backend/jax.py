@@ -161,7 +161,8 @@ class JaxBackend:
     """Programs by kind (see `hpo.training.stack.Backend`)."""
 
     def __init__(self) -> None:
-        jax.config.update("jax_default_matmul_precision", "float32")  # GPUs would round factors to 10 bits
+        if jax.default_backend() != "cpu":  # which would round factors to 10 bits
+            jax.config.update("jax_default_matmul_precision", "float32")
         self._programs: dict[Kind, JaxProgram] = {}
         self._forgotten = 0  # traces whose programs are no longer in memory
 
