@@ -18,7 +18,7 @@ def row_weights(values: pd.Series, column: str) -> npt.NDArray[np.float32]:
             where = "1 row" if count == 1 else f"{count:,} rows"
             raise DataError(
                 f"every row needs a weight of 0 or more, in column {column!r} it is {what} in {where}; "
-                f"correct that, or use another --weight"
+                f"correct these, or use another --weight"
             )
     if not given.any():
         raise DataError(f"some row must have a weight above 0, column {column!r} is 0 in all; use another --weight")
