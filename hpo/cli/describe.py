@@ -138,7 +138,7 @@ def seconds_of(trial: "TrialRecord") -> float | None:
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
     spec, facts, best = study.spec, study.facts, study.best
-    evaluation, search = spec["evaluation"], spec["search"]
+    evaluation = spec["evaluation"]
     running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
@@ -156,7 +156,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "space": spec["space"]["reference"],
         "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}, "
         f"at most {count_text(evaluation['max_epochs'], 'epoch')}, patience {evaluation['patience']}",
-        "search": f"{search['sampler']}, seed {search['seed']}, {_cutting_text(search)}",
+        "search": _search_text(spec["search"]),
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
         "created": time_text(study.created),
@@ -164,12 +164,14 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-def _cutting_text(search: dict[str, Any]) -> str:
-    """What cuts trials short."""
-    pruner = search.get("pruner", "curve")
-    return f"{'racing' if search.get('racing', True) else 'no racing'}, " + (
-        "no pruning" if pruner == "none" else f"pruner {pruner}"
-    )
+def _search_text(stored: dict[str, Any]) -> str:
+    """What proposes trials and what cuts them short, also of a study of the past."""
+    from hpo.study.spec import SearchSpec
+
+    search = SearchSpec.model_validate(stored)
+    racing = "racing" if search.racing else "no racing"
+    pruning = "no pruning" if search.pruner == "none" else f"pruner {search.pruner}"
+    return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"
 
 
 def summary_json(study: "StudyRecord") -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from hpo.cli.describe import _search_text
+
 STATES = ["complete", "failed", "raced out", "pruned", "complete", "interrupted", "complete"]
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 STRICT = {"parse_constant": lambda name: pytest.fail(f"JSON holds {name}")}
@@ -46,6 +48,21 @@ def test_status_as_json(bench, hpo):
     assert shown["spec"]["search"]["sampler"] == "tpe"
     assert shown["prior_loss"] == 1.0861
     assert list(shown["failures"].values()) == [1]
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ({"sampler": "tpe", "seed": 0, "racing": False, "pruning": False}, "tpe, seed 0, no racing, no pruning"),
+        (
+            {"sampler": "random", "seed": 4, "racing": True, "pruner": "halving"},
+            "random, seed 4, racing, pruner halving",
+        ),
+    ],
+)
+def test_status_says_what_cuts_trials_short(stored, shown):
+    """Also of a study of the past, which said `pruning`."""
+    assert _search_text(stored) == shown
 
 
 def test_status_in_a_pipe_has_a_field_per_line(bench, hpo):

@@ -55,6 +55,22 @@ def test_a_finished_study_says_so_and_changes_nothing(bench, hpo):
     assert set(bench.folder.glob("*.html")) == files
 
 
+def test_a_finished_study_needs_no_backend(bench, hpo, monkeypatch):
+    """A Keras user may have set the variable for another purpose."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    bench.add("wine", ["complete"])
+    assert hpo("run", "--study", "wine").code == 0
+    ended = hpo("run", "--study", "wine", "--trials", "9")
+    assert ended.code == 2
+    assert "the backend must be one of" in ended.err
+
+
+def test_ray_takes_no_device(bench, hpo):
+    ended = hpo("run", "--study", "new", "--data", "wine", "--executor", "ray", "--device", "0")
+    assert ended.code == 2
+    assert "got --device 0; leave it out" in ended.err
+
+
 def test_a_finished_study_as_json(bench, hpo):
     bench.add("wine", ["complete"])
     ended = hpo("run", "--study", "wine", "--json")

@@ -54,7 +54,8 @@ def test_a_database_without_workers(bench, hpo):
         (["--study", "none", "--once"], "use one of wine"),
     ],
 )
-def test_what_a_worker_refuses(bench, hpo, words, named):
+def test_what_a_worker_refuses(bench, hpo, monkeypatch, words, named):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # and back, whatever the command sets
     bench.add("wine", ["complete"])
     ended = hpo("worker", *words)
     assert ended.code == 2

@@ -154,12 +154,8 @@ def test_the_estimate_holds_weights_moments_and_gradients(backend, data):
 
 def test_the_estimate_counts_what_each_activation_of_a_stack_leaves_for_its_gradient(backend, data):
     batch, widths = len(data[0].train_y), (300, 300)
-    alike, different = (
-        lanes_of(
-            [job(0, widths=widths, batch_size=4096), job(1, widths=widths, batch_size=4096, activation=name)], data
-        )
-        for name in ("relu", "tanh")
-    )
+    wide = {"widths": widths, "batch_size": 4096}
+    alike, different = (lanes_of([job(0, **wide), job(1, **wide, activation=a)], data) for a in ("relu", "tanh"))
     more = stack_bytes(different, CLASSES, backend) - stack_bytes(alike, CLASSES, backend)
     assert more == 4 * len(alike) * batch * (FEATURES + sum(widths) + CLASSES)
 

@@ -11,7 +11,7 @@ from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.study.spec import EvaluationSpec
 from hpo.training.fit import fit_stack, predict
 from hpo.training.kind import layout_of
-from hpo.training.lanes import random_bits
+from hpo.training.lanes import Stack, random_bits
 from hpo.training.stack import (
     Epoch,
     Rows,
@@ -181,6 +181,14 @@ def test_dropout_drops_that_share_of_units(probability):
     if probability:
         assert abs(np.corrcoef(dropped[:, :-1].ravel(), dropped[:, 1:].ravel())[0, 1]) < 0.01
         assert abs(np.corrcoef(dropped[:-1].ravel(), dropped[1:].ravel())[0, 1]) < 0.01
+
+
+def test_a_batch_is_no_larger_than_the_table(backend):
+    """JAX fills the last batch up: of a hundred rows in a batch of 512 it would train on four hundred copies."""
+    large = architecture(batch_size=512)
+    stack = Stack([lane(0, large)], "softmax", CLASSES, backend.widths_for)
+    (epoch,) = stack.epoch([0], [0], np.empty((1, 0, FEATURES), np.float32))
+    assert epoch.batch_size == epoch.order.shape[1] == len(stack.lanes[0].data.train_y)
 
 
 def test_dropout_masks_and_scales_as_written_out(backend):
