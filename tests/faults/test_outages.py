@@ -55,7 +55,7 @@ def test_fault_04_a_server_that_is_down_while_results_are_told(fleet):
 
 def test_fault_05_a_server_that_hangs(fleet):
     fleet.create("s", 10, 0.5)
-    workers = [fleet.start("worker", "--trainers", 2, HPO_ANSWER_SECONDS="1") for _ in range(2)]
+    workers = [fleet.start("worker", "--trainers", 2, HPO_ANSWER_SECONDS="4") for _ in range(2)]
     fleet.wait_for_trials("s", 2)
     fleet.server.freeze()
     fleet.wait_for(lambda: all("; waiting for it" in worker.output for worker in workers))

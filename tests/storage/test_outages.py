@@ -136,7 +136,7 @@ def test_too_many_connections_are_waited_for(url: str, backend: str, monkeypatch
         began = time.monotonic()
         with pytest.raises(StorageAwayError, match="none became free in") as caught:
             connect(own)
-        assert 0.5 <= time.monotonic() - began < 10
+        assert 0.5 <= time.monotonic() - began < 20  # the usual limit is 30
         assert PASSWORD not in str(caught.value)
         monkeypatch.setattr(engine, "CONNECT_SECONDS", 30.0)
         opened: list[Database] = []
@@ -270,7 +270,7 @@ class Proxy:
 
 @pytest.fixture
 def proxied(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Database]]:
-    monkeypatch.setenv("HPO_ANSWER_SECONDS", "1")
+    monkeypatch.setenv("HPO_ANSWER_SECONDS", "3")
     parsed = sa.make_url(url)
     assert parsed.host is not None
     assert parsed.port is not None
@@ -290,7 +290,7 @@ def test_a_server_that_hangs_is_given_up_and_used_again(proxied: tuple[Proxy, Da
         began = time.monotonic()
         with pytest.raises(StorageAwayError):
             progress(db, study_id)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 20  # the usual limit is 30
     proxy.hung = False
     assert progress(db, study_id).open == 2
 
@@ -307,7 +307,7 @@ def test_a_server_that_hangs_at_commit(proxied: tuple[Proxy, Database]):
 
 def test_a_paused_transaction_holds_up_nobody_for_long(url: str, monkeypatch: pytest.MonkeyPatch):
     """The server ends it, and its owner is told when it goes on."""
-    monkeypatch.setenv("HPO_ANSWER_SECONDS", "1")
+    monkeypatch.setenv("HPO_ANSWER_SECONDS", "3")
     db = connect(url)
     study_id = create_study(db, "a", {}, {}, {}, 1)
     holds, goes_on = threading.Event(), threading.Event()
