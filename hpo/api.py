@@ -297,8 +297,13 @@ def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
         **special_settings(options),
     }
     parts = [content, settings, load_space(settings["space"]).describe()]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
     return f"tune-{digest[:NAME_DIGITS]}"
+
+
+def _plain(value: object) -> object:
+    """Python's own number for one of numpy's; what is neither is refused later, by its name."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _limits(wall: "Duration | None", trainers: "Duration | None", trial: "Duration | None") -> "Limits":

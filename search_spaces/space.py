@@ -171,10 +171,18 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
 
 def _remedy(reference: str, names: Iterable[str]) -> str:
     """What to write instead of a reference that is none."""
-    if close := get_close_matches(reference, names, n=1):
-        return f"did you mean {close[0]!r}?"
-    module = reference.removesuffix(".py")
-    return f"write --space {module}:NAME" if Path(f"{module}.py").is_file() else "correct --space"
+    module = reference.removesuffix(".py").replace("/", ".")
+    if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(Path(*module.split(".")).with_suffix(".py")):
+        return f"write --space {module}:NAME"
+    close = get_close_matches(reference, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else "correct --space"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file could have
+        return False
 
 
 def load_space(reference: str) -> SearchSpace:

@@ -225,6 +225,8 @@ def test_derived_names_tell_data_and_settings_apart(tmp_path):
     assert named(None, path) == names[0]
     assert named(space="mlp", seed=0, replicates=5, encoding="UTF8", missing_words=True) == names[0]
     assert named(task="auto", loss="auto", class_weights="none") == names[0]
+    assert named(seed=np.int64(0), replicates=np.int64(5)) == names[0]
+    assert named(max_epochs=np.int64(20)) == named(max_epochs=20)
     assert named(method="bootstrap", max_epochs=200, sampler="tpe", racing=True, pruner="curve") == names[0]
 
 

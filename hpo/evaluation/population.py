@@ -7,7 +7,7 @@ them can decide whether the others are worth training.
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import numpy as np
 
@@ -71,7 +71,7 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
     try:
         records = records_of(done)
     except DivergedError as error:
-        whole = [one for one in done if one.score is not None and np.isfinite(one.score)]
+        whole = list(takewhile(lambda one: one.score is not None and np.isfinite(one.score), done))
         return cut_short("failed", records_of(whole), info, str(error))
     if any(one.fit.pruned for one in done):
         return cut_short("pruned", records, info, job.rules.pruned_because)

@@ -38,7 +38,7 @@ class Proposer:
             self._finished[number] = self._trial(TrialState.COMPLETE, params, value=result.value)
         elif result.state == "pruned":
             # One report for each: TPE ranks pruned trials by how many they have, which is a matter of stacks here.
-            reports = dict(enumerate(replicate.stop_loss for replicate in result.replicates[:1]))
+            reports = {0: result.replicates[0].stop_loss} if result.replicates else {}
             self._finished[number] = self._trial(TrialState.PRUNED, params, intermediate_values=reports)
 
     def propose(self, slot: int, pending: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -27,9 +27,9 @@ DEFAULT_TRIALS = 50
 DEFAULT_SPACE = "mlp"
 SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
 _CSV = ("encoding", "missing_words")
-_EVALUATION = (
-    *("task", "loss", "weight", "class_weights", "method", "replicates", "group", "stop_on", "max_epochs", "patience"),
-)
+_JUDGED_BY = ("task", "loss", "weight", "class_weights", "method", "replicates", "group")
+_TRAINED_BY = ("stop_on", "max_epochs", "patience")
+_EVALUATION = (*_JUDGED_BY, *_TRAINED_BY)
 _SEARCH = ("sampler", "seed", "racing", "pruner")
 
 
@@ -142,7 +142,8 @@ def _spec(given: dict[str, Any], stored: StudySpec | None, space: SpaceSpec, dat
 
 
 def special_settings(options: StudyOptions) -> dict[str, Any]:
-    """All settings of a study but replicates and seed, where they are given and not the default."""
+    """How a file is read, trials are judged and points searched: what is given and not the default, but replicates
+    and seed."""
     given = _as_given(DataSpec(kind="file", source="", target=""), _given(options))
     default = EvaluationSpec().model_dump() | SearchSpec().model_dump()
     others = {name: getattr(options, name) for name in (*_EVALUATION, *_SEARCH) if name not in ("replicates", "seed")}

@@ -74,12 +74,29 @@ def choose_resources(backend: str | None, device: str | None) -> tuple[str, str]
     if device is not None:
         os.environ.update(_device_environment(device))
     name = choose_backend(backend)
-    if device not in (None, "cpu") and device_name(name) == "cpu":
-        raise StudyError(
-            f"a device must be one that trains, got GPU {device}, but {name} would train on the processor here; "
-            f"run: pip install 'hpo[cuda]', use --backend jax, or --device cpu"
-        )
+    if device not in (None, "cpu"):
+        _refuse_idle_gpu(name, device)
     return name, device_name(name)
+
+
+def _refuse_idle_gpu(backend: str, number: str) -> None:
+    """Raise StudyError where this GPU is not there, or the backend would not train on it."""
+    if device_name(backend) == "cpu":
+        hidden = os.environ.get("JAX_PLATFORMS") == "cpu"
+        remedy = "unset JAX_PLATFORMS" if hidden else "run: pip install 'hpo[cuda]', use --backend jax"
+        raise StudyError(
+            f"a device must be one that trains, got GPU {number}, but {backend} would train on the processor here; "
+            f"{remedy}, or --device cpu"
+        )
+    try:
+        _gpu_memory(number)
+    except subprocess.CalledProcessError:
+        raise StudyError(
+            f"a device must be a GPU of this machine, got {number}, which nvidia-smi does not find; "
+            f"choose one that `nvidia-smi -L` lists"
+        ) from None
+    except (OSError, subprocess.SubprocessError, ValueError):
+        pass  # nobody to ask
 
 
 def _device_environment(device: str) -> Mapping[str, str]:
@@ -88,7 +105,8 @@ def _device_environment(device: str) -> Mapping[str, str]:
         return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     if not (device.isascii() and device.isdigit()):
         raise StudyError(f"a device must be cpu, or a GPU's number, got {device!r}; use 0, and a worker for each GPU")
-    return {"CUDA_VISIBLE_DEVICES": device}
+    # CUDA counts the fastest one first, unless it is told to count as nvidia-smi does.
+    return {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def device_name(backend: str) -> str:
@@ -112,15 +130,22 @@ def default_population(backend: str, budget: int) -> int:
 def stack_memory(backend: str) -> int:
     """Bytes that a stack of networks may take: half of the GPU's memory, or a core's share of a quarter of the RAM."""
     if backend == "jax" and has_gpu():
-        command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-        if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-            command.append(f"--id={visible}")
         try:
-            listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-            return min(int(mebibytes) for mebibytes in listed.split()) * 2**20 // 2
+            return _gpu_memory(os.environ.get("CUDA_VISIBLE_DEVICES")) // 2
         except (OSError, subprocess.SubprocessError, ValueError):
             return UNKNOWN_GPU_BYTES
     return usable_memory() // 4 // usable_cores()
+
+
+def _gpu_memory(visible: str | None) -> int:
+    """Bytes of the smallest of these GPUs, of all where none are named.
+
+    Raises CalledProcessError where one is not there; OSError, SubprocessError or ValueError where nobody knows.
+    """
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    command += [f"--id={visible}"] if visible else []
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return min(int(mebibytes) for mebibytes in listed.split()) * 2**20
 
 
 def usable_memory(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> int:

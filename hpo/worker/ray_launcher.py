@@ -33,11 +33,10 @@ class WorkerKilledError(HpoError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RayOptions:
-    """How many workers, and what each of them gets: `trainers` cores, and `gpus` devices."""
+    """How many workers, and what each of them gets: `trainers` cores."""
 
     workers: int
     trainers: int = 1
-    gpus: int = 0
     backend: str | None = None
     population: int | None = None
     drain_seconds: float = DRAIN_SECONDS
@@ -91,7 +90,6 @@ def ray_workers(url: str, study: str, options: RayOptions) -> Iterator[RayWorker
         task = ray.remote(_work).options(
             name=f"hpo worker {study}",
             num_cpus=options.trainers,
-            num_gpus=options.gpus,
             max_retries=-1,  # a node that is lost
             retry_exceptions=[WorkerKilledError],
         )
@@ -141,6 +139,7 @@ def _arguments(study: str, options: RayOptions) -> list[str]:
         "--trainers": options.trainers,
         "--drain-seconds": options.drain_seconds,
         "--backend": options.backend,
+        "--device": "cpu",
         "--population": options.population,
     }
     # Not --once: what a lost node was working on comes back when its lease has ended, and then somebody must be there.

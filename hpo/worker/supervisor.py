@@ -69,6 +69,8 @@ def run(
     if ray is not None:
         check_ray(url, ray.workers)
     _check_counts(trials=trials, trainers=trainers, population=population)
+    if not here and ray is None:
+        _refuse_idle(trainers=trainers, population=population, backend=backend, device=device)
     view = view or SilentView()
     frame_sha256 = file_sha256(frame_path) if frame_path else None
     database = connect(url)
@@ -260,6 +262,13 @@ def _check_counts(**counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and value < 1:
             raise StudyError(f"{name} must be at least 1, got {value}; use --{name} 1")
+
+
+def _refuse_idle(**options: int | str | None) -> None:
+    """Raise StudyError for an option of training where this process trains nothing."""
+    for name, value in options.items():
+        if value is not None:
+            raise StudyError(f"--workers 0 trains nothing here, got --{name} {value}; give it to `hpo worker`")
 
 
 def _budget(stored: StudyRecord | None, trials: int | None) -> int:

@@ -197,6 +197,8 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--no-pruning", "--pruner", "halving"], "got --no-pruning and --pruner halving; use one of them"),
         (["--pruner", "median"], "'median' is not one of 'curve', 'halving', 'hyperband', 'none'"),
         (["--weight", "nowhere"], "the weight must be a column of wine, got 'nowhere'"),
+        (["--workers", "0", "--device", "cpu"], "--workers 0 trains nothing here, got --device cpu"),
+        (["--workers", "0", "--trainers", "2"], "got --trainers 2; give it to `hpo worker`"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options, named):

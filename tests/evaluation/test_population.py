@@ -165,3 +165,11 @@ def test_a_failed_trial_keeps_what_was_scored_before(backend, data):
     bad = replace(data[1], train_x=data[1].train_x * np.float32(1e30))
     outcome = together([job(0)], [data[0], bad, data[2]], backend, most_bytes=1)[0]
     assert (outcome.state, len(outcome.replicates)) == ("failed", 1)
+
+
+def test_a_failed_trial_keeps_no_replicate_after_the_one_that_failed(backend, data):
+    """So that a replay, which trains them in their order, finds the same ones."""
+    bad = replace(data[1], score_x=np.full_like(data[1].score_x, 3e38))
+    outcome = together([job(0)], [data[0], bad, data[2]], backend)[0]
+    assert (outcome.state, [one.index for one in outcome.replicates]) == ("failed", [0])
+    assert "score loss of replicate 1 was not finite" in outcome.reason

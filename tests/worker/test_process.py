@@ -218,7 +218,7 @@ def test_the_memory_is_that_of_the_gpu_that_is_used(tmp_path, monkeypatch):
     ],
 )
 def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, device, gpu, chosen):
-    for variable in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS", "KERAS_BACKEND"):
+    for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "JAX_PLATFORMS", "KERAS_BACKEND"):
         monkeypatch.setenv(variable, "")  # so that what is set now is taken back
         monkeypatch.delenv(variable)
     monkeypatch.setattr(machine, "has_gpu", lambda: gpu and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1")
@@ -227,6 +227,21 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
     else:
         with pytest.raises(StudyError, match="a device must be"):
             choose_resources(backend, device)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [({}, "a GPU of this machine, got 97, which nvidia-smi"), ({"JAX_PLATFORMS": "cpu"}, "unset JAX_PLATFORMS")],
+)
+def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, variables, message):
+    for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "JAX_PLATFORMS", "KERAS_BACKEND"):
+        monkeypatch.setenv(variable, variables.get(variable, ""))
+    monkeypatch.setattr(machine, "has_gpu", lambda: "JAX_PLATFORMS" not in variables)
+    (tmp_path / "nvidia-smi").write_text('#!/bin/sh\ncase "$*" in *--id=1*) echo 4096;; *) exit 6;; esac\n')
+    (tmp_path / "nvidia-smi").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StudyError, match=message):
+        choose_resources("jax", "97")
 
 
 def test_environment_names_versions():

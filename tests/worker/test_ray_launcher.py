@@ -56,7 +56,7 @@ def test_what_cannot_work_is_refused(monkeypatch, url, workers, error, message):
 
 def test_options_become_those_of_the_command():
     options = RayOptions(workers=2, trainers=4, backend="jax", drain_seconds=5)
-    expected = "--study churn --trainers 4 --drain-seconds 5 --backend jax"
+    expected = "--study churn --trainers 4 --drain-seconds 5 --backend jax --device cpu"
     assert ray_launcher._arguments("churn", options) == expected.split()
 
 

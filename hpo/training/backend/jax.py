@@ -187,7 +187,7 @@ class JaxBackend:
         return bool(jax.default_backend() != "cpu")
 
     def most_lanes(self, lanes: int) -> int:
-        """All of 8; of more 8 or a power of two, half of them at most, so that few other numbers are compiled."""
+        """All of 8; of 9 to 31 8, of more a power of two, half of them at most: few numbers are compiled."""
         return lanes if lanes <= LEAST_ROUNDED else _power_of_two(lanes // 4 + 1)
 
     def predicted_rows(self, rows: int) -> int:
