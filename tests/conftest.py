@@ -44,9 +44,12 @@ def chromium() -> str:
     return path
 
 
+SLOWEST = ("test_on_jax.py", "test_equality.py", "test_fleet.py", "test_run_command.py", "test_outages.py")
+
+
 def pytest_collection_modifyitems(items):
-    """The test that takes minutes by itself comes first, so that no core waits for it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_on_jax.py")
+    """Files that take minutes come first, so that no core waits for one in the end."""
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
 
 
 @pytest.hookimpl(wrapper=True)

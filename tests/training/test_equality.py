@@ -41,20 +41,25 @@ def targets(head, rng):
     return rng.normal(size=(ROWS, 1)).astype(np.float32)
 
 
-def keras_losses(arch, weights, rows, order, rates, head, weighted):
-    """Loss on all rows after each of the steps, by a plain model."""
+def keras_losses(arch, networks, rows, orders, rates, head, weighted):
+    """Losses of each network on all rows after each of the steps, by a plain model that begins anew for each."""
     keras.utils.set_random_seed(0)
     model = build_keras_model(arch, FEATURES, OUTPUTS[head])
-    named = zip(keras_names(arch), model.weights, strict=True)
-    model.set_weights([weights[name].reshape(tuple(weight.shape)) for name, weight in named])
     compile_keras_model(model, arch, rates, head)
+    model.optimizer.build(model.trainable_variables)
+    beginning = [np.asarray(variable.value).copy() for variable in model.optimizer.variables]
     one_hot = head == "softmax" and arch.label_smoothing
     labels = keras.utils.to_categorical(rows.y, CLASSES) if one_hot else rows.y
-    losses = []
-    for part in order:
-        model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.weights[part] if weighted else None)
-        losses.append(loss_function(head)(rows.y, keras.ops.convert_to_numpy(model(rows.x)), None))
-    return losses
+    for weights, order in zip(networks, orders, strict=True):
+        named = zip(keras_names(arch), model.weights, strict=True)
+        model.set_weights([weights[name].reshape(tuple(weight.shape)) for name, weight in named])
+        for variable, value in zip(model.optimizer.variables, beginning, strict=True):
+            variable.assign(value)
+        losses = []
+        for part in order:
+            model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.weights[part] if weighted else None)
+            losses.append(loss_function(head)(rows.y, model.predict_on_batch(rows.x), None))
+        yield losses
 
 
 def keras_names(arch):
@@ -109,10 +114,13 @@ def check(backend, architectures, head="softmax", weighted=False):
     )
     layout = layout_of(architectures, head, weighted, backend.widths_for)
     ours, weights = stack_losses(backend, layout, networks, rows, order, rates)
-    for i, (a, network) in enumerate(zip(architectures, networks, strict=True)):
-        theirs = keras_losses(a, network, rows, order[:, i], rates[i], head, weighted)
-        np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)
-        assert len(set(theirs)) == STEPS  # it learned something in each step
+    for a in dict.fromkeys(architectures):
+        lanes = [i for i, other in enumerate(architectures) if other == a]
+        given = [networks[i] for i in lanes], rows, [order[:, i] for i in lanes], rates[lanes[0]]
+        for i, theirs in zip(lanes, keras_losses(a, *given, head, weighted), strict=True):
+            np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)
+            assert len(set(theirs)) == STEPS  # it learned something in each step
+    for i, a in enumerate(architectures):
         padding = {n: w[i].sum() for n, w in weights.items() if n.startswith("kernel")}
         own = lane_weights(weights, i, a, FEATURES)
         for name in (n for n in own if n.startswith("kernel")):
