@@ -27,9 +27,18 @@ DEFAULT_TRIALS = 50
 DEFAULT_SPACE = "mlp"
 SpecT = TypeVar("SpecT", EvaluationSpec, SearchSpec)
 _CSV = ("encoding", "missing_words")
-_JUDGED_BY = ("task", "loss", "weight", "class_weights", "method", "replicates", "group")
-_TRAINED_BY = ("stop_on", "max_epochs", "patience")
-_EVALUATION = (*_JUDGED_BY, *_TRAINED_BY)
+_EVALUATION = (
+    "task",
+    "loss",
+    "weight",
+    "class_weights",
+    "method",
+    "replicates",
+    "group",
+    "stop_on",
+    "max_epochs",
+    "patience",
+)
 _SEARCH = ("sampler", "seed", "racing", "pruner")
 
 

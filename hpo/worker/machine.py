@@ -82,7 +82,7 @@ def choose_resources(backend: str | None, device: str | None) -> tuple[str, str]
 def _refuse_idle_gpu(backend: str, number: str) -> None:
     """Raise StudyError where this GPU is not there, or the backend would not train on it."""
     if device_name(backend) == "cpu":
-        hidden = os.environ.get("JAX_PLATFORMS") == "cpu"
+        hidden = backend == "jax" and os.environ.get("JAX_PLATFORMS") == "cpu"
         remedy = "unset JAX_PLATFORMS" if hidden else "run: pip install 'hpo[cuda]', use --backend jax"
         raise StudyError(
             f"a device must be one that trains, got GPU {number}, but {backend} would train on the processor here; "

@@ -230,10 +230,14 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
 
 
 @pytest.mark.parametrize(
-    ("variables", "message"),
-    [({}, "a GPU of this machine, got 97, which nvidia-smi"), ({"JAX_PLATFORMS": "cpu"}, "unset JAX_PLATFORMS")],
+    ("backend", "variables", "message"),
+    [
+        ("jax", {}, "a GPU of this machine, got 97, which nvidia-smi"),
+        ("jax", {"JAX_PLATFORMS": "cpu"}, "unset JAX_PLATFORMS"),
+        ("tensorflow", {"JAX_PLATFORMS": "cpu"}, "use --backend jax"),
+    ],
 )
-def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, variables, message):
+def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, backend, variables, message):
     for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "JAX_PLATFORMS", "KERAS_BACKEND"):
         monkeypatch.setenv(variable, variables.get(variable, ""))
     monkeypatch.setattr(machine, "has_gpu", lambda: "JAX_PLATFORMS" not in variables)
@@ -241,7 +245,7 @@ def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, var
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StudyError, match=message):
-        choose_resources("jax", "97")
+        choose_resources(backend, "97")
 
 
 def test_environment_names_versions():
