@@ -24,18 +24,18 @@ from pathlib import Path
 
 import optuna
 import sqlalchemy as sa
+from hpo_spaces import load_space
+from hpo_storage import studies
+from hpo_storage import tables as ours
+from hpo_storage.database import Database, connect, now, upgrade
+from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.slots import SlotOffer, claim, finish, pack_curve
+from hpo_storage.workers import start_worker
 from optuna.distributions import FloatDistribution
 from optuna.storages._rdb import models
 from optuna.trial import TrialState
 
 from hpo.search.samplers import Proposer
-from search_spaces import load_space
-from storage import studies
-from storage import tables as ours
-from storage.database import Database, connect, now, upgrade
-from storage.records import Outcome, ReplicateRecord
-from storage.slots import SlotOffer, claim, finish, pack_curve
-from storage.workers import start_worker
 
 SERVERS = {
     "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
@@ -134,7 +134,7 @@ def measure_stock(database: Database, earlier: int, trials: int) -> Cost:
             trial.report(1 / (1 + epoch), epoch)
         study.tell(trial, 0.5)
 
-    measured = cost(one, storage.engine, trials)
+    measured = cost(one, hpo_storage.engine, trials)
     storage.engine.dispose()
     return measured
 

@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hpo_spaces.mlp import MLP
+from hpo_storage.records import Outcome
 from racing import EVALUATION, NEAR, REPLICATES, TABLES, FullTrial, load, replay_trial
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.samplers import Proposer
 from hpo.seeds import generator
 from hpo.study.spec import SearchSpec
-from search_spaces.mlp import MLP
-from storage.records import Outcome
 
 RANDOM_TRIALS, FREE_TRIALS = 5, 10
 """Trials before TPE proposes, and before cheap ones are preferred: TPE's own first ten are random."""

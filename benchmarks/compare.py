@@ -30,10 +30,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hpo_spaces.mlp import MLP
 from points import Point, Table, prepare, random_points
 from sides import HERE, Side, TableRuns, kept_lines, keras_seconds, keras_side, torch_missing
-
-from search_spaces.mlp import MLP
 
 CONVERGED_NATS = 3.0
 """Means are of trials below this loss: one trial that explodes, on either side, would drown all others."""

@@ -13,7 +13,7 @@ import os
 import time
 from itertools import pairwise
 
-from hpo.worker.machine import trainer_environment
+from hpo.machine import trainer_environment
 
 NETWORKS = {"5k": (100,), "70k": (250, 150, 90, 54, 32), "1M": (450,) * 6}
 FEATURES, CLASSES, ROWS = 50, 7, 2000
@@ -32,7 +32,7 @@ def main() -> None:
         os.sched_setaffinity(0, {options.core})
     from machine import sgemm_gflops
 
-    from hpo.training.backend.load import load_backend
+    from hpo.engine.backend.load import load_backend
 
     backend = load_backend(options.backend)
     peak = sgemm_gflops()
@@ -58,10 +58,10 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
     import numpy as np
 
     from hpo.data.prepared import ReplicateData
+    from hpo.engine.fit import fit_stack
+    from hpo.engine.stack import Lane
     from hpo.network.architecture import Architecture
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.fit import fit_stack
-    from hpo.training.lanes import Lane
 
     architecture = Architecture(
         widths=widths,

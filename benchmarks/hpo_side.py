@@ -16,13 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo_spaces import SearchSpace
+from hpo_storage.records import Outcome, StudyRecord
 from points import Point, read_points, seconds_since_start
 
 from hpo.study.study import StudyOptions
-from hpo.worker import session, supervisor
+from hpo.worker import run as worker_run
+from hpo.worker import session
 from hpo.worker.progress import SilentView, Snapshot, TrialLine
-from search_spaces import SearchSpace
-from storage.records import Outcome, StudyRecord
 
 
 class FixedPoints:
@@ -70,7 +71,7 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
     with tempfile.TemporaryDirectory() as folder:
         study = StudyOptions(name="points", data=str(options.table), target=options.target, racing=False, pruner="none")
         url = f"sqlite:///{folder}/hpo.db"
-        record = supervisor.run(study, url=url, trials=len(points), backend=options.backend, view=clock).record
+        record = worker_run.run(study, url=url, trials=len(points), backend=options.backend, view=clock).record
     seconds = clock.end - sum(clock.starts) / len(clock.starts)
     return {"seconds": seconds, "startup": clock.starts[0], "losses": losses_by_slot(record)}
 
@@ -119,7 +120,7 @@ def tune(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         study = StudyOptions(name="quality", data=str(options.table), target=options.target)
         url = f"sqlite:///{folder}/hpo.db"
-        supervisor.run(study, url=url, trials=options.trials, backend=options.backend, view=view)
+        worker_run.run(study, url=url, trials=options.trials, backend=options.backend, view=view)
     return view.result
 
 

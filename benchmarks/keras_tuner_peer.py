@@ -18,12 +18,12 @@ os.environ.update(QUIET)
 
 import keras
 import keras_tuner
+from hpo_spaces.mlp import ACTIVATIONS, MLP
 from keras_tuner.engine.trial import Trial
 from plain_keras import fit_model, make_model, score_model
 
 from hpo.data.prepared import ReplicateData
 from hpo.seeds import integer_seed
-from search_spaces.mlp import ACTIVATIONS, MLP
 
 
 def suggest(hp: keras_tuner.HyperParameters) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from racing import DATA, TABLES
 
-from hpo.worker.machine import trainer_environment
+from hpo.machine import trainer_environment
 
 
 class Replay(NamedTuple):
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=64)
     options = parser.parse_args()
     os.environ.update(trainer_environment("jax"))
-    from hpo.training.backend.jax import JaxBackend
+    from hpo.engine.backend.jax import JaxBackend
 
     jax = JaxBackend()
     rules = {"in turn": jax, "at once": SimpleNamespace(most_lanes=lambda lanes: lanes, lanes_for=jax.lanes_for)}
@@ -46,8 +46,9 @@ def main() -> None:
 
 def stacks_of(name: str, trials: int) -> list[list[int]]:
     """Epochs of each lane, for the lanes of each batch size."""
+    from hpo_spaces.mlp import MLP
+
     from hpo.seeds import generator
-    from search_spaces.mlp import MLP
 
     curves = np.load(DATA / f"full_{name}.npz")["curves"][:trials]
     by_batch: dict[int, list[int]] = defaultdict(list)
@@ -59,7 +60,7 @@ def stacks_of(name: str, trials: int) -> list[list[int]]:
 
 def replay(epochs: list[int], backend) -> Replay:  # noqa: ANN001
     """One stack, to its end."""
-    from hpo.training.places import Places
+    from hpo.engine.places import Places
 
     places, left = Places.new(backend, SimpleNamespace(lanes=range(len(epochs)))), list(epochs)
     live = trained = count = 0

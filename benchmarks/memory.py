@@ -18,13 +18,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from hpo_spaces import load_space
+
 from hpo.data.prepare import prepare
 from hpo.evaluation.job import Job
+from hpo.machine import trainer_environment
 from hpo.seeds import generator
 from hpo.study.spec import EvaluationSpec
-from hpo.worker.machine import trainer_environment
-from hpo.worker.process import Child, wait_for_output
-from search_spaces import load_space
+from hpo.worker.child import Child, wait_for_output
 
 REPLICATES = 3
 PROGRAMS = {"tensorflow": "tensorflow/*", "jax": "xla/*-cache"}
@@ -58,7 +59,7 @@ def main() -> None:
         data = {"kind": "builtin", "source": "digits", "target": "target", "sha256": ""}
         evaluation = EvaluationSpec(replicates=REPLICATES).model_dump()
         prepare({"data": data, "evaluation": evaluation, "seed": 0, "folder": folder, "copy": None})
-        trainer = Child("hpo.worker.trainer", trainer_environment(options.backend))
+        trainer = Child("hpo.trainer.main", trainer_environment(options.backend))
         trainer.send({"open": folder})
         held, started = [], time.monotonic()
         for job in jobs(options.space, options.trials):

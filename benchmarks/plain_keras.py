@@ -21,6 +21,7 @@ os.environ.update(QUIET)
 
 import keras
 import optuna
+from hpo_spaces.mlp import MLP
 
 from hpo.data.prepared import ReplicateData
 from hpo.evaluation.metrics import loss_function
@@ -28,7 +29,6 @@ from hpo.network.architecture import Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.seeds import integer_seed
 from hpo.study.spec import EvaluationSpec
-from search_spaces.mlp import MLP
 
 PROTOCOL = EvaluationSpec()
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from hpo_spaces import SearchSpace, load_space
+from hpo_spaces.mlp import ACTIVATIONS
 
 from hpo.data.fingerprint import file_sha256
 from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
 from hpo.study.spec import DataSpec, EvaluationSpec
-from search_spaces import SearchSpace, load_space
-from search_spaces.mlp import ACTIVATIONS
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

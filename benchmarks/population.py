@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from hpo.worker.machine import has_gpu, trainer_environment
+from hpo.machine import has_gpu, trainer_environment
 
 REPLICATES = 5
 
@@ -37,7 +37,7 @@ def main() -> None:
         return
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
     os.environ.update({**quiet, **trainer_environment(options.backend)})
-    from hpo.training.backend.load import load_backend
+    from hpo.engine.backend.load import load_backend
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("XDG_CACHE_HOME", folder)  # compiled programs are not those of earlier runs
@@ -60,7 +60,7 @@ def prepared(folder: Path, options: argparse.Namespace):  # noqa: ANN201
     from points import prepare
     from sklearn.datasets import load_digits
 
-    from hpo.evaluation.objective import Head
+    from hpo.evaluation.trial import Head
 
     table = folder / "digits.csv"
     load_digits(as_frame=True).frame.to_csv(table, index=False)
@@ -105,10 +105,10 @@ def protocol(options: argparse.Namespace):  # noqa: ANN201
 
 def jobs_of(count: int, options: argparse.Namespace, seed: int):  # noqa: ANN201
     """Random points of the space; no race and no pruning, as there is nothing to compare with."""
+    from hpo_spaces.mlp import mlp_space
     from points import random_points
 
     from hpo.evaluation.job import Job
-    from search_spaces.mlp import mlp_space
 
     space = mlp_space(options.units)
     return [
@@ -140,9 +140,9 @@ def measure(options: argparse.Namespace, backend: Counting, data, head) -> None:
 
 def population(jobs, data, head, backend: Counting):  # noqa: ANN001, ANN201
     """Outcomes of all jobs; a single one as a trainer trains it."""
-    from hpo.evaluation.objective import evaluate
     from hpo.evaluation.population import evaluate_population
-    from hpo.worker.machine import stack_memory
+    from hpo.evaluation.trial import evaluate
+    from hpo.machine import stack_memory
 
     if len(jobs) == 1:
         return [evaluate(jobs[0], data, head, backend)]

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hpo_spaces.mlp import MLP
 from points import Point, Table, open_table, seconds_since_start
 
 from hpo.network.architecture import Architecture
 from hpo.study.spec import EvaluationSpec
-from search_spaces.mlp import MLP
 
 PROTOCOL = EvaluationSpec()
 SPAWN = multiprocessing.get_context("spawn")

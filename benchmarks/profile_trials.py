@@ -51,8 +51,8 @@ def clock_jax() -> None:
 
 def clock_tensorflow() -> None:
     """Take what a program's first run takes longer than its second for compilation: both train an epoch."""
-    from hpo.training.backend.tensorflow import GeneralProgram
-    from hpo.training.backend.tensorflow_fused import FusedProgram
+    from hpo.engine.backend.tensorflow import GeneralProgram
+    from hpo.engine.backend.tensorflow_fused import FusedProgram
 
     runs: dict[Any, int] = defaultdict(int)
 
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--backend", default="tensorflow", choices=("tensorflow", "jax"))
     parser.add_argument("--search", action="store_true", help="propose, race and prune as a study does")
     options = parser.parse_args()
-    from hpo.worker.machine import trainer_environment
+    from hpo.machine import trainer_environment
 
     os.environ.update(trainer_environment(options.backend))
     with tempfile.TemporaryDirectory() as folder:
@@ -95,19 +95,19 @@ def main() -> None:
 
 def profile(options: argparse.Namespace) -> None:
     """Run the trials and print where their time went."""
+    from hpo_spaces import load_space
+    from hpo_storage import slots, studies, workers
+    from hpo_storage.database import connect, upgrade
+    from hpo_storage.records import Outcome
     from points import prepare
 
-    from hpo.evaluation import objective
+    from hpo.engine.backend.load import load_backend
+    from hpo.evaluation import trial as objective
     from hpo.evaluation.job import Job
     from hpo.search.incumbent import Leaderboard
     from hpo.search.rules import Rules
     from hpo.search.samplers import Proposer
     from hpo.study.spec import EvaluationSpec, SearchSpec
-    from hpo.training.backend.load import load_backend
-    from search_spaces import load_space
-    from storage import slots, studies, workers
-    from storage.database import connect, upgrade
-    from storage.records import Outcome
 
     backend, space = load_backend(options.backend), load_space(options.space)
     clock_jax() if options.backend == "jax" else clock_tensorflow()

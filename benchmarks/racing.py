@@ -27,17 +27,17 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
+from hpo_storage.records import Outcome, ReplicateRecord
 
-from hpo.evaluation.objective import blocks
-from hpo.evaluation.statistics import standard_error
+from hpo.engine.backend.tensorflow import STACKED_PARAMETERS
+from hpo.evaluation.trial import blocks
 from hpo.search import pruners
 from hpo.search.cost import training_cost
 from hpo.search.incumbent import Leaderboard
 from hpo.search.pruners import forecast, hopeless_loss, raced_value
 from hpo.search.rules import Rules
+from hpo.statistics import standard_error
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from hpo.training.backend.tensorflow import STACKED_PARAMETERS
-from storage.records import Outcome, ReplicateRecord
 
 DATA = Path(__file__).parent / "data"
 TABLES = ("vehicle", "segment", "credit_g", "phoneme", "churn_modelling")
@@ -98,13 +98,14 @@ def record(table: Path, target: str, name: str, trials: int) -> None:
 
 def record_part(folder: Path, slots: range) -> None:
     """Train some of the points to their end and print one JSON line for each."""
+    from hpo_spaces.mlp import MLP
+
     from hpo.data.prepared import open_prepared, open_replicate
+    from hpo.engine.backend.load import load_backend
     from hpo.evaluation.job import Job
-    from hpo.evaluation.objective import Head, evaluate
+    from hpo.evaluation.trial import Head, evaluate
     from hpo.seeds import generator
     from hpo.study.spec import EvaluationSpec
-    from hpo.training.backend.load import load_backend
-    from search_spaces.mlp import MLP
 
     backend = load_backend("tensorflow")
     facts = open_prepared(folder)
@@ -254,7 +255,7 @@ def pruned_at(trial: FullTrial, replicate: int, rules: Rules) -> int | None:
 
 
 def replay_trial(trial: FullTrial, rules: Rules, *, cost: bool = True) -> tuple[float, Outcome]:
-    """Seconds spent and the outcome, as `hpo.evaluation.objective.evaluate` ends a trial."""
+    """Seconds spent and the outcome, as `hpo.evaluation.trial.evaluate` ends a trial."""
     spent, done = 0.0, list[ReplicateRecord]()
     info = {"parameters": trial.parameters} if cost else {}
     for block in blocks(rules, [1] * REPLICATES, trial.parameters < STACKED_PARAMETERS):

@@ -15,9 +15,9 @@ import sys
 from collections import defaultdict
 from datetime import datetime
 
-from storage.database import connect
-from storage.records import StudyRecord
-from storage.studies import delete_study, read_study
+from hpo_storage.database import connect
+from hpo_storage.records import StudyRecord
+from hpo_storage.studies import delete_study, read_study
 
 HPO = [sys.executable, "-m", "hpo.cli.main"]
 

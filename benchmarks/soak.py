@@ -30,14 +30,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose files have packages' names
 
 import sqlalchemy as sa
+from hpo_storage.checks import broken_rules
+from hpo_storage.database import Database, connect
+from hpo_storage.records import StudyProgress, StudyRecord
+from hpo_storage.slots import MAX_ATTEMPTS
+from hpo_storage.studies import find_study, progress, read_study
+from hpo_storage.tables import SLOTS, WORKERS
 
 from hpo.errors import StorageAwayError
-from storage.checks import broken_rules
-from storage.database import Database, connect
-from storage.records import StudyProgress, StudyRecord
-from storage.slots import MAX_ATTEMPTS
-from storage.studies import find_study, progress, read_study
-from storage.tables import SLOTS, WORKERS
 from tests.servers import SERVERS, Server, descendants
 
 STUDY = "soak"

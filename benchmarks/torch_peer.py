@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from hpo_spaces.mlp import MLP
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from points import Table, open_table, read_points, seconds_since_start, suggest
@@ -34,7 +35,6 @@ from hpo.evaluation.metrics import loss_function
 from hpo.network.architecture import Architecture
 from hpo.network.initializers import INITIALIZERS
 from hpo.seeds import generator, integer_seed
-from search_spaces.mlp import MLP
 
 KERAS_EPSILON = 1e-7
 LEAKY_SLOPE = 0.2

@@ -10,18 +10,19 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_storage.urls import STORAGE_VARIABLE, database_url
+
 from hpo.errors import DataError, InputError, StudyError
-from storage.urls import STORAGE_VARIABLE, database_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
     import plotly.graph_objects as go
+    from hpo_storage.records import Limits, StudyRecord, TrialRecord
 
     from hpo.study.study import StudyOptions
     from hpo.worker.progress import ProgressView
-    from storage.records import Limits, StudyRecord, TrialRecord
 
     Duration = str | float
     Location = str | PathLike[str]
@@ -235,9 +236,10 @@ def tune(
 
 def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
+    from hpo_storage.database import connect
+    from hpo_storage.studies import read_study
+
     from hpo.study.spec import check_study_name
-    from storage.database import connect
-    from storage.studies import read_study
 
     database = connect(_url(storage), create=False)
     try:
@@ -278,11 +280,12 @@ def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
 
     What is not given counts as its default; settings that came later count only where they differ from it.
     """
+    from hpo_spaces import load_space
+
     from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
     from hpo.data.synthetic import is_synthetic
     from hpo.study.spec import EvaluationSpec, SearchSpec
     from hpo.study.study import DEFAULT_SPACE, special_settings
-    from search_spaces import load_space
 
     source = options.data
     path = frame_path or Path(str(source))
@@ -307,8 +310,9 @@ def _plain(value: object) -> object:
 
 
 def _limits(wall: "Duration | None", trainers: "Duration | None", trial: "Duration | None") -> "Limits":
+    from hpo_storage.records import Limits
+
     from hpo.study.durations import seconds_of
-    from storage.records import Limits
 
     def seconds(given: "Duration | None", name: str) -> float | None:
         return None if given is None else seconds_of(str(given), name)
@@ -331,9 +335,9 @@ def _url(storage: "Location | None") -> str:
 
 
 def _run(options: "StudyOptions", frame_path: Path | None, url: str, settings: dict[str, Any], progress: bool) -> Study:
-    from hpo.worker import supervisor
+    from hpo.worker import run as worker_run
 
-    result = supervisor.run(options, url=url, view=_view(progress), frame_path=frame_path, **settings)
+    result = worker_run.run(options, url=url, view=_view(progress), frame_path=frame_path, **settings)
     study = result.record
     if result.interrupted and study.finished < study.budget and study.limit_reached is None:
         raise KeyboardInterrupt

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hpo_spaces import load_space
+from hpo_storage.database import connect, upgrade
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 import hpo
 from hpo import api
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
 from hpo.study.study import StudyOptions
-from hpo.worker import supervisor
-from search_spaces import load_space
-from storage.database import connect, upgrade
-from storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo.worker import run as worker_run
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "python-api.md"
 HEAVY = (
@@ -294,7 +294,7 @@ def test_a_frame_is_stored_with_its_study(tmp_path, monkeypatch):
     settings = {"study": "f", "trials": 1, "replicates": 1, "trainers": 1, "progress": False}
     first = hpo.tune(frame, "label", trial_timeout="5m", **settings)
     assert first.finished == 1
-    more = supervisor.run(StudyOptions(name="f"), url="sqlite:///team.db", trials=2, trainers=1).record
+    more = worker_run.run(StudyOptions(name="f"), url="sqlite:///team.db", trials=2, trainers=1).record
     assert (more.finished, more.limits.trial_seconds) == (2, 300.0)
     assert more.trials[:1] == first._record.trials
     assert hpo.open_study("f").finished == 2

@@ -9,27 +9,30 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("hpo", "search_spaces", "storage")
+HOMES = {"hpo": ROOT, "hpo_spaces": ROOT / "search_spaces", "hpo_storage": ROOT / "storage"}
+PACKAGES = tuple(HOMES)
 FRAMEWORKS = ("keras", "tensorflow", "jax")
-SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "storage")
+SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "hpo_storage")
 SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", "sqlalchemy", "plotly")
 
 LEAVES = (
     "hpo.data.prepared",
     "hpo.errors",
     "hpo.evaluation.metrics",
-    "hpo.evaluation.statistics",
+    "hpo.machine",
     "hpo.network.architecture",
     "hpo.seeds",
+    "hpo.statistics",
     "hpo.study.spec",
+    "hpo.words",
 )
 
 # A module may import from its own line and the lines above; the longest name that fits decides its line.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    (*LEAVES, "search_spaces", "storage"),
-    ("hpo.data", "hpo.network", "hpo.training", "hpo.search"),
+    (*LEAVES, "hpo_spaces", "hpo_storage"),
+    ("hpo.data", "hpo.network", "hpo.engine", "hpo.search"),
     ("hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
-    ("hpo.worker",),
+    ("hpo.trainer", "hpo.worker"),
     ("hpo",),  # the public API, hpo.cli, hpo.service
 )
 
@@ -40,20 +43,20 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.network.architecture": (),
     "hpo.data.prepared": ("hpo.errors",),
     "hpo.study.spec": ("hpo.errors",),
-    "search_spaces": ("hpo.errors", "hpo.network.architecture"),
-    "storage": ("hpo.errors",),
-    "hpo.training": (*LEAVES, "hpo.network"),
+    "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
+    "hpo_storage": ("hpo.errors",),
+    "hpo.engine": (*LEAVES, "hpo.network"),
 }
 
-FRAMEWORK_HOMES = ("hpo.network", "hpo.training", "hpo.export")
+FRAMEWORK_HOMES = ("hpo.network", "hpo.engine", "hpo.export")
 
 # What these must not reach through any chain of imports, those inside functions included.
 OUT_OF_REACH: dict[str, tuple[str, ...]] = {
     "hpo.report*": FRAMEWORKS,
-    "hpo.worker.supervisor": FRAMEWORKS,
-    "hpo.worker.fleet": FRAMEWORKS,
-    "hpo.worker.synthetic": FRAMEWORKS,
-    "hpo.training*": SQL,
+    "hpo.worker.run": FRAMEWORKS,
+    "hpo.worker.serve": FRAMEWORKS,
+    "hpo.trainer.synthetic": FRAMEWORKS,
+    "hpo.engine*": SQL,
     "hpo.data.prepared": SLOW,
 }
 
@@ -61,7 +64,7 @@ OUT_OF_REACH: dict[str, tuple[str, ...]] = {
 NOT_AT_IMPORT: dict[str, tuple[str, ...]] = {
     "hpo": SLOW,
     "hpo.cli*": SLOW,
-    "search_spaces*": SLOW,
+    "hpo_spaces*": SLOW,
 }
 
 
@@ -71,12 +74,12 @@ class Import(NamedTuple):
     """Inside a function, or for type checkers only."""
 
 
-def _module(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def _module(path: Path, home: Path = ROOT) -> str:
+    parts = path.relative_to(home).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {_module(path): path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))}
+FILES = {_module(path, home): path for name, home in HOMES.items() for path in sorted((home / name).rglob("*.py"))}
 
 
 def _statements(node: ast.AST, lazy: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
@@ -172,14 +175,14 @@ def test_package_files_below_hpo_are_empty(path):
     [
         ("hpo.data.table", "from hpo.worker.lease import Lease", "upwards"),
         ("hpo.report.page", "def f():\n    import hpo.cli.main", "upwards"),
-        ("hpo.evaluation.metrics", "from hpo.evaluation.objective import evaluate", "upwards"),
+        ("hpo.evaluation.metrics", "from hpo.evaluation.trial import evaluate", "upwards"),
         ("hpo.study.spec", "import hpo.evaluation.metrics", "may import only"),
-        ("hpo.worker.supervisor", "from hpo import tune", "upwards"),
-        ("search_spaces.mlp", "from hpo import seeds", "may import only"),
-        ("storage.slots", "from search_spaces import SPACES", "may import only"),
-        ("hpo.training.fit", "from hpo.data.table import Table", "may import only"),
-        ("hpo.training.fit", "from storage.records import TrialRecord", "may import only"),
-        ("hpo.worker.trainer", "import tensorflow as tf", "only hpo.network"),
+        ("hpo.worker.run", "from hpo import tune", "upwards"),
+        ("hpo_spaces.mlp", "from hpo import seeds", "may import only"),
+        ("hpo_storage.slots", "from hpo_spaces import SPACES", "may import only"),
+        ("hpo.engine.fit", "from hpo.data.table import Table", "may import only"),
+        ("hpo.engine.fit", "from hpo_storage.records import TrialRecord", "may import only"),
+        ("hpo.trainer.main", "import tensorflow as tf", "only hpo.network"),
         ("hpo.cli.main", "from jax import numpy", "only hpo.network"),
         ("hpo.report.data", "from .figures import draw", "absolute"),
     ],
@@ -193,16 +196,16 @@ def test_the_rules_catch(module, source, rule):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("hpo.training.fit", "from hpo.data.prepared import ReplicateData\nimport tensorflow"),
+        ("hpo.engine.fit", "from hpo.data.prepared import ReplicateData\nimport tensorflow"),
         (
-            "hpo.evaluation.objective",
-            "from hpo.training.fit import fit_stack\nfrom hpo.seeds import generator",
+            "hpo.evaluation.trial",
+            "from hpo.engine.fit import fit_stack\nfrom hpo.seeds import generator",
         ),
         (
-            "search_spaces.mlp",
-            "from hpo.network.architecture import Architecture\nimport search_spaces.space",
+            "hpo_spaces.mlp",
+            "from hpo.network.architecture import Architecture\nimport hpo_spaces.space",
         ),
-        ("hpo.cli.run", "from hpo.worker import supervisor\nimport keras_like, sqlalchemy_like"),
+        ("hpo.cli.run", "from hpo.worker import run\nimport keras_like, sqlalchemy_like"),
     ],
 )
 def test_the_rules_allow(module, source):

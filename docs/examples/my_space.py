@@ -1,7 +1,8 @@
 """A search space of one's own: networks whose hidden layers are all equally wide."""
 
+from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, Params, SearchSpace
+
 from hpo.network.architecture import Architecture
-from search_spaces import Categorical, Float, Integer, LogFloat, Ordered, Params, SearchSpace
 
 DIMENSIONS = (
     Integer("layers", 1, 4),

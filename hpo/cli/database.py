@@ -1,11 +1,11 @@
 """The commands db upgrade, db current and db check."""
 
 import typer
+from hpo_storage.urls import database_url
 
 from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import Storage, opened, with_storage
 from hpo.cli.output import write_text
-from storage.urls import database_url
 
 app = typer.Typer(help="Make, upgrade and check a database.", no_args_is_help=True)
 
@@ -13,9 +13,9 @@ app = typer.Typer(help="Make, upgrade and check a database.", no_args_is_help=Tr
 @app.command()
 def upgrade(storage: Storage = None) -> int:
     """Make the tables, or bring them up to date. Several processes may do this at once."""
-    from storage.database import connect
-    from storage.database import upgrade as upgrade_tables
-    from storage.migrations import HEAD
+    from hpo_storage.database import connect
+    from hpo_storage.database import upgrade as upgrade_tables
+    from hpo_storage.migrations import HEAD
 
     database = connect(database_url(storage))
     try:
@@ -29,8 +29,8 @@ def upgrade(storage: Storage = None) -> int:
 @app.command()
 def current(storage: Storage = None) -> int:
     """Show the schema that the tables have; exit 1 where it is not this version's."""
-    from storage.database import connect, schema
-    from storage.migrations import HEAD
+    from hpo_storage.database import connect, schema
+    from hpo_storage.migrations import HEAD
 
     url = database_url(storage)
     database = connect(url)
@@ -48,7 +48,7 @@ def current(storage: Storage = None) -> int:
 @app.command()
 def check(storage: Storage = None) -> int:
     """Check that the schema is current and all studies are consistent; exit 1 where a study is not."""
-    from storage.checks import broken_rules
+    from hpo_storage.checks import broken_rules
 
     with opened(storage) as database:
         broken = broken_rules(database)

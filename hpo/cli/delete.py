@@ -15,8 +15,9 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete a study with all its trials. Asks first; refuses while the study is running."""
+    from hpo_storage.studies import delete_study, read_study
+
     from hpo.errors import StudyRunningError
-    from storage.studies import delete_study, read_study
 
     with opened(storage) as database:
         record = read_study(database, study)

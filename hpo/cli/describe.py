@@ -5,12 +5,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from hpo_storage.records import INTERRUPTED_REASON
+
 from hpo.report.losses import error_text, loss_of, target_text
-from hpo.report.texts import count_text, duration_text, loss_text, value_text
-from storage.records import INTERRUPTED_REASON
+from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
-    from storage.records import StudyRecord, StudySummary, TrialRecord
+    from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
 
 
 def state_of(study: "StudyRecord | StudySummary") -> str:

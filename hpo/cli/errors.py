@@ -8,7 +8,7 @@ from collections.abc import Callable
 import typer
 
 from hpo.errors import InputError
-from hpo.worker.text import printable
+from hpo.words import printable
 
 NO_RESULT = 1
 BAD_INPUT = 2

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from hpo_storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
 
 from hpo.errors import InputError
-from storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
 
 if TYPE_CHECKING:
-    from storage.database import Database
-    from storage.records import StudyRecord
+    from hpo_storage.database import Database
+    from hpo_storage.records import StudyRecord
 
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
 Method = Literal["bootstrap", "shuffle", "kfold", "holdout"]
@@ -37,7 +37,7 @@ def _checked_name(context: typer.Context, name: str | None) -> str | None:
 def stored_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the stored studies that begin with `incomplete`, for completion; none where that fails."""
     try:
-        from storage.studies import list_studies
+        from hpo_storage.studies import list_studies
 
         with opened(context.params.get("storage") or os.environ.get(STORAGE_VARIABLE)) as database:
             return [study.name for study in list_studies(database) if study.name.startswith(incomplete)]
@@ -127,7 +127,7 @@ def with_storage(command: str, url: str) -> str:
 @contextmanager
 def opened(storage: str | None) -> Iterator["Database"]:
     """A database to read, closed at the end; StorageError where there is none."""
-    from storage.database import connect
+    from hpo_storage.database import connect
 
     database = connect(database_url(storage), create=False)
     try:
@@ -138,7 +138,7 @@ def opened(storage: str | None) -> Iterator["Database"]:
 
 def read(storage: str | None, study: str) -> "StudyRecord":
     """The study with its trials; StudyNotFoundError names those there are."""
-    from storage.studies import read_study
+    from hpo_storage.studies import read_study
 
     with opened(storage) as database:
         return read_study(database, study)

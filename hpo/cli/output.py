@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hpo.worker.text import printable
+from hpo.words import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions

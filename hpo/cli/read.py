@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from hpo_storage.urls import database_url
+
 from hpo.cli.describe import (
     best_json,
     list_json,
@@ -20,12 +22,11 @@ from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.report.losses import loss_of
-from hpo.report.texts import duration_text, loss_text
 from hpo.study.columns import parameter_columns
-from storage.urls import database_url
+from hpo.words import duration_text, loss_text
 
 if TYPE_CHECKING:
-    from storage.records import StudyRecord, TrialRecord
+    from hpo_storage.records import StudyRecord, TrialRecord
 
 
 _LIST_HEADER = ("study", "state", "budget", "finished", "best_value", "created")
@@ -47,7 +48,7 @@ def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
 
 def list_(storage: Storage = None, as_json: AsJson = False) -> int:
     """List the studies of a database."""
-    from storage.studies import list_studies
+    from hpo_storage.studies import list_studies
 
     with opened(storage) as database:
         studies = list_studies(database)

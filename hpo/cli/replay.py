@@ -4,11 +4,11 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from hpo_storage.urls import database_url
 
 from hpo.cli.errors import NO_RESULT
 from hpo.cli.options import AsJson, Backend, Storage, StudyName
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
-from storage.urls import database_url
 
 if TYPE_CHECKING:
     from hpo.worker.replay import Replay

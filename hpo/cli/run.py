@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from hpo_storage.records import Limits
+from hpo_storage.urls import database_url
 
 from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_fields
 from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
@@ -32,16 +34,15 @@ from hpo.cli.options import (
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
-from hpo.report.texts import duration_text
 from hpo.study.durations import seconds_of
-from storage.records import Limits
-from storage.urls import database_url
+from hpo.words import duration_text
 
 if TYPE_CHECKING:
+    from hpo_storage.records import StudyRecord
+
     from hpo.study.study import StudyOptions
-    from hpo.worker.ray_launcher import RayOptions
-    from hpo.worker.supervisor import RunResult
-    from storage.records import StudyRecord
+    from hpo.worker.ray import RayOptions
+    from hpo.worker.run import RunResult
 
 _DATA, _JUDGE, _SEARCH = "Data", "How trials are judged (fixed for a study)", "Search (fixed for a study)"
 _LIMITS = "Limits (90, 10m, 2h, 1d, or none to lift one)"
@@ -285,7 +286,7 @@ def _ray(
         return None
     if device is not None:
         raise StudyError(f"workers on Ray train on the cores that it gives them, got --device {device}; leave it out")
-    from hpo.worker.ray_launcher import RayOptions
+    from hpo.worker.ray import RayOptions
 
     return RayOptions(workers=workers, trainers=trainers or 1, population=population, backend=backend)
 
@@ -298,7 +299,7 @@ def _work(
     options: "StudyOptions", settings: Settings, url: str, report: Path | None, report_always: bool, as_json: bool
 ) -> int:
     """Run the study; unless `report_always`, only a run that saw the study through writes a report."""
-    from hpo.worker.supervisor import run as supervise
+    from hpo.worker.run import run as supervise
     from hpo.worker.views import make_view
 
     started = time.monotonic()

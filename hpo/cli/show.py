@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from hpo_storage.urls import database_url
 
 from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import Figure, Open, Storage, StudyName, read, with_storage, writable
 from hpo.cli.output import write_text
-from storage.urls import database_url
 
 if TYPE_CHECKING:
-    from storage.records import StudyRecord
+    from hpo_storage.records import StudyRecord
 
 Output = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="HTML file to write.")]
 FigureName = Annotated[Figure, typer.Argument(help="What to plot.", metavar="NAME", show_default=False)]

@@ -4,6 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
 from hpo.cli.options import (
@@ -18,11 +19,10 @@ from hpo.cli.options import (
     shown_storage,
 )
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
-from hpo.report.texts import count_text, duration_text
-from storage.urls import database_url
+from hpo.words import count_text, duration_text
 
 if TYPE_CHECKING:
-    from storage.records import WorkerRecord
+    from hpo_storage.records import WorkerRecord
 
 _HEADER = (
     *("host", "pid", "role", "study", "device", "backend", "trainers", "running", "finished"),
@@ -55,7 +55,7 @@ def worker(
     from hpo.worker.signals import stop_on_signals
 
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
-        from hpo.worker.fleet import FleetOptions, serve
+        from hpo.worker.serve import FleetOptions, serve
         from hpo.worker.views import make_view
 
         options = FleetOptions(
@@ -79,7 +79,7 @@ def workers(
     as_json: AsJson = False,
 ) -> int:
     """List who works on the studies of a database: runs and workers, where, with what, and how fast."""
-    from storage.workers import list_workers
+    from hpo_storage.workers import list_workers
 
     with opened(storage) as database:
         records = list_workers(database, alive_only=not all_)

@@ -10,11 +10,16 @@ from functools import partial
 from itertools import pairwise, takewhile
 
 import numpy as np
+from hpo_storage.records import Outcome
 
 from hpo.data.prepared import ReplicateData
+from hpo.engine.layout import stackable, stacked_widths
+from hpo.engine.optimizers import OPTIMIZERS
+from hpo.engine.program import Backend
+from hpo.engine.stack import MAX_RANDOM_BYTES, Lane
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
-from hpo.evaluation.objective import (
+from hpo.evaluation.trial import (
     Head,
     OnProgress,
     Scored,
@@ -26,11 +31,6 @@ from hpo.evaluation.objective import (
     train,
 )
 from hpo.network.architecture import Architecture
-from hpo.training.kind import stackable, stacked_widths
-from hpo.training.lanes import MAX_RANDOM_BYTES, Lane
-from hpo.training.optimizers import OPTIMIZERS
-from hpo.training.stack import Backend
-from storage.records import Outcome
 
 FLOAT_BYTES = 4
 

@@ -46,7 +46,7 @@ class Architecture:
         momentum: of sgd and rmsprop, in [0, 1).
         nesterov: whether sgd looks ahead.
         weight_decay: decoupled, times the learning rate (Loshchilov & Hutter 2019, arXiv:1711.05101).
-        schedule: how the learning rate changes (see `hpo.training.schedules`).
+        schedule: how the learning rate changes (see `hpo.engine.schedules`).
         warmup: share of the horizon in which the rate first rises from zero, in [0, 1).
         schedule_epochs: the schedule's horizon; after it the last rate stays.
         l1, l2: penalties on all kernels, as `keras.regularizers.L1L2`.

@@ -155,7 +155,7 @@ def compile_keras_model(
     rates: npt.NDArray[np.float32] | None = None,
     head: str = "softmax",
 ) -> None:
-    """Attach the architecture's optimizer and the loss of the head (see `hpo.training.kind`).
+    """Attach the architecture's optimizer and the loss of the head (see `hpo.engine.layout`).
 
     Labels of softmax are class numbers, (rows,); with label smoothing they are one-hot, (rows, outputs). `rates`,
     (steps,), are the learning rates of a schedule that is not constant, or that warms up.
@@ -163,7 +163,7 @@ def compile_keras_model(
     if rates is None and architecture.is_scheduled:
         raise ValueError(
             f"a schedule needs the rate of every step, got none for {architecture.schedule!r} with warmup"
-            f" {architecture.warmup}; give rates, as hpo.training.schedules computes them"
+            f" {architecture.warmup}; give rates, as hpo.engine.schedules computes them"
         )
     loss = _loss(head, architecture.label_smoothing)
     model.compile(optimizer=_optimizer(architecture, rates), loss=loss)

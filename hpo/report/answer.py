@@ -4,12 +4,13 @@ import shlex
 from collections import Counter
 from html import escape
 
+from hpo_storage.records import StudyRecord, TrialRecord
+
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
 from hpo.report.losses import error_text, loss_of, target_text
 from hpo.report.markup import card
-from hpo.report.texts import count_text, loss_text, widths_text
-from storage.records import StudyRecord, TrialRecord
+from hpo.words import count_text, loss_text, widths_text
 
 MOST_REASONS = 3
 

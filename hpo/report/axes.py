@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hpo.report.texts import value_text
-from search_spaces.dimensions import Categorical, Dimension, Float, Integer, LogFloat, Ordered, Value
-from storage.records import StudyRecord
+from hpo_spaces.dimensions import Categorical, Dimension, Float, Integer, LogFloat, Ordered, Value
+from hpo_storage.records import StudyRecord
+
+from hpo.words import value_text
 
 _KINDS: dict[str, type] = {
     "float": Float,

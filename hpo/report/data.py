@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 from hpo.report.axes import axes
-from storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 STATES = ("complete", "raced out", "pruned", "failed", "interrupted", "running")
 PAUSE_SECONDS = 60.0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from hpo_storage.records import StudyRecord
 
 from hpo.report.axes import axes
 from hpo.report.data import STATES, curves_table, history_table, leader, timeline_table
@@ -28,8 +29,7 @@ from hpo.report.style import (
     plain,
     trial_texts,
 )
-from hpo.report.texts import duration_text, label
-from storage.records import StudyRecord
+from hpo.words import duration_text, label
 
 MOST_NAMED_TRIALS = 12
 MOST_EDGED_BARS = 100

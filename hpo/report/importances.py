@@ -6,12 +6,12 @@ from typing import Any
 
 import optuna
 import pandas as pd
+from hpo_spaces.dimensions import Ordered
+from hpo_storage.records import StudyRecord
 from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
 from hpo.report.axes import dimensions
-from search_spaces.dimensions import Ordered
-from storage.records import StudyRecord
 
 FEWEST_TRIALS = 10
 """Fewer values say nothing about six parameters."""

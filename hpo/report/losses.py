@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo.report.texts import count_text, loss_text, significant
+from hpo.words import count_text, loss_text, significant
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

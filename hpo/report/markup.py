@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from hpo.report.texts import value_text
+from hpo.words import value_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from hpo_storage.records import StudyRecord
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
@@ -17,7 +18,6 @@ from hpo.errors import InputError
 from hpo.report import answer, sections
 from hpo.report.figures import FIGURES
 from hpo.report.markup import card, nothing
-from storage.records import StudyRecord
 
 CAPTIONS = {
     "history": (

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from hpo_storage.records import StudyRecord
 
 from hpo.report.axes import Axis, axes, log_ticks
 from hpo.report.data import history_table, leader, parameters_table
@@ -23,8 +24,7 @@ from hpo.report.style import (
     title,
     trial_texts,
 )
-from hpo.report.texts import label, shortened
-from storage.records import StudyRecord
+from hpo.words import label, shortened
 
 NO_VALUE = "no trial has a value yet"
 PANEL_HEIGHT = 260

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from hpo.report.axes import log_ticks
 from hpo.report.data import STATES
-from hpo.report.texts import loss_text, significant
+from hpo.words import loss_text, significant
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 INK, FAINT, CLEAR = "#5c6670", "rgba(128,138,148,0.22)", "rgba(0,0,0,0)"

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from hpo.evaluation.statistics import pooled_deviation
+from hpo_storage.records import Outcome, ReplicateRecord, TrialRecord
+
 from hpo.search.cost import training_cost
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
+from hpo.statistics import pooled_deviation
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from storage.records import Outcome, ReplicateRecord, TrialRecord
 
 MIN_FINISHED = 2
 """Trials with all replicates before anything is cut short."""

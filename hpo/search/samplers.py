@@ -5,12 +5,12 @@ from copy import copy
 from typing import Any
 
 import optuna
+from hpo_spaces import SearchSpace, Value
+from hpo_storage.records import Outcome, TrialRecord
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo.seeds import integer_seed
-from search_spaces import SearchSpace, Value
-from storage.records import Outcome, TrialRecord
 
 SHOWN_TRIALS = 1000
 """TPE needs 20 ms with a thousand trials and 180 ms with ten thousand; it is shown the best and the latest."""

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hpo_spaces import SearchSpace, changed_dimensions, load_space
 from pydantic import ValidationError
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
@@ -21,7 +22,6 @@ from hpo.study.spec import (
     check_study_name,
     differences,
 )
-from search_spaces import SearchSpace, changed_dimensions, load_space
 
 DEFAULT_TRIALS = 50
 DEFAULT_SPACE = "mlp"

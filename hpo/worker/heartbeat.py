@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Iterable
 
+from hpo_storage import workers
+from hpo_storage.database import Database, connect
+from hpo_storage.timing import Timing
+
 from hpo.errors import StorageAwayError, StorageError
-from storage import workers
-from storage.database import Database, connect
-from storage.timing import Timing
 
 JOIN_SECONDS = 2.0
 PATIENCE_LEASES = 10

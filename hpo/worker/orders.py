@@ -4,11 +4,11 @@ from typing import Any
 
 from hpo.data.synthetic import synthetic_seconds
 from hpo.evaluation.job import Job
+from hpo.search.history import History
 from hpo.search.rules import Rules
 from hpo.study.study import ResolvedStudy
-from hpo.worker.history import History
-from hpo.worker.synthetic import SyntheticJob
-from hpo.worker.trainers import NETWORKS, SYNTHETIC
+from hpo.trainer.synthetic import SyntheticJob
+from hpo.worker.pool import NETWORKS, SYNTHETIC
 
 
 def module_of(study: ResolvedStudy) -> str:

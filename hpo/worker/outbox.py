@@ -4,13 +4,14 @@ import contextlib
 from collections import deque
 from dataclasses import dataclass
 
+from hpo_storage import slots
+from hpo_storage.failpoints import failpoint
+from hpo_storage.records import INTERRUPTED_REASON, Outcome
+from hpo_storage.slots import Claim
+
 from hpo.errors import LeaseLostError, StorageError
-from hpo.report.texts import count_text
-from hpo.worker.worker import Worker
-from storage import slots
-from storage.failpoints import failpoint
-from storage.records import INTERRUPTED_REASON, Outcome
-from storage.slots import Claim
+from hpo.words import count_text
+from hpo.worker.membership import Worker
 
 
 @dataclass(frozen=True, slots=True)

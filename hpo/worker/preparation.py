@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hpo_storage.database import Database
+from hpo_storage.datasets import fetch_dataset
+from hpo_storage.records import StudyHeader, StudyRecord
+
 import hpo.errors
 from hpo.data.synthetic import synthetic_facts
 from hpo.errors import DataError, StudyError
 from hpo.study.spec import DataSpec, StudySpec
-from hpo.worker.process import Child, wait_for_output
-from storage.database import Database
-from storage.datasets import fetch_dataset
-from storage.records import StudyHeader, StudyRecord
+from hpo.worker.child import Child, wait_for_output
 
 TICK_SECONDS = 0.25
 FETCHED = "data"

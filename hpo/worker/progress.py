@@ -1,7 +1,13 @@
 """What a run shows while it works."""
 
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord
+
+from hpo.report.losses import loss_of
+from hpo.search.history import History
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,3 +92,51 @@ class SilentView:
 
     def close(self) -> None:
         """Show nothing."""
+
+
+def snapshot_of(
+    study: StudyHeader,
+    progress: StudyProgress,
+    history: History,
+    *,
+    phase: str,
+    seconds: float,
+    finished_before: int,
+    running: tuple[Running, ...] = (),
+) -> Snapshot:
+    """What to show of a study; `finished_before` were finished when this process began, `seconds` ago."""
+    best = history.best
+    snapshot = Snapshot(
+        study=study.name,
+        phase=phase,
+        budget=progress.budget,
+        complete=progress.complete,
+        raced_out=progress.raced_out,
+        pruned=progress.pruned,
+        failed=progress.failed,
+        best_value=best.value if best else None,
+        best_error=best.standard_error if best else None,
+        best_trial=history.best_trial,
+        prior_loss=study.facts.get("prior_loss"),
+        loss_name=loss_of(study.facts).name,
+        seconds=seconds,
+        running=running,
+    )
+    return replace(snapshot, finished_here=snapshot.finished - finished_before)
+
+
+def line_of(
+    number: int, params: Mapping[str, Any], result: Outcome | TrialRecord, seconds: float, *, is_best: bool
+) -> TrialLine:
+    """A trial that has ended, to show; `seconds` is how long it took."""
+    widths = "-".join(str(width) for width in result.info.get("widths", ()))
+    return TrialLine(
+        trial=number,
+        state="raced out" if result.raced_out else result.state,
+        value=result.value,
+        standard_error=result.standard_error,
+        is_best=is_best,
+        seconds=seconds,
+        description=f"{widths} {params.get('activation', '')}".strip(),
+        reason=result.reason,
+    )

@@ -7,18 +7,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpo_storage.database import connect
+from hpo_storage.records import Outcome, StudyRecord, TrialRecord
+from hpo_storage.slots import Claim
+from hpo_storage.studies import read_study
+
 from hpo.errors import StudyError
+from hpo.machine import choose_backend
 from hpo.study.spec import StudySpec
 from hpo.study.study import ResolvedStudy, reopen
-from hpo.worker.machine import choose_backend
 from hpo.worker.orders import module_of, order_of
+from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import fetch_data, prepare_data
 from hpo.worker.progress import ProgressView, Snapshot
-from hpo.worker.trainers import TrainerPool
-from storage.database import connect
-from storage.records import Outcome, StudyRecord, TrialRecord
-from storage.slots import Claim
-from storage.studies import read_study
 
 TOLERANCE = 1e-4
 """A relative difference of losses below this is rounding."""

@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo_storage import slots, studies
+from hpo_storage.failpoints import failpoint
+from hpo_storage.records import StudyHeader
+
 from hpo.errors import StorageAwayError
+from hpo.search.history import History
 from hpo.search.samplers import Proposer
 from hpo.study.study import ResolvedStudy
-from hpo.worker.history import History, line_of, snapshot_of
+from hpo.worker.membership import Worker
 from hpo.worker.orders import order_of
 from hpo.worker.outbox import Outbox, Result, Return, Told
-from hpo.worker.progress import Snapshot
-from hpo.worker.trainers import Ended, Trainer, TrainerPool
-from hpo.worker.worker import Worker
-from storage import slots, studies
-from storage.failpoints import failpoint
-from storage.records import StudyHeader
+from hpo.worker.pool import Ended, Trainer, TrainerPool
+from hpo.worker.progress import Snapshot, line_of, snapshot_of
 
 LOOK_SECONDS = 1.0
 """How often a session asks how far the study is, with all its workers."""

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from hpo_storage import slots
+from hpo_storage.database import Database
+from hpo_storage.failpoints import failpoint
+from hpo_storage.records import Outcome
+from hpo_storage.slots import Claim
+
 from hpo.errors import LeaseLostError, StorageError
-from storage import slots
-from storage.database import Database
-from storage.failpoints import failpoint
-from storage.records import Outcome
-from storage.slots import Claim
 
 DIGITS = 16
 WRITING_SECONDS = 3600.0

@@ -13,9 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.report.losses import loss_of
-from hpo.report.texts import duration_text, loss_text
+from hpo.words import duration_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
-from hpo.worker.text import printable
 
 SHOWN_TRAINERS = 8
 REDRAW_SECONDS = 0.1

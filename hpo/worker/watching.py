@@ -3,15 +3,16 @@
 import time
 from collections.abc import Callable
 
+from hpo_storage import studies, workers
+from hpo_storage.database import Database
+from hpo_storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, TrialRecord
+from hpo_storage.timing import Timing
+
+from hpo.search.history import History
 from hpo.study.spec import StudySpec
-from hpo.worker.history import History, line_of, snapshot_of
 from hpo.worker.outage import Outage
-from hpo.worker.progress import ProgressView
+from hpo.worker.progress import ProgressView, line_of, snapshot_of
 from hpo.worker.signals import StopRequest
-from storage import studies, workers
-from storage.database import Database
-from storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, TrialRecord
-from storage.timing import Timing
 
 LOOK_SECONDS = 1.0
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hpo_spaces.mlp import MLP
 
 from hpo.network.architecture import Architecture
-from search_spaces.mlp import MLP
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_median_of_runs_that_did_not_get_there_is_a_bound(load):
 
 
 def test_stopping_is_that_of_the_engine(load):
-    from hpo.training.fit import _Progress
+    from hpo.engine.fit import _Progress
 
     processes = load("processes")
     protocol = processes.PROTOCOL

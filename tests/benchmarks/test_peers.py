@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-
-from search_spaces.mlp import MLP
+from hpo_spaces.mlp import MLP
 
 
 def test_random_points_are_in_the_space_and_repeat(load):

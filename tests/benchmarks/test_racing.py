@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hpo_storage.records import ReplicateRecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rung
-from storage.records import ReplicateRecord
 
 REPLICATES = 5
 losses = st.floats(0.05, 3.0)

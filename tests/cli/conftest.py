@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hpo_spaces import Categorical, load_space
+from hpo_storage.database import connect, upgrade
+from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.slots import claim, finish, release
+from hpo_storage.studies import create_study
+from hpo_storage.workers import start_worker, stop_worker
 
 from hpo.cli.main import main
-from search_spaces import Categorical, load_space
-from storage.database import connect, upgrade
-from storage.records import Outcome, ReplicateRecord
-from storage.slots import claim, finish, release
-from storage.studies import create_study
-from storage.workers import start_worker, stop_worker
 
 FACTS = {
     "rows": 178,

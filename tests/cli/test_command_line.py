@@ -14,7 +14,7 @@ import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from hpo.worker.worker import DRAIN_SECONDS
+from hpo.worker.membership import DRAIN_SECONDS
 
 HEAVY = (
     "keras",

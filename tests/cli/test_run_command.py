@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from hpo_spaces import load_space
+from hpo_storage.database import connect
+from hpo_storage.studies import read_study
 
 from hpo.data.fingerprint import file_sha256
-from search_spaces import load_space
-from storage.database import connect
-from storage.studies import read_study
 
 SPACE = """
 from hpo.network.architecture import Architecture
-from search_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
+from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
 
 def build(params):
     return Architecture(

@@ -5,10 +5,9 @@ import os
 import socket
 
 import pytest
-
-from storage.database import connect
-from storage.records import Limits
-from storage.studies import find_study, read_study, set_limits
+from hpo_storage.database import connect
+from hpo_storage.records import Limits
+from hpo_storage.studies import find_study, read_study, set_limits
 
 
 def read(bench, name):

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from hpo_storage.records import Outcome
 
 from hpo.data.synthetic import is_synthetic, synthetic_seconds
 from hpo.errors import DataError
-from hpo.worker.synthetic import SyntheticJob, losses
-from storage.records import Outcome
+from hpo.trainer.synthetic import SyntheticJob, losses
 
 JOB = SyntheticJob(slot=3, seed=1, vector=(0.3, 0.7), replicates=4, seconds=0.0)
 
@@ -40,7 +40,7 @@ def test_losses_depend_on_point_seed_slot_and_replicate_only():
 
 
 def test_the_trainer_speaks_the_protocol_and_loads_nothing():
-    code = "import sys, hpo.worker.synthetic as s; s.main(); sys.exit({'numpy', 'keras'} & sys.modules.keys() or 0)"
+    code = "import sys, hpo.trainer.synthetic as s; s.main(); sys.exit({'numpy', 'keras'} & sys.modules.keys() or 0)"
     request = json.dumps({"open": "/nowhere"}) + "\n" + json.dumps({"train": [JOB.to_json()]}) + "\n"
     done = subprocess.run([sys.executable, "-c", code], input=request, capture_output=True, text=True, check=True)
     first, *progress, last = [json.loads(line) for line in done.stdout.splitlines()]

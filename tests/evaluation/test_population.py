@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from hpo.data.prepared import ReplicateData
+from hpo.engine.backend.tensorflow import TensorFlowBackend
+from hpo.engine.stack import MAX_RANDOM_BYTES
 from hpo.evaluation.job import Job
-from hpo.evaluation.objective import Head, evaluate, lane_of
 from hpo.evaluation.population import evaluate_population, stack_bytes, stacks
+from hpo.evaluation.trial import Head, evaluate, lane_of
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.study.spec import EvaluationSpec
-from hpo.training.backend.tensorflow import TensorFlowBackend
-from hpo.training.lanes import MAX_RANDOM_BYTES
 
 CLASSES, FEATURES, REPLICATES = 3, 5, 3
 HEAD = Head("softmax", CLASSES)

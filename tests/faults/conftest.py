@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hpo_storage.checks import broken_rules
+from hpo_storage.database import connect
+from hpo_storage.records import StudyRecord, TrialRecord
+from hpo_storage.studies import read_study
 
-from storage.checks import broken_rules
-from storage.database import connect
-from storage.records import StudyRecord, TrialRecord
-from storage.studies import read_study
 from tests.servers import SERVERS, MissingError, Server, descendants
 from tests.worker.conftest import DATABASES, Fleet, Process
 
@@ -69,7 +69,7 @@ class FaultyFleet(Fleet):
 
     def trainers(self, process: Process) -> list[int]:
         """Process ids of its trainers that have begun."""
-        return [pid for pid in descendants(process.pid) if b"hpo.worker.synthetic" in command_line(pid)]
+        return [pid for pid in descendants(process.pid) if b"hpo.trainer.synthetic" in command_line(pid)]
 
     def spooled(self) -> list[Path]:
         """Results on disk that wait to be told."""

@@ -28,7 +28,7 @@ class Poisoned:
                 WHAT()
             yield line
 
-if "hpo.worker.synthetic" in sys.orig_argv:
+if "hpo.trainer.synthetic" in sys.orig_argv:
     sys.stdin = Poisoned(sys.stdin)
 """
 CLOCK = """

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hpo_spaces import Categorical, Float, Ordered, SearchSpace
+from hpo_spaces.mlp import MLP
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
-from search_spaces import Categorical, Float, Ordered, SearchSpace
-from search_spaces.mlp import MLP
-from storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302

@@ -3,15 +3,15 @@
 import math
 
 import pytest
+from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
+from hpo_spaces.mlp import MLP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.network.architecture import Architecture
 from hpo.report.axes import axes, dimensions, log_ticks
-from hpo.report.texts import duration_text, label, loss_text, significant, value_text
 from hpo.study.spec import SpaceSpec
-from search_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
-from search_spaces.mlp import MLP
+from hpo.words import duration_text, label, loss_text, significant, value_text
 
 ALL_KINDS = SearchSpace(
     name="all",

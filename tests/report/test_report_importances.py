@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 
 from hpo.report.importances import FEWEST_TRIALS, importances_table
 from hpo.study.spec import SpaceSpec
-from search_spaces import Categorical, Float, Ordered, SearchSpace
 
 
 def test_the_parameter_that_decides_comes_first(make):

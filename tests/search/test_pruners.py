@@ -1,6 +1,7 @@
 """Racing and curve pruning as pure functions."""
 
 import pytest
+from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +23,6 @@ from hpo.search.pruners import (
     raced_value,
 )
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from storage.records import Outcome, ReplicateRecord
 
 losses = st.floats(0.01, 5.0)
 

@@ -4,13 +4,13 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.rungs import FIRST_EPOCHS, REDUCTION, Rung, Rungs, is_behind, rung_epochs, rungs_skipped
 from hpo.study.spec import EvaluationSpec, SearchSpec
-from storage.records import Outcome, ReplicateRecord
 
 losses = st.floats(0.01, 5.0)
 curves = st.lists(losses, min_size=1, max_size=80)

@@ -2,16 +2,16 @@
 
 import optuna
 import pytest
+from hpo_spaces import Categorical, Float, LogFloat, Ordered, SearchSpace
+from hpo_spaces.mlp import MLP
+from hpo_spaces.mlp_strong import MLP_STRONG
+from hpo_spaces.mlp_wide import MLP_WIDE
+from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.search.samplers import SHOWN_TRIALS, Proposer
 from hpo.seeds import integer_seed
-from search_spaces import Categorical, Float, LogFloat, Ordered, SearchSpace
-from search_spaces.mlp import MLP
-from search_spaces.mlp_strong import MLP_STRONG
-from search_spaces.mlp_wide import MLP_WIDE
-from storage.records import Outcome, ReplicateRecord
 
 
 def filled(sampler="tpe", seed=0, trials=20, order=None):

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from storage.database import connect
-from storage.records import StudyProgress, StudyRecord
-from storage.studies import find_study, progress, read_study
+from hpo_storage.database import connect
+from hpo_storage.records import StudyProgress, StudyRecord
+from hpo_storage.studies import find_study, progress, read_study
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 LEASE_SECONDS = 1.0

@@ -3,15 +3,15 @@
 import time
 
 import pytest
+from hpo_storage.database import connect, upgrade
+from hpo_storage.slots import claim
+from hpo_storage.studies import create_study, progress, read_study
+from hpo_storage.timing import Timing
+from hpo_storage.workers import list_workers, start_worker, stop_worker, sweep
 from optuna.distributions import FloatDistribution
 
 from hpo.worker import heartbeat as module
 from hpo.worker.heartbeat import Heartbeat
-from storage.database import connect, upgrade
-from storage.slots import claim
-from storage.studies import create_study, progress, read_study
-from storage.timing import Timing
-from storage.workers import list_workers, start_worker, stop_worker, sweep
 
 TIMING = Timing(lease=0.4)
 

@@ -4,17 +4,17 @@ import os
 import time
 
 import pytest
+from hpo_storage.database import connect, upgrade
+from hpo_storage.records import Limits, Outcome
+from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
 from hpo.study.study import StudyOptions, resolve
-from hpo.worker import trainers
+from hpo.worker import pool
+from hpo.worker.membership import Resources, at_work
+from hpo.worker.pool import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session
 from hpo.worker.signals import StopRequest
-from hpo.worker.trainers import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
-from hpo.worker.worker import Resources, at_work
-from storage.database import connect, upgrade
-from storage.records import Limits, Outcome
-from storage.studies import create_study, find_study, read_study, set_limits
 
 ENOUGH = 10
 
@@ -83,7 +83,7 @@ def work(tmp_path, monkeypatch):
 
     def work(kind, trials=2, population=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
-        monkeypatch.setattr(trainers, "Child", child)
+        monkeypatch.setattr(pool, "Child", child)
         study = resolve(StudyOptions(name="s", data="iris"))
         spec = study.spec.model_dump(mode="json")
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
@@ -139,7 +139,7 @@ class HangingChild(DyingChild):
 
 
 def test_trainers_that_never_get_ready_are_given_up(work, monkeypatch):
-    monkeypatch.setattr(trainers, "START_SECONDS", 0.0)
+    monkeypatch.setattr(pool, "START_SECONDS", 0.0)
     with pytest.raises(TrainersError, match=r"trainers die while they start \(not ready after 0 s\):\nlast words"):
         work(HangingChild)
     assert trainers.Child.started == MAX_IDLE_DEATHS

@@ -4,22 +4,22 @@ import errno
 import os
 
 import pytest
+from hpo_storage import slots
+from hpo_storage.database import connect, upgrade
+from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.slots import claim, release
+from hpo_storage.studies import create_study, read_study
+from hpo_storage.timing import Timing
+from hpo_storage.workers import start_worker
 from optuna.distributions import FloatDistribution
 
 from hpo.errors import StorageAwayError
+from hpo.worker.membership import Worker
 from hpo.worker.outage import Outage
 from hpo.worker.outbox import Outbox, Result
 from hpo.worker.progress import SilentView
 from hpo.worker.signals import StopRequest
 from hpo.worker.spool import Spool
-from hpo.worker.worker import Worker
-from storage import slots
-from storage.database import connect, upgrade
-from storage.records import Outcome, ReplicateRecord
-from storage.slots import claim, release
-from storage.studies import create_study, read_study
-from storage.timing import Timing
-from storage.workers import start_worker
 
 OUTCOME = Outcome(
     state="complete",
@@ -106,8 +106,8 @@ def test_a_spool_belongs_to_a_database_however_it_is_named(database, tmp_path):
 
 
 def test_fault_33_the_folder_does_not_depend_on_a_password(monkeypatch, tmp_path):
-    from storage.database import Database
-    from storage.engine import make_engine, parse_url
+    from hpo_storage.database import Database
+    from hpo_storage.engine import make_engine, parse_url
 
     urls = [f"postgresql://u:{word}@h/db?sslpassword={word}" for word in ("one", "two")]
     folders = {Spool(Database(make_engine(parse_url(url)))).folder for url in urls}
@@ -115,8 +115,8 @@ def test_fault_33_the_folder_does_not_depend_on_a_password(monkeypatch, tmp_path
 
 
 def test_databases_that_differ_in_an_option_have_spools_of_their_own(database):
-    from storage.database import Database
-    from storage.engine import make_engine, parse_url
+    from hpo_storage.database import Database
+    from hpo_storage.engine import make_engine, parse_url
 
     sockets = [f"postgresql:///db?host=/sock/{name}" for name in ("one", "two")]
     others = ["mysql://h/db", "postgresql://h/db", "postgresql://h:5433/db", "postgresql://h/other"]

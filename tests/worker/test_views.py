@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from hpo.words import printable
 from hpo.worker.progress import Running, Snapshot, TrialLine
-from hpo.worker.text import printable
 from hpo.worker.views import LineView, LiveView, TrialClock, draw, make_view, trial_text
 
 SNAPSHOT = Snapshot(

@@ -1,0 +1,74 @@
+"""Numbers, times and foreign text as a report shows them."""
+
+import html
+from collections.abc import Sequence
+
+ABSENT = "–"
+LABEL_LENGTH = 40
+
+
+def label(text: object) -> str:
+    """Foreign text for a plot, shortened: plotly reads `<b>` in labels, so it is escaped (fault 39)."""
+    return html.escape(shortened(text), quote=False)
+
+
+def shortened(text: object) -> str:
+    """At most LABEL_LENGTH characters; for those few places where plotly reads no tags."""
+    whole = str(text)
+    return whole if len(whole) <= LABEL_LENGTH else whole[: LABEL_LENGTH - 1] + "…"
+
+
+def loss_text(value: float | None, standard_error: float | None = None) -> str:
+    """A loss: `0.0823 ± 0.0051`."""
+    if value is None or value != value:
+        return ABSENT
+    if standard_error is None or standard_error != standard_error:
+        return _loss(value)
+    return f"{_loss(value)} ± {_loss(standard_error)}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """`2.3 s`, `45 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds is None or seconds != seconds:
+        return ABSENT
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def value_text(value: object) -> str:
+    """A parameter's value: floats with three significant digits, anything else as it is."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def widths_text(widths: Sequence[int]) -> str:
+    """Units of the hidden layers: `250–150–90`."""
+    return "–".join(str(width) for width in widths) or ABSENT
+
+
+def count_text(count: int, noun: str) -> str:
+    """`1 replicate`, `5 replicates`, `1,797 rows`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def significant(value: float, digits: int = 5) -> float | None:
+    """Rounded, to keep a page small; None (a gap in a line) where it is not finite."""
+    return float(f"{value:.{digits}g}") if abs(value) < float("inf") else None
+
+
+def _loss(value: float) -> str:
+    if abs(value) >= 1e4:
+        return f"{value:.3g}"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters, line ends and surrogates as their escapes: `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,135 @@
+"""The supervisor's end of its child processes: trainers and the one that prepares data."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hpo_storage.urls import STORAGE_VARIABLE
+
+from hpo.worker.signals import SUPERVISOR_VARIABLE
+
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+_PRIVATE = (STORAGE_VARIABLE, "PGPASSWORD", "MYSQL_PWD")
+"""Variables that may hold a password, and that no child needs."""
+TAIL_BYTES = 4000
+
+
+class Child:
+    """A Python module run as a child that speaks JSON lines; its standard error is kept in a temporary file."""
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._process = subprocess.Popen(
+            # -P: a file of the user's that is named like a module of ours must not be imported for it.
+            [sys.executable, "-P", "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=_environment(environment or {}),
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        for stream in (self._input, self._output):
+            os.set_blocking(stream.fileno(), False)
+        self._unsent, self._input_ends = bytearray(), False
+        self._buffer = b""
+        self.closed = False
+
+    @property
+    def process_id(self) -> int:
+        """Its number in the system."""
+        return self._process.pid
+
+    @property
+    def output(self) -> int:
+        """File descriptor to wait on."""
+        return self._output.fileno()
+
+    @property
+    def input(self) -> int | None:
+        """File descriptor to `flush` to when it takes something; None where nothing is left to send."""
+        return self._input.fileno() if self._unsent else None
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one message. What the child does not take now waits for `wait_for_output`; one that is gone shows when
+        it is read."""
+        self._unsent += json.dumps(message).encode() + b"\n"
+        self.flush()
+
+    def finish_input(self) -> None:
+        """Tell the child that nothing more will come."""
+        self._input_ends = True
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the child takes now."""
+        try:
+            while self._unsent:
+                del self._unsent[: os.write(self._input.fileno(), self._unsent)]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._unsent.clear()
+        if self._input_ends:
+            self._input.close()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What has arrived; sets `closed` at the end of the child's output."""
+        while True:
+            try:
+                data = os.read(self.output, 1 << 20)
+            except BlockingIOError:
+                break
+            if not data:
+                self.closed = True
+                break
+            self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def ending(self) -> str:
+        """Wait for a child that has closed its output and say how it ended."""
+        code = self._process.wait()
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit code {code}"
+
+    def errors(self) -> str:
+        """The end of the child's standard error."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - TAIL_BYTES))
+        return self._errors.read().decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """Stop the child at once."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._input, self._output, self._errors):
+            stream.close()
+
+
+def wait_for_output(children: Iterable[Child], seconds: float) -> None:
+    """Return when a child has written something, has taken what was to be sent, or has ended, at the latest after
+    `seconds`."""
+    with selectors.DefaultSelector() as selector:
+        for child in children:
+            selector.register(child.output, selectors.EVENT_READ)
+            if child.input is not None:
+                selector.register(child.input, selectors.EVENT_WRITE, child)
+        for key, _ in selector.select(seconds):
+            if key.data is not None:
+                key.data.flush()
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _PRIVATE}
+    return {**inherited, **_ONE_THREAD, **_QUIET, SUPERVISOR_VARIABLE: str(os.getpid()), **more}

@@ -1,0 +1,314 @@
+"""A search space: an ordered list of dimensions and a function from their values to an architecture."""
+
+import importlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hpo.errors import SpaceError
+from hpo.network.architecture import Architecture
+from hpo_spaces.conditions import check_conditions, is_active
+from hpo_spaces.dimensions import NAME, Categorical, Dimension, Ordered, Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Params = Mapping[str, Any]
+"""Values by name, each as its dimension has it; only those of dimensions whose condition holds."""
+NEUTRAL = 0.5
+"""Every coordinate of a dimension whose condition does not hold."""
+REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """What a study searches.
+
+    Attributes:
+        name: shown in reports.
+        dimensions: at least one, with different names; their order is the order of the vector.
+        architecture: builds the network for values by name; must do so for every point of the space.
+        settings: JSON values the space was made with, stored with a study: {"units": 500}.
+        starts: points that a study tries first, before the sampler knows anything; good guesses, if there are any.
+    """
+
+    name: str
+    dimensions: tuple[Dimension, ...]
+    architecture: Callable[[Params], Architecture]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[Params, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
+            raise SpaceError(
+                f"a space's name must be 1 to 100 letters, digits, '_' or '-' and start with a letter, "
+                f"got {self.name!r}; rename it"
+            )
+        object.__setattr__(self, "dimensions", _checked_dimensions(self.name, self.dimensions))
+        object.__setattr__(self, "settings", _checked_settings(self.name, self.settings))
+        if not callable(self.architecture):
+            raise SpaceError(
+                f"space {self.name!r}: architecture must be a function of the values by name, "
+                f"got {self.architecture!r}; give the function itself"
+            )
+        for start in self.starts:
+            self.encode(start)
+
+    @property
+    def size(self) -> int:
+        """Length d of the vector."""
+        return sum(dimension.size for dimension in self.dimensions)
+
+    def encode(self, params: Params) -> NDArray[np.float64]:
+        """Return the vector in [0, 1]^d, shape (d,); SpaceError names the dimension that is missing, unknown,
+        inactive or outside its range."""
+        self._check_names(params)
+        return np.concatenate(
+            [d.encode(params[d.name]) if d.name in params else (NEUTRAL,) * d.size for d in self.dimensions]
+        )
+
+    def decode(self, vector: ArrayLike) -> dict[str, Value]:
+        """Return the values by name for d numbers, shape (d,), clipped to [0, 1]; SpaceError where there are
+        more or fewer or one of them is not finite. Those of inactive dimensions change nothing."""
+        numbers = np.asarray(vector, dtype=np.float64)
+        infinite = np.count_nonzero(~np.isfinite(numbers))
+        if numbers.shape != (self.size,) or infinite:
+            raise SpaceError(
+                f"space {self.name!r}: a vector must hold {self.size} finite numbers, got "
+                f"shape {numbers.shape} with {infinite} not finite; make it with encode"
+            )
+        params: dict[str, Value] = {}
+        start = 0
+        for dimension in self.dimensions:
+            if is_active(dimension, params):
+                params[dimension.name] = dimension.decode(numbers[start : start + dimension.size].tolist())
+            start += dimension.size
+        return params
+
+    def draw(self, suggest: Callable[[str, "BaseDistribution"], Any]) -> dict[str, Value]:
+        """Return a point of what `suggest(name, distribution)` answers for one active dimension after another,
+        with their `sampling_distributions`."""
+        params: dict[str, Value] = {}
+        distributions = self.sampling_distributions()
+        for d in self.dimensions:
+            if is_active(d, params):
+                value = suggest(d.name, distributions[d.name])
+                params[d.name] = d.choices[int(value)] if isinstance(d, Ordered) else value
+        return params
+
+    def distributions(self) -> dict[str, "BaseDistribution"]:
+        """Return Optuna's distributions by name; Optuna's parameters are the values themselves."""
+        return {dimension.name: dimension.distribution() for dimension in self.dimensions}
+
+    def sampling_distributions(self) -> dict[str, "BaseDistribution"]:
+        """Return `distributions` with ordered dimensions as the index of the choice, for samplers."""
+        return {d.name: d.index_distribution() if isinstance(d, Ordered) else d.distribution() for d in self.dimensions}
+
+    def to_sampling(self, params: Params) -> dict[str, Value]:
+        """Return `params` with ordered choices as their index, to go with `sampling_distributions`."""
+        self._check_names(params)
+        return {
+            d.name: d.index(params[d.name]) if isinstance(d, Ordered) else params[d.name]
+            for d in self.dimensions
+            if d.name in params
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """Return name, settings and dimensions as plain JSON values."""
+        return {
+            "name": self.name,
+            "settings": dict(self.settings),
+            "dimensions": [dimension.describe() for dimension in self.dimensions],
+        }
+
+    def _check_names(self, params: Params) -> None:
+        """Raise SpaceError where `params` do not hold the active dimensions, all of them and no others."""
+        for dimension in self.dimensions:
+            given, active = dimension.name in params, is_active(dimension, params)
+            if active and not given:
+                raise SpaceError(
+                    f"dimension {dimension.name!r}: a value is required, got none; add it to the parameters"
+                )
+            if given and not active:
+                assert dimension.when is not None
+                other, choices = dimension.when
+                raise SpaceError(
+                    f"dimension {dimension.name!r}: there is a value only where {other!r} is one of {list(choices)}, "
+                    f"got {params[dimension.name]!r} with {params.get(other)!r}; remove it, or correct {other!r}"
+                )
+        names = {dimension.name for dimension in self.dimensions}
+        for name in sorted(params.keys() - names):
+            raise SpaceError(
+                f"parameters must name dimensions of space {self.name!r}, got {name!r}; remove it "
+                f"(there are {', '.join(sorted(names))})"
+            )
+
+
+def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Name what differs between two `describe()` results; empty only where they are equal.
+
+    Dimensions that were added, removed, changed or moved come by their names; other differences as
+    "setting units" and "name of the space".
+    """
+    before = {fields["name"]: fields for fields in stored["dimensions"]}
+    after = {fields["name"]: fields for fields in now["dimensions"]}
+    kept = zip((n for n in before if n in after), (n for n in after if n in before), strict=True)
+    moved = {name for name, other in kept if name != other}
+    changed = [n for n in {**before, **after} if n in moved or before.get(n) != after.get(n)]
+    old, new = stored["settings"], now["settings"]
+    changed += [f"setting {key}" for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
+    return changed + ["name of the space"] * (stored["name"] != now["name"])
+
+
+def _remedy(reference: str, names: Iterable[str]) -> str:
+    """What to write instead of a reference that is none."""
+    module = reference.removesuffix(".py").replace("/", ".")
+    if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(Path(*module.split(".")).with_suffix(".py")):
+        return f"write --space {module}:NAME"
+    close = get_close_matches(reference, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else "correct --space"
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file could have
+        return False
+
+
+def load_space(reference: str) -> SearchSpace:
+    """Return the space called `reference` in the registry, or found at `package.module:NAME`.
+
+    The current folder is importable, as with `python -m`. The space's function is tried with each choice, at
+    the ends of each range and at each start.
+    Raises SpaceError; what a module raised while it was imported stays as the cause.
+    """
+    from hpo_spaces import SPACES
+
+    match = REFERENCE.fullmatch(SPACES.get(reference, reference))
+    if match is None:
+        raise SpaceError(
+            f"a space must be one of {', '.join(sorted(SPACES))}, or package.module:NAME, "
+            f"got {reference!r}; {_remedy(reference, SPACES)}"
+        )
+    module = _import(match["module"])
+    space = getattr(module, match["name"], None)
+    if not isinstance(space, SearchSpace):
+        raise SpaceError(_no_space(module, match["name"]))
+    _try(space)
+    return space
+
+
+def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:
+    if not isinstance(dimensions, Sequence) or not dimensions:
+        raise SpaceError(f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one")
+    seen: set[str] = set()
+    for dimension in dimensions:
+        if isinstance(dimension, type) or not isinstance(dimension, Dimension):
+            raise SpaceError(
+                f"space {space!r}: dimensions must be Float, LogFloat, Integer, Ordered or Categorical, "
+                f"got {dimension!r}; make it one of these"
+            )
+        if dimension.name in seen:
+            raise SpaceError(f"dimension {dimension.name!r}: names must differ, got it twice; rename one")
+        seen.add(dimension.name)
+    check_conditions(dimensions)
+    return tuple(dimensions)
+
+
+def _checked_settings(space: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON makes of the settings, so that a stored description compares equal."""
+    try:
+        values = json.loads(json.dumps(dict(settings), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise SpaceError(
+            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}; {error}"
+        ) from error
+    return dict(values)
+
+
+def _import(name: str) -> ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(name)
+    except SpaceError:
+        raise  # it names the dimension already
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            raise SpaceError(
+                f"the module of a space must be importable, got {name!r}, of which {missing!r} was "
+                f"not found in {folder} or among the installed packages; correct --space, or change folder"
+            ) from error
+        raise SpaceError(
+            f"the module of a space must be importable, got {type(error).__name__} from {name!r}: {error}; "
+            f"correct the module"
+        ) from error
+
+
+def _no_space(module: ModuleType, name: str) -> str:
+    """Return why `module.name` is not a space."""
+    spaces = sorted(key for key, value in vars(module).items() if isinstance(value, SearchSpace))
+    file = getattr(module, "__file__", None) or module.__name__
+    if not hasattr(module, name):
+        remedy = f"use one of {', '.join(spaces)}" if spaces else "define it there"
+        return f"a space must be defined in its module, got {name!r}, which is not in {file}; {remedy}"
+    found = type(getattr(module, name)).__name__
+    return f"{name!r} in {file} must be a SearchSpace, got {found}; write {name} = SearchSpace(...)"
+
+
+def _try(space: SearchSpace) -> None:
+    """Build the network of every trial point; SpaceError where the space's function cannot."""
+    for params in _trial_points(space):
+        try:
+            made = space.architecture(params)
+        except Exception as error:
+            raise SpaceError(
+                f"space {space.name!r}: architecture must accept every point, got {type(error).__name__} "
+                f"for {params}: {error}; correct the function"
+            ) from error
+        if not isinstance(made, Architecture):
+            raise SpaceError(
+                f"space {space.name!r}: architecture must return an Architecture, got {made!r} "
+                f"for {params}; correct the function"
+            )
+        try:
+            json.dumps(made.to_json(), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SpaceError(
+                f"space {space.name!r}: architecture must hold plain values that JSON can store, got {made!r} "
+                f"for {params}: {error}; correct the function"
+            ) from error
+
+
+def _trial_points(space: SearchSpace) -> Iterator[Params]:
+    """Corners and centre, the starts, and around the centre each dimension's choices or ends, made active."""
+    for coordinate in (0.0, 0.5, 1.0):
+        yield space.decode([coordinate] * space.size)
+    yield from space.starts
+    by_name = {dimension.name: dimension for dimension in space.dimensions}
+    for dimension in space.dimensions:
+        chain: dict[str, Sequence[float]] = {}
+        upper = dimension
+        while upper.when is not None:
+            name, choices = upper.when
+            upper = by_name[name]
+            chain[name] = upper.encode(choices[0])
+        ends: list[Sequence[float]] = [(0.0,) * dimension.size, (1.0,) * dimension.size]
+        if isinstance(dimension, Ordered | Categorical):
+            ends = [dimension.encode(choice) for choice in dimension.choices]
+        for end in ends:
+            chain[dimension.name] = end
+            yield space.decode(np.concatenate([chain.get(d.name, (0.5,) * d.size) for d in space.dimensions]))

@@ -1,0 +1,110 @@
+"""Data sets, the files as they are, in the database, so that its URL is all that a worker needs."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from hpo.errors import StorageError
+from hpo_storage.database import Database
+from hpo_storage.retry import retried
+from hpo_storage.tables import CHUNK_BYTES, DATASET_CHUNKS, DATASETS, database_time
+
+MEGABYTES = 256.0
+MEGABYTE = 2**20
+
+
+@retried
+def store_dataset(db: Database, path: Path) -> str:
+    """Store a file and return its SHA-256; a content that is there already is not stored again.
+
+    StorageError where it is larger than 256 MiB (or HPO_DATASET_MEGABYTES).
+    """
+    _check_size(path)
+    sha256 = _sha256(path)
+    with db.begin_write() as connection:
+        if connection.scalar(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == sha256)):
+            return sha256
+        try:
+            with connection.begin_nested():
+                connection.execute(
+                    DATASETS.insert().values(sha256=sha256, bytes=path.stat().st_size, created=database_time())
+                )
+        except sa.exc.IntegrityError:
+            return sha256  # another process has stored it meanwhile
+        with path.open("rb") as file:
+            for chunk, content in enumerate(iter(lambda: file.read(CHUNK_BYTES), b"")):
+                connection.execute(DATASET_CHUNKS.insert().values(sha256=sha256, chunk=chunk, content=content))
+    return sha256
+
+
+def fetch_dataset(db: Database, sha256: str, path: Path) -> None:
+    """Write the stored file to `path`, which appears when it is whole.
+
+    StorageError where it is not in the database, or its content is not what was stored.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in range(_chunks(db, sha256)):
+                file.write(_chunk(db, sha256, chunk))
+        if _sha256(Path(name)) != sha256:
+            raise StorageError(
+                f"a stored data set must have the content it was stored with, got another one for {sha256[:12]} in "
+                f"{db.url}; restore the database from a copy"
+            )
+        Path(name).replace(path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+
+
+@retried
+def _chunks(db: Database, sha256: str) -> int:
+    count = sa.select(sa.func.count()).select_from(DATASET_CHUNKS).where(DATASET_CHUNKS.c.sha256 == sha256)
+    with db.begin_read() as connection:
+        if connection.scalar(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == sha256)) is None:
+            raise StorageError(
+                f"a data set must be in the database to be fetched, got {sha256[:12]}, which {db.url} does not have; "
+                f"store it with `hpo run`"
+            )
+        return connection.execute(count).scalar_one()
+
+
+@retried
+def _chunk(db: Database, sha256: str, chunk: int) -> bytes:
+    query = sa.select(DATASET_CHUNKS.c.content)
+    query = query.where(DATASET_CHUNKS.c.sha256 == sha256, DATASET_CHUNKS.c.chunk == chunk)
+    with db.begin_read() as connection:
+        content = connection.scalar(query)
+    if content is None:
+        raise StorageError(
+            f"a stored data set must have all its pieces, got {sha256[:12]} in {db.url} without piece {chunk}: it was "
+            f"deleted meanwhile, or must be restored from a copy"
+        )
+    return bytes(content)
+
+
+def _check_size(path: Path) -> None:
+    limit, size = _megabytes(), path.stat().st_size
+    if size > limit * MEGABYTE:
+        raise StorageError(
+            f"a data set in the database must have at most {limit:g} MiB, got {size / MEGABYTE:.0f} MiB; "
+            f"give --data a path that all workers can read and --no-store-data, or raise HPO_DATASET_MEGABYTES"
+        )
+
+
+def _megabytes() -> float:
+    given = os.environ.get("HPO_DATASET_MEGABYTES") or MEGABYTES
+    try:
+        return float(given)
+    except ValueError:
+        raise StorageError(f"HPO_DATASET_MEGABYTES must be a number, got {given!r}; use {MEGABYTES:g}") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

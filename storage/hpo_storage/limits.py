@@ -1,0 +1,48 @@
+"""What ends a study before its budget does, by the database's clock."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from hpo.errors import StudyError
+from hpo_storage.database import now
+from hpo_storage.records import Limit, Limits
+from hpo_storage.tables import SLOTS
+
+
+def check_limits(limits: Limits) -> None:
+    """Raise StudyError where a limit is not a positive number of seconds."""
+    for name in ("wall_seconds", "trainer_seconds", "trial_seconds"):
+        seconds = getattr(limits, name)
+        if seconds is not None and not 0 < seconds < float("inf"):
+            option = {"wall_seconds": "--time-limit", "trial_seconds": "--trial-timeout"}.get(name, "--trainer-seconds")
+            raise StudyError(f"a limit must be more than 0 seconds, got {seconds:g}; use {option} 3600")
+
+
+def limits_of(study: sa.Row[Any]) -> Limits:
+    """The limits in a study's row."""
+    return Limits(
+        wall_seconds=study.wall_seconds, trainer_seconds=study.trainer_seconds, trial_seconds=study.trial_seconds
+    )
+
+
+def reached(connection: sa.Connection, study: sa.Row[*tuple[Any, ...]]) -> Limit | None:
+    """The limit that the study (its row) has reached, None for none."""
+    if study.first_claim is None or (study.wall_seconds is None and study.trainer_seconds is None):
+        return None
+    time = now(connection)
+    if study.wall_seconds is not None and (time - study.first_claim).total_seconds() >= study.wall_seconds:
+        return "wall time"
+    if study.trainer_seconds is not None and _trainer_seconds(connection, study.id, time) >= study.trainer_seconds:
+        return "trainer seconds"
+    return None
+
+
+def _trainer_seconds(connection: sa.Connection, study_id: int, time: datetime) -> float:
+    """What all attempts have taken so far, those included that run."""
+    total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(SLOTS.c.study_id == study_id)
+    running = sa.select(SLOTS.c.started).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
+    # A clock that was set back must not give time back.
+    seconds = [max(0.0, (time - started).total_seconds()) for started in connection.scalars(running)]
+    return float(sum(seconds, start=connection.scalar(total) or 0.0))

@@ -1,0 +1,350 @@
+"""Slots: the units of a study's budget. One is claimed by one attempt at a time and finished exactly once.
+
+Each function is one transaction over our tables and Optuna's. Locks are taken in one order: study, slot, trial,
+worker. Only a claim takes the study's, so that claims follow one another and each sees the points of those before.
+"""
+
+import json
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from hpo.errors import LeaseLostError
+from hpo_storage.database import Database
+from hpo_storage.failpoints import failpoint
+from hpo_storage.limits import reached
+from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.retry import retried
+from hpo_storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks
+from hpo_storage.timing import LEASE_SECONDS
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+MAX_ATTEMPTS = 3
+REASON_LENGTH = 4000
+"""Characters kept of a reason; all databases' text columns hold that many."""
+FINISHED = ("complete", "pruned", "failed")
+
+Slot = sa.Row[Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlotOffer:
+    """What a proposal is wanted for; `pending` are the parameters of the slots that are claimed now."""
+
+    slot: int
+    attempt: int
+    pending: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """The right to evaluate one slot, for the holder of the token. `attempt` counts from 1."""
+
+    slot: int
+    attempt: int
+    token: str
+    trial_id: int
+    number: int
+    params: dict[str, Any]
+
+
+Propose = Callable[[SlotOffer], Mapping[str, Any]]
+_STUDY = sa.select(STUDIES.c.id, STUDIES.c.first_claim, STUDIES.c.wall_seconds, STUDIES.c.trainer_seconds)
+"""What a claim must know of it; its spec may be long."""
+
+
+@retried
+def claim(
+    db: Database,
+    study_id: int,
+    worker_id: str,
+    propose: Propose,
+    distributions: "Mapping[str, BaseDistribution]",
+    *,
+    trainer: int = 0,
+    lease_seconds: float = LEASE_SECONDS,
+) -> Claim | None:
+    """Claim the lowest open slot; None where there is none, the study is gone or has reached a limit.
+
+    `propose` is called in the transaction, and for the first attempt only: later ones have its parameters.
+    """
+    with db.begin_write() as connection:
+        study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
+        if study is None or reached(connection, study):
+            return None
+        slot = connection.execute(
+            sa.select(SLOTS, database_time().label("time"))
+            .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "open")
+            .order_by(SLOTS.c.number)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).first()
+        if slot is None:
+            return None
+        params = slot.params or _ask(connection, slot, propose, distributions)
+        failpoint("after_ask")
+        claimed = _start(connection, slot, worker_id, params, distributions, trainer)
+        connection.execute(
+            SLOTS.update()
+            .where(SLOTS.c.id == slot.id)
+            .values(
+                state="claimed",
+                params=params,
+                attempts=claimed.attempt,
+                token=claimed.token,
+                trial_id=claimed.trial_id,
+                worker_id=worker_id,
+                lease_until=slot.time + timedelta(seconds=lease_seconds),
+                started=slot.time,
+            )
+        )
+        if study.first_claim is None:
+            connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(first_claim=slot.time))
+    return claimed
+
+
+@retried
+def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
+    """Record the result, once: a repeat by the same claim changes nothing.
+
+    Raises LeaseLostError where the slot has been given to another attempt, and ValueError where a number is
+    not finite.
+    """
+    _check_outcome(outcome)
+    with db.begin_write() as connection:
+        slot = _held(connection, claim)
+        if slot.state in FINISHED:
+            return
+        connection.execute(
+            SLOTS.update()
+            .where(SLOTS.c.id == slot.id)
+            .values(state=outcome.state, lease_until=None, seconds=_seconds(slot, slot.time))
+        )
+        _end(connection, claim.trial_id, outcome, slot.time)
+
+
+@retried
+def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True) -> bool:
+    """Give the attempt up; return whether the slot is open again, or else has failed for good.
+
+    `counts=False` (a user's Ctrl-C) does not use up one of `max_attempts`. Raises LeaseLostError where the
+    slot is no longer the claim's.
+    """
+    with db.begin_write() as connection:
+        slot = _held(connection, claim)
+        if slot.state in FINISHED:
+            raise LeaseLostError(_lost(claim, f"is finished as {slot.state}"))
+        return abandon(connection, slot, reason, slot.time, counts=counts, max_attempts=max_attempts)
+
+
+def abandon(
+    connection: sa.Connection,
+    slot: Slot,
+    reason: str,
+    time: datetime,
+    *,
+    counts: bool = False,
+    max_attempts: int = MAX_ATTEMPTS,
+) -> bool:
+    """Fail a claimed slot's trial in the caller's transaction; open the slot again, or fail it after
+    `max_attempts` failures that count. Returns whether it is open again."""
+    failures = slot.failures + int(counts)
+    reopened = not (counts and failures >= max_attempts)
+    connection.execute(
+        SLOTS.update()
+        .where(SLOTS.c.id == slot.id)
+        .values(
+            state="open" if reopened else "failed",
+            failures=failures,
+            token=None,
+            worker_id=None,
+            lease_until=None,
+            seconds=_seconds(slot, time),
+        )
+    )
+    _end(connection, slot.trial_id, Outcome(state="failed", reason=reason), time)
+    return reopened
+
+
+def pack_curve(curve: tuple[float, ...]) -> bytes:
+    """Losses by epoch, nats, as little-endian float32; ones beyond its range become its largest."""
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(np.asarray(curve, dtype=np.float64), -largest, largest).astype("<f4").tobytes()
+
+
+def unpack_curve(packed: bytes) -> tuple[float, ...]:
+    """The inverse of `pack_curve`, to float32's precision."""
+    return tuple(np.frombuffer(packed, dtype="<f4").tolist())
+
+
+def _ask(
+    connection: sa.Connection, slot: Slot, propose: Propose, distributions: "Mapping[str, BaseDistribution]"
+) -> dict[str, Any]:
+    pending = connection.scalars(
+        sa.select(SLOTS.c.params)
+        .where(SLOTS.c.study_id == slot.study_id, SLOTS.c.state == "claimed")
+        .order_by(SLOTS.c.number)
+    ).all()
+    params = propose(SlotOffer(slot=slot.number, attempt=slot.attempts + 1, pending=tuple(pending)))
+    if not params or not params.keys() <= distributions.keys():
+        raise ValueError(f"a proposal must have some of {sorted(distributions)}, got {sorted(params)}")
+    # Through Optuna's representation, so that what we store is what it will give back.
+    return {
+        name: distribution.to_external_repr(distribution.to_internal_repr(params[name]))
+        for name, distribution in distributions.items()
+        if name in params
+    }
+
+
+def _start(
+    connection: sa.Connection,
+    slot: Slot,
+    worker_id: str,
+    params: dict[str, Any],
+    distributions: "Mapping[str, BaseDistribution]",
+    trainer: int,
+) -> Claim:
+    from hpo_storage.optuna import start_trial
+
+    attempt = slot.attempts + 1
+    trial_id, number = start_trial(
+        connection, slot.study_id, params, distributions, {"slot": slot.number, "attempt": attempt}
+    )
+    connection.execute(
+        TRIALS.insert().values(
+            id=trial_id,
+            slot_id=slot.id,
+            attempt=attempt,
+            number=number,
+            state="running",
+            raced_out=False,
+            info={},
+            worker_id=worker_id,
+            trainer=trainer,
+            started=slot.time,
+        )
+    )
+    return Claim(
+        slot=slot.number,
+        attempt=attempt,
+        token=secrets.token_hex(16),
+        trial_id=trial_id,
+        number=number,
+        params=dict(params),
+    )
+
+
+def _held(connection: sa.Connection, claim: Claim) -> Slot:
+    """The slot that was last claimed with the token, locked, and the time; LeaseLostError where there is none."""
+    slot = connection.execute(
+        sa.select(SLOTS, database_time().label("time"))
+        .where(SLOTS.c.token == claim.token, SLOTS.c.trial_id == claim.trial_id)
+        .with_for_update()
+    ).first()
+    if slot is None:
+        raise LeaseLostError(_lost(claim, "has been given to another attempt, or is gone"))
+    return slot
+
+
+def _seconds(slot: Slot, time: datetime) -> float:
+    """What the slot's attempts have taken once the one that runs ends at `time`, also where the clock was set back."""
+    return float(slot.seconds + max(0.0, (time - slot.started).total_seconds()))
+
+
+def _lost(claim: Claim, why: str) -> str:
+    return (
+        f"a result is taken from the attempt that holds the slot, got one from attempt {claim.attempt} "
+        f"at slot {claim.slot}, which {why}; drop the result"
+    )
+
+
+def _end(connection: sa.Connection, trial_id: int, outcome: Outcome, time: datetime) -> None:
+    """Write how the attempt ended, to our tables and Optuna's."""
+    from hpo_storage.optuna import finish_trial
+
+    reason = outcome.reason and _storable(outcome.reason)
+    connection.execute(
+        TRIALS.update()
+        .where(TRIALS.c.id == trial_id)
+        .values(
+            state=outcome.state,
+            value=outcome.value,
+            standard_error=outcome.standard_error,
+            raced_out=outcome.raced_out,
+            reason=reason,
+            info=outcome.info,
+            finished=time,
+        )
+    )
+    if outcome.replicates:
+        rows = [_replicate_row(trial_id, replicate) for replicate in outcome.replicates]
+        connection.execute(REPLICATES.insert(), rows)
+    if predictions := [row for replicate in outcome.replicates for row in _prediction_rows(trial_id, replicate)]:
+        connection.execute(PREDICTIONS.insert(), predictions)
+    failpoint("mid_tell")
+    attributes = {
+        "standard_error": outcome.standard_error,
+        "raced_out": outcome.raced_out or None,
+        "reason": reason,
+        "info": outcome.info or None,
+    }
+    finish_trial(
+        connection,
+        trial_id,
+        outcome.state,
+        value=outcome.value,
+        attributes={key: value for key, value in attributes.items() if value is not None},
+        intermediate={r.index: r.stop_loss if r.score_loss is None else r.score_loss for r in outcome.replicates},
+    )
+
+
+def _storable(text: str) -> str:
+    """Cut short, and without what some databases cannot hold: NUL and surrogates."""
+    return text[:REASON_LENGTH].replace("\0", "?").encode("utf-8", "replace").decode()
+
+
+def _replicate_row(trial_id: int, replicate: ReplicateRecord) -> dict[str, Any]:
+    return {
+        "trial_id": trial_id,
+        "replicate": replicate.index,
+        "stop_loss": replicate.stop_loss,
+        "score_loss": replicate.score_loss,
+        "best_epoch": replicate.best_epoch,
+        "seconds": replicate.seconds,
+        "curve": pack_curve(replicate.curve),
+    }
+
+
+def _prediction_rows(trial_id: int, replicate: ReplicateRecord) -> list[dict[str, Any]]:
+    if replicate.predictions is None:
+        return []
+    return [
+        {"trial_id": trial_id, "replicate": replicate.index, "chunk": chunk, "content": content}
+        for chunk, content in enumerate(in_chunks(replicate.predictions))
+    ]
+
+
+def _check_outcome(outcome: Outcome) -> None:
+    """Raise ValueError for what must never reach the database."""
+    if (outcome.state == "complete") != (outcome.value is not None):
+        raise ValueError(f"complete trials have a value, and no others do, got {outcome.state}: {outcome.value}")
+    numbers: list[tuple[str, float | None]] = [
+        ("value", outcome.value),
+        ("standard_error", outcome.standard_error),
+    ]
+    for replicate in outcome.replicates:
+        for name in ("stop_loss", "score_loss", "seconds"):
+            numbers.append((f"{name} of replicate {replicate.index}", getattr(replicate, name)))
+        numbers += [(f"curve of replicate {replicate.index}", loss) for loss in replicate.curve]
+    for name, number in numbers:
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"{name} must be finite, got {number}; finish the trial as failed, with a reason")
+    json.dumps(outcome.info, allow_nan=False)

@@ -1,0 +1,302 @@
+"""Studies: create, find, extend, limit, list, read, follow and delete."""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from hpo.errors import StorageError, StudyError, StudyNotFoundError
+from hpo_storage.database import Database, now
+from hpo_storage.limits import check_limits, limits_of, reached
+from hpo_storage.records import (
+    Limits,
+    OpenStudy,
+    StudyHeader,
+    StudyProgress,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+)
+from hpo_storage.retry import retried
+from hpo_storage.slots import FINISHED
+from hpo_storage.tables import DATASET_CHUNKS, DATASETS, PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
+from hpo_storage.trials import trials_after, trials_of
+from hpo_storage.workers import check_not_running, living_workers
+
+LISTED_NAMES = 20
+NO_LIMITS = Limits()
+UNFINISHED = ("open", "claimed")
+
+
+@retried
+def create_study(
+    db: Database,
+    name: str,
+    spec: dict[str, Any],
+    facts: dict[str, Any],
+    environment: dict[str, Any],
+    budget: int,
+    *,
+    dataset: str | None = None,
+    limits: Limits = NO_LIMITS,
+) -> int:
+    """Store a study with `budget` open slots, and return its id, which is its Optuna study's too.
+
+    `dataset` is the hash of a stored data set. Raises StudyError where the name is taken, the budget is below 1 or a
+    limit is not positive; the data set is then deleted again where no study uses it.
+    """
+    from hpo_storage.optuna import create_study as create_optuna_study
+
+    with _dropped_if_refused(db, dataset):
+        _check_budget(budget, 1)
+        check_limits(limits)
+        with db.begin_write() as connection:
+            _check_dataset(connection, dataset)
+            study_id = create_optuna_study(connection, name)
+            connection.execute(
+                STUDIES.insert().values(
+                    id=study_id,
+                    name=name,
+                    spec=spec,
+                    facts=facts,
+                    environment=environment,
+                    budget=budget,
+                    created=now(connection),
+                    dataset=dataset,
+                    **asdict(limits),
+                )
+            )
+            _add_slots(connection, study_id, range(budget))
+    return study_id
+
+
+@retried
+def find_study(db: Database, name: str) -> StudyHeader | None:
+    """The study of that name, None where there is none."""
+    with db.begin_read() as connection:
+        row = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
+    return None if row is None else StudyHeader(**_header(row))
+
+
+@retried
+def extend_study(db: Database, study_id: int, budget: int) -> None:
+    """Raise the budget, with open slots for the difference; StudyError where that would lower it."""
+    with db.begin_write() as connection:
+        query = sa.select(STUDIES.c.budget).where(STUDIES.c.id == study_id).with_for_update()
+        old = connection.execute(query).scalar_one()
+        _check_budget(budget, old)
+        connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(budget=budget))
+        _add_slots(connection, study_id, range(old, budget))
+
+
+@retried
+def set_limits(db: Database, study_id: int, limits: Limits) -> None:
+    """Replace the study's limits, also of one that has reached them; StudyError where one is not positive."""
+    check_limits(limits)
+    with db.begin_write() as connection:
+        connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(**asdict(limits)))
+
+
+@retried
+def progress(db: Database, study_id: int) -> StudyProgress:
+    """How far the study is; StudyNotFoundError where it has been deleted."""
+    slots = (
+        sa.select(SLOTS.c.state, TRIALS.c.raced_out, sa.func.count())
+        .join(TRIALS, TRIALS.c.id == SLOTS.c.trial_id, isouter=True)
+        .where(SLOTS.c.study_id == study_id)
+        .group_by(SLOTS.c.state, TRIALS.c.raced_out)
+    )
+    with db.begin_read() as connection:
+        study = connection.execute(sa.select(STUDIES).where(STUDIES.c.id == study_id)).first()
+        if study is None:
+            raise StudyNotFoundError("a study must be there to be followed, and it has been deleted; make a new one")
+        counts: Counter[str] = Counter()
+        for state, raced_out, count in connection.execute(slots):
+            counts["raced_out" if state == "complete" and raced_out else state] += count
+        limit = reached(connection, study) if any(counts[state] for state in UNFINISHED) else None
+    states = ("open", "claimed", "complete", "raced_out", "pruned", "failed")
+    found = {state: counts[state] for state in states}
+    return StudyProgress(budget=study.budget, limit=limit, limits=limits_of(study), **found)
+
+
+@retried
+def open_studies(db: Database) -> list[OpenStudy]:
+    """Studies that are not finished and have not reached a limit, the oldest first."""
+    slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(SLOTS.c.state.in_(UNFINISHED))
+    with db.begin_read() as connection:
+        counts: dict[int, Counter[str]] = {}
+        for study_id, state, count in connection.execute(slots.group_by(SLOTS.c.study_id, SLOTS.c.state)):
+            counts.setdefault(study_id, Counter())[state] = count
+        workers = Counter(worker.study_id for worker in living_workers(connection, None, now(connection)))
+        studies = connection.execute(sa.select(STUDIES).where(STUDIES.c.id.in_(counts)).order_by(STUDIES.c.id)).all()
+        return [
+            OpenStudy(
+                id=study.id,
+                name=study.name,
+                open=counts[study.id]["open"],
+                claimed=counts[study.id]["claimed"],
+                workers=workers[study.id],
+            )
+            for study in studies
+            if not reached(connection, study)
+        ]
+
+
+@retried
+def finished_since(
+    db: Database, study_id: int, after: int, *, known: Container[int] = (), curves: bool = False
+) -> tuple[list[TrialRecord], int]:
+    """Trials that have ended and whose id is above `after`, by number, without curves if not wanted, and the next
+    `after`.
+
+    That is the id up to which all trials have ended; what ended above it may be returned again. Begin with -1. With
+    the numbers that are `known`, a look that finds nothing new reads no trial.
+    """
+    with db.begin_read() as connection:
+        return trials_after(connection, study_id, after, known=known, curves=curves)
+
+
+@retried
+def list_studies(db: Database) -> list[StudySummary]:
+    """All studies, the oldest first."""
+    ranked = sa.and_(TRIALS.c.state == "complete", ~TRIALS.c.raced_out)
+    finished = sa.select(SLOTS.c.study_id, sa.func.count()).where(SLOTS.c.state.in_(FINISHED))
+    best = (
+        sa.select(SLOTS.c.study_id, sa.func.min(TRIALS.c.value))
+        .join(TRIALS, TRIALS.c.slot_id == SLOTS.c.id)
+        .where(ranked)
+    )
+    with db.begin_read() as connection:
+        studies = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
+        counts = _by_study(connection, finished)
+        values = _by_study(connection, best)
+        running = {worker.study_id for worker in living_workers(connection, None, now(connection))}
+    return [
+        StudySummary(
+            id=study.id,
+            name=study.name,
+            created=study.created,
+            budget=study.budget,
+            finished=counts.get(study.id, 0),
+            running=study.id in running,
+            best_value=values.get(study.id),
+        )
+        for study in studies
+    ]
+
+
+@retried
+def read_study(db: Database, name: str) -> StudyRecord:
+    """The study with all its trials, by number; StudyNotFoundError lists the names there are."""
+    with db.begin_read() as connection:
+        study = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
+        if study is None:
+            raise StudyNotFoundError(_not_found(connection, name))
+        finished = sa.select(sa.func.count()).where(SLOTS.c.study_id == study.id, SLOTS.c.state.in_(FINISHED))
+        done = connection.execute(finished).scalar_one()
+        return StudyRecord(
+            **_header(study),
+            finished=done,
+            running=bool(living_workers(connection, study.id, now(connection))),
+            trials=tuple(trials_of(connection, study.id)),
+            limit_reached=reached(connection, study) if done < study.budget else None,
+        )
+
+
+@retried
+def delete_study(db: Database, study_id: int) -> None:
+    """Delete the study, of our tables and of Optuna's, and its data set where no other study uses it.
+
+    StudyRunningError where a worker of it is alive.
+    """
+    from hpo_storage.optuna import delete_study as delete_optuna_study
+
+    slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
+    trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
+    with db.begin_write() as connection:
+        check_not_running(connection, study_id, now(connection))
+        dataset = connection.scalar(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id))
+        for table in (PREDICTIONS, REPLICATES):
+            connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
+        connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
+        connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
+        _forget_workers(connection, study_id)
+        connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
+        _drop_dataset(connection, dataset)
+        delete_optuna_study(connection, study_id)
+
+
+@contextmanager
+def _dropped_if_refused(db: Database, dataset: str | None) -> Iterator[None]:
+    """Delete the data set again where the study that it was stored for is refused, and no other one uses it."""
+    try:
+        yield
+    except StudyError:
+        with db.begin_write() as connection:
+            _drop_dataset(connection, dataset)
+        raise
+
+
+def _forget_workers(connection: sa.Connection, study_id: int) -> None:
+    """Delete the study's workers, except those that may come back or have worked on other studies too."""
+    ours = WORKERS.c.study_id == study_id
+    elsewhere = sa.exists().where(TRIALS.c.worker_id == WORKERS.c.id)
+    connection.execute(WORKERS.delete().where(ours, WORKERS.c.stopped.is_not(None), ~elsewhere))
+    connection.execute(WORKERS.update().where(ours).values(study_id=None))
+
+
+def _drop_dataset(connection: sa.Connection, dataset: str | None) -> None:
+    """Delete the data set where no study uses it."""
+    if dataset is None:
+        return
+    # Locked first: whoever makes a study with it now holds it, and is waited for.
+    connection.execute(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset).with_for_update())
+    if connection.scalar(sa.select(STUDIES.c.id).where(STUDIES.c.dataset == dataset).limit(1)):
+        return
+    connection.execute(DATASET_CHUNKS.delete().where(DATASET_CHUNKS.c.sha256 == dataset))
+    connection.execute(DATASETS.delete().where(DATASETS.c.sha256 == dataset))
+
+
+def _check_dataset(connection: sa.Connection, dataset: str | None) -> None:
+    """Hold the data set until the study that uses it is stored."""
+    query = sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset)
+    if dataset is not None and connection.scalar(query.with_for_update()) is None:
+        raise StorageError(
+            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again"
+        )
+
+
+def _check_budget(budget: int, least: int) -> None:
+    if budget < least:
+        raise StudyError(
+            f"a study's trials must be at least {least}, as a budget can grow but not shrink, got {budget}; "
+            f"use --trials {least} or more"
+        )
+
+
+def _add_slots(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> None:
+    rows = [
+        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0, "seconds": 0.0}
+        for number in numbers
+    ]
+    if rows:
+        connection.execute(SLOTS.insert(), rows)
+
+
+def _header(study: sa.Row[Any]) -> dict[str, Any]:
+    names = ("id", "name", "spec", "facts", "environment", "created", "budget", "dataset")
+    return {**{name: study._mapping[name] for name in names}, "limits": limits_of(study)}
+
+
+def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> dict[int, Any]:
+    return dict(connection.execute(query.group_by(SLOTS.c.study_id)).all())
+
+
+def _not_found(connection: sa.Connection, name: str) -> str:
+    names = connection.scalars(sa.select(STUDIES.c.name).order_by(STUDIES.c.name)).all()
+    there = ", ".join(names[:LISTED_NAMES]) + (" and others" if len(names) > LISTED_NAMES else "")
+    remedy = f"use one of {there}" if names else "there is none in this database yet; `hpo run` makes one"
+    return f"a study must be there to be read, got {name!r}; {remedy}"

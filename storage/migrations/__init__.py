@@ -1,6 +1,0 @@
-"""Alembic's scripts. `storage.database.upgrade` runs them; there is no alembic.ini."""
-
-HEAD = "0002"
-"""The newest revision."""
-VERSION_TABLE = "hpo_alembic_version"
-"""Beside Optuna's `alembic_version`."""

@@ -1,0 +1,264 @@
+"""The migrations give the tables of `hpo_storage.tables`, from every older schema."""
+
+import itertools
+import re
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import hpo_storage.migrations
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hpo_storage import database
+from hpo_storage.checks import broken_rules
+from hpo_storage.database import Database, connect, holds_tables, prepare, schema, upgrade
+from hpo_storage.migrations import HEAD, VERSION_TABLE
+from hpo_storage.records import Limits
+from hpo_storage.slots import claim
+from hpo_storage.studies import create_study, extend_study, open_studies, progress, read_study
+from hpo_storage.tables import METADATA, SLOTS, WORKERS
+from hpo_storage.workers import list_workers, requeue_orphans, start_worker, sweep
+from sqlalchemy.dialects import mysql
+
+from hpo.errors import StorageError
+
+FIXTURES = Path(__file__).parent / "fixtures"
+OLDER = ["0001"]
+
+
+def same_type(context: object, inspected: object, declared: object, found: sa.types.TypeEngine, wanted: object) -> bool:
+    """MySQL answers with the size of a blob that holds the declared length."""
+    return False if isinstance(found, mysql.MEDIUMBLOB) else None  # type: ignore[return-value]
+
+
+def test_head_is_alembics():
+    script = ScriptDirectory(str(Path(hpo_storage.migrations.__file__).parent))
+    assert script.get_heads() == [HEAD]
+    assert sorted(script.revision for script in script.walk_revisions()) == [*OLDER, HEAD]
+
+
+def check_declared(db: Database) -> None:
+    def ours(name: str | None, kind: str, parents: dict) -> bool:
+        return kind != "table" or str(name).startswith("hpo_")
+
+    with db.begin_read() as connection:
+        options = {"compare_type": same_type, "include_name": ours, "version_table": VERSION_TABLE}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, METADATA) == []
+
+
+def test_migrated_tables_are_the_declared_ones(db: Database):
+    check_declared(db)
+
+
+def older_file(path: Path, revision: str) -> Database:
+    """An SQLite file as that revision left it."""
+    connection = sqlite3.connect(path)
+    connection.executescript((FIXTURES / f"r{revision}.sql").read_text())
+    connection.close()
+    return connect(f"sqlite:///{path}")
+
+
+@pytest.mark.parametrize("revision", OLDER)
+def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, revision: str):
+    """Fault 43."""
+    db = older_file(path, revision)
+    with pytest.raises(StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`"):
+        connect(f"sqlite:///{path}", create=False)
+    prepare(db)
+    check_declared(db)
+    study = read_study(db, "churn")
+    assert [(t.slot, t.attempt, t.state, t.value) for t in study.trials] == [
+        (0, 1, "complete", 0.5),
+        (1, 1, "complete", 0.25),
+        (2, 1, "failed", None),
+        (2, 2, "running", None),
+    ]
+    assert [r.score_loss for r in study.trials[0].replicates] == [0.25, 0.75]
+    assert (study.limits, study.dataset, study.finished) == (Limits(), None, 2)
+    with db.begin_read() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+        slots = connection.execute(sa.select(SLOTS).order_by(SLOTS.c.number)).all()
+        assert connection.scalar(sa.select(WORKERS.c.role)) == "run"
+    assert [slot.seconds > 0 for slot in slots] == [True, True, True, False]
+    assert [slot.started is not None for slot in slots] == [False, False, True, False]
+    db.close()
+
+
+@pytest.mark.parametrize("revision", OLDER)
+def test_an_upgraded_study_goes_on(path: Path, revision: str):
+    db = older_file(path, revision)
+    upgrade(db)
+    [study] = open_studies(db)
+    assert (study.open, study.claimed) == (1, 1)
+    assert requeue_orphans(db, study.id) == 0  # its worker may be on another host, for all that is known
+    assert sweep(db) == 1
+    extend_study(db, study.id, 5)
+    worker = start_worker(db, study.id, host="elsewhere", pid=1)
+    claimed = claim(db, study.id, worker, lambda offer: {}, distributions())
+    assert claimed is not None
+    assert (claimed.slot, claimed.attempt) == (2, 3)
+    assert broken_rules(db) == []
+    assert progress(db, study.id).open == 2
+    assert len(list_workers(db)) == 1
+    db.close()
+
+
+def distributions() -> dict:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    return {
+        "dropout": FloatDistribution(0.0, 0.5),
+        "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
+        "activation": CategoricalDistribution(["relu", "tanh"]),
+        "batch_exponent": IntDistribution(4, 9),
+    }
+
+
+def set_revision(db: Database, revision: str) -> None:
+    with db.begin_write() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
+
+
+def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
+    """On a server others work with the older schema."""
+    db = connect(empty_url)
+    prepare(db)
+    prepare(db)
+    assert create_study(db, "a", {}, {}, {}, 1)
+    if backend != "sqlite":
+        set_revision(db, OLDER[0])
+        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade`"):
+            prepare(db)
+    set_revision(db, "9999")
+    for function in (prepare, upgrade):
+        with pytest.raises(StorageError, match="newer 9999; use the newer version"):
+            function(db)
+    db.close()
+
+
+def make_older(db: Database) -> None:
+    """The tables of the revision before, with rows in them."""
+    from alembic import command
+
+    with pytest.MonkeyPatch.context() as patch:
+        run = command.upgrade
+        patch.setattr(command, "upgrade", lambda config, revision: run(config, OLDER[-1]))
+        upgrade(db)
+    with db.begin_write() as connection:
+        for statement in (
+            "INSERT INTO studies (study_id, study_name) VALUES (7, 'a')",
+            "INSERT INTO hpo_studies VALUES (7, 'a', '{}', '{}', '{}', 1, '2026-01-01 00:00:00')",
+            "INSERT INTO hpo_workers VALUES ('w', 7, 'h', 1, NULL, '2026-01-01 00:00:00', '2026-01-01 00:00:00', NULL)",
+            "INSERT INTO hpo_slots VALUES (1, 7, 0, 'open', NULL, 0, 0, NULL, NULL, NULL, NULL)",
+        ):
+            connection.exec_driver_sql(statement)
+
+
+def test_an_upgrade_on_a_server_goes_through_each_revision(empty_url: str):
+    """The older tables on each kind of database."""
+    db = connect(empty_url)
+    make_older(db)
+    upgrade(db)
+    check_declared(db)
+    [worker] = list_workers(db, alive_only=False)
+    assert (worker.study, worker.role, worker.trainers) == ("a", "run", 1)
+    assert progress(db, 7).open == 1
+    db.close()
+
+
+def breaking_off(last: int) -> Callable[..., None]:
+    """Ends the process, as it were, after so many changes of our tables."""
+    made = itertools.count(1)
+
+    def count(connection: object, cursor: object, statement: str, *others: object) -> None:
+        if re.match(r"\s*(CREATE|ALTER) .*hpo_|INSERT INTO hpo_alembic", statement) and next(made) > last:
+            raise RuntimeError("power cut")
+
+    return count
+
+
+def broken_off_upgrade(db: Database, last: int) -> None:
+    count = breaking_off(last)
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+    try:
+        upgrade(db)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", count)
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+def test_a_first_start_that_was_broken_off_begins_again(empty_url: str):
+    db = connect(empty_url)
+    for last in (0, 1, 4, 9, 11, 13, 18):
+        with pytest.raises(RuntimeError, match="power cut"):
+            broken_off_upgrade(db, last)
+    prepare(db)
+    check_declared(db)
+    db.close()
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+def test_an_upgrade_that_was_broken_off_tells_the_remedy(empty_url: str):
+    db = connect(empty_url)
+    make_older(db)
+    with pytest.raises(RuntimeError, match="power cut"):
+        broken_off_upgrade(db, 2)
+    with pytest.raises(StorageError, match=r"one that was broken off .* restore the copy made before it"):
+        upgrade(db)
+    db.close()
+
+
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)
+def test_a_start_waits_for_another_ones_first(empty_url: str):
+    """The older revision is visible before the newer one."""
+    older, goes_on = threading.Event(), threading.Event()
+
+    def pause(connection: object, cursor: object, statement: str, *others: object) -> None:
+        if "CREATE TABLE hpo_dataset_chunks" in statement:
+            older.set()
+            assert goes_on.wait(60)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", pause)
+    first, second, look = (connect(empty_url) for _ in range(3))
+    waiting = sa.text(
+        "SELECT count(*) FROM information_schema.processlist WHERE state = 'User lock' AND db = database()"
+    )
+    with ThreadPoolExecutor() as pool:
+        starts = [pool.submit(prepare, first)]
+        assert older.wait(60)
+        assert schema(look) == OLDER[-1]
+        starts.append(pool.submit(prepare, second))
+        with look.begin_read() as connection:
+            while not starts[1].done() and not connection.scalar(waiting):
+                pass
+        goes_on.set()
+        assert [start.result(60) for start in starts] == [None, None]
+    sa.event.remove(sa.Engine, "before_cursor_execute", pause)
+    assert holds_tables(look)
+    for db in (first, second, look):
+        db.close()
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"], indirect=True)  # MariaDB commits each change of a table
+def test_an_upgrade_that_fails_leaves_nothing(empty_url: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(*args: object) -> None:
+        migrate(*args)
+        raise RuntimeError("power cut")
+
+    migrate = database._migrate
+    db = connect(empty_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "_migrate", fail)
+        with pytest.raises(RuntimeError, match="power cut"):
+            upgrade(db)
+    assert sa.inspect(db.engine).get_table_names() == []
+    upgrade(db)
+    assert holds_tables(db)
+    db.close()

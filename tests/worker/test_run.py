@@ -1,0 +1,348 @@
+"""Whole studies with real trainers on a real SQLite file: resumed, extended, interrupted, killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hpo_storage import studies
+from hpo_storage.database import connect
+
+from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
+from hpo.study.study import StudyOptions
+from hpo.worker.progress import SilentView
+from hpo.worker.run import run
+
+pytestmark = pytest.mark.slow
+
+FAST = {"data": "iris", "max_epochs": 3, "replicates": 2}
+
+
+class Watching(SilentView):
+    """Remembers what it was told, and may act on it."""
+
+    def __init__(self, on_update=lambda snapshot: None, on_trial=lambda line, snapshot: None):
+        self.lines, self.messages, self.snapshots = [], [], []
+        self._on_update, self._on_trial = on_update, on_trial
+
+    def update(self, snapshot):
+        self.snapshots.append(snapshot)
+        self._on_update(snapshot)
+
+    def trial(self, line, snapshot):
+        self.lines.append(line)
+        self._on_trial(line, snapshot)
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/hpo.db"
+
+
+def read(url, name):
+    database = connect(url, create=False)
+    try:
+        return studies.read_study(database, name)
+    finally:
+        database.close()
+
+
+def assert_exact(record, budget):
+    """The invariants: no running trial, as many finished slots as budgeted, one result for each."""
+    assert record.finished == record.budget == budget
+    assert not [trial for trial in record.trials if trial.state == "running"]
+    results = [trial.slot for trial in record.trials if trial.state in ("complete", "pruned")]
+    assert len(results) == len(set(results))
+    assert not record.running
+
+
+def table(folder, rows=60):
+    path = folder / "table.csv"
+    lines = [f"{i % 7 + (i % 2) * 3},{i % 5},{'ab'[i % 2]}" for i in range(rows)]
+    path.write_text("x,y,label\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
+    view = Watching()
+    options = StudyOptions(name="s", **FAST)
+    result = run(options, url=url, trials=3, view=view)
+    assert not result.already_finished
+    assert_exact(result.record, 3)
+    assert len(view.lines) == 3
+    assert result.record.best.value == min(trial.value for trial in result.record.trials)
+    assert {r.index for r in result.record.best.replicates} == {0, 1}
+    assert view.snapshots[-1].finished == 3
+    assert view.snapshots[-1].prior_loss == pytest.approx(1.0986, abs=1e-4)
+
+    again = run(StudyOptions(name="s"), url=url)
+    assert again.already_finished
+    assert again.record == result.record
+
+    extended = run(StudyOptions(name="s"), url=url, trials=4)
+    assert_exact(extended.record, 4)
+    assert extended.record.trials[:3] == result.record.trials
+
+    with pytest.raises(StudyError, match=r"evaluation.patience: stored 10, now 3"):
+        run(StudyOptions(name="s", patience=3), url=url)
+    with pytest.raises(StudyError, match=r"data.source: stored 'iris', now 'wine'"):
+        run(StudyOptions(name="s", data="wine"), url=url)
+    with pytest.raises(StudyError, match=r"budget can only grow.*has 4 trials, got 2"):
+        run(StudyOptions(name="s"), url=url, trials=2)
+    assert read(url, "s") == extended.record
+
+
+def test_changed_file_is_refused(url, tmp_path):
+    path = table(tmp_path)
+    options = StudyOptions(name="f", data=str(path), target="label", max_epochs=2, replicates=2)
+    assert_exact(run(options, url=url, trials=1).record, 1)
+    path.write_text(path.read_text() + "1,2,a\n")
+    with pytest.raises(StudyError, match=r"data\.sha256"):
+        run(StudyOptions(name="f"), url=url, trials=2)
+    with pytest.raises(DataError, match="file that exists"):
+        run(StudyOptions(name="g", data=str(tmp_path / "none.csv"), target="label"), url=url)
+
+
+def test_nothing_is_stored_for_bad_data(url, tmp_path):
+    with pytest.raises(DataError, match=r"target must be a column of .*got 'lable'"):
+        run(StudyOptions(name="bad", data=str(table(tmp_path)), target="lable"), url=url)
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
+    """Fault 1."""
+    killed = []
+
+    def kill_once(snapshot):
+        if snapshot.running and snapshot.running[0].epoch > 0 and not killed:
+            trainers = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "hpo.trainer.main"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            killed.append(int(trainers.stdout.split()[snapshot.running[0].trainer]))  # in the order of their start
+            os.kill(killed[0], signal.SIGKILL)
+
+    view = Watching(on_update=kill_once)
+    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none")
+    result = run(options, url=url, trials=2, view=view)
+    assert killed
+    assert_exact(result.record, 2)
+    broken = [trial for trial in result.record.trials if trial.reason and "SIGKILL" in trial.reason]
+    assert len(broken) == 1
+    (second,) = [t for t in result.record.trials if t.slot == broken[0].slot and t is not broken[0]]
+    assert second.params == broken[0].params
+    assert second.attempt == broken[0].attempt + 1
+    assert any("SIGKILL" in message for message in view.messages)
+
+
+def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
+    def stop(snapshot):
+        if snapshot.finished and snapshot.running and not asked:
+            asked.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    asked, handler = [], signal.getsignal(signal.SIGINT)
+    view = Watching(on_update=stop)
+    first = run(StudyOptions(name="i", **FAST), url=url, trials=12, view=view)
+    assert first.interrupted
+    assert 1 <= first.record.finished < 12
+    assert not [trial for trial in first.record.trials if trial.state != "complete"]
+    assert any("Ctrl-C again" in message for message in view.messages)
+    assert signal.getsignal(signal.SIGINT) is handler
+    second = run(StudyOptions(name="i"), url=url)
+    assert_exact(second.record, 12)
+    assert not second.interrupted
+
+
+@pytest.mark.parametrize("trainers", [1, 2])
+def test_populations_keep_the_budget(url, trainers):
+    view = Watching()
+    record = run(StudyOptions(name="p", **FAST), url=url, trials=7, trainers=trainers, population=3, view=view).record
+    assert_exact(record, 7)
+    assert {trial.state for trial in record.trials} == {"complete"}
+    assert all(len(trial.replicates) == 2 and not trial.raced_out for trial in record.trials[:6])
+    assert max(one.others for snapshot in view.snapshots for one in snapshot.running) == 2
+    assert max(len(snapshot.running) for snapshot in view.snapshots) <= trainers
+
+
+def test_a_population_is_given_back_at_a_second_interrupt(url):
+    def stop(snapshot):
+        if snapshot.running and snapshot.running[0].epoch > 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruner": "none"}
+    first = run(StudyOptions(name="g", **slow), url=url, trials=3, trainers=1, population=3, view=Watching(stop))
+    assert first.interrupted
+    broken = [trial for trial in first.record.trials if trial.reason == "interrupted"]
+    assert len(broken) + first.record.finished == 3
+    assert broken
+    assert not first.record.running
+
+
+COMMAND = [sys.executable, "-c", "from hpo.cli.main import main; main()", "run", "--no-report", "--study"]
+
+
+def start(url, name, *more):
+    return subprocess.Popen(
+        [*COMMAND, name, "--storage", url, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_running_trial(url, name, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if Path(url.removeprefix("sqlite:///")).exists():
+            try:
+                if any(trial.state == "running" for trial in read(url, name).trials):
+                    return
+            except Exception:  # the study is not there yet
+                pass
+        time.sleep(0.1)
+    raise AssertionError("no trial has started")
+
+
+def test_second_run_leaves_and_a_killed_one_can_be_resumed(url):
+    first = start(url, "d", "--data", "digits", "--trials", "3", "--replicates", "1", "--max-epochs", "60")
+    try:
+        wait_for_running_trial(url, "d")
+        with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
+            run(StudyOptions(name="d"), url=url)
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
+    assert not read(url, "d").running
+    result = run(StudyOptions(name="d"), url=url)
+    assert_exact(result.record, 3)
+    killed = [trial for trial in result.record.trials if trial.state == "failed"]
+    assert killed
+    for trial in killed:
+        assert trial.reason.startswith("process killed: ")
+        again = [t for t in result.record.trials if t.slot == trial.slot and t.attempt == trial.attempt + 1]
+        assert again[0].params == trial.params
+
+
+def test_killed_supervisors_trainers_end(url):
+    child = start(url, "o", "--data", "digits", "--trials", "4", "--no-racing")
+    wait_for_running_trial(url, "o")
+    found = subprocess.run(
+        ["pgrep", "-P", str(child.pid), "-f", "hpo.trainer.main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    trainers = [int(pid) for pid in found.stdout.split()]
+    os.kill(child.pid, signal.SIGKILL)
+    child.communicate()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in trainers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in trainers)
+
+
+DIVERGING = """
+from hpo_spaces import Categorical, SearchSpace
+from hpo_spaces.mlp import MLP
+
+
+def network(params):
+    from dataclasses import replace
+    return replace(MLP.architecture(MLP.decode([0.5] * MLP.size)), learning_rate=params["rate"])
+
+
+SPACE = SearchSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
+"""
+
+
+def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkeypatch):
+    """Fault 18."""
+    (tmp_path / "wild_space.py").write_text(DIVERGING)
+    monkeypatch.chdir(tmp_path)
+    options = StudyOptions(name="w", space="wild_space:SPACE", sampler="random", **FAST)
+    record = run(options, url=url, trials=8).record
+    assert_exact(record, 8)
+    failed = [trial for trial in record.trials if trial.state == "failed"]
+    assert failed
+    assert all("not finite" in trial.reason and trial.params["rate"] == 1e35 for trial in failed)
+    assert len(failed) < 8
+    assert record.best.params["rate"] == 1e-3
+
+    (tmp_path / "wild_space.py").write_text(DIVERGING.replace("1e-3)", "2e-3)"))
+    monkeypatch.delitem(sys.modules, "wild_space")
+    with pytest.raises(StudyError, match=r"search space: .*rate"):
+        run(StudyOptions(name="w"), url=url, trials=9)
+
+
+FAILING = """
+from hpo.network.architecture import Architecture
+from hpo_spaces import Float, SearchSpace
+
+
+def network(params):
+    if 0.55 < params["x"] < 0.95:  # away from the points that are tried before a study starts
+        raise ValueError("no network here")
+    return Architecture(
+        widths=(8,), activation="relu", initializer="he_normal", dropout=0.0, learning_rate=0.01, batch_size=32
+    )
+
+
+SPACE = SearchSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
+"""
+
+
+def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
+    (tmp_path / "part_space.py").write_text(FAILING)
+    monkeypatch.chdir(tmp_path)
+    options = StudyOptions(name="p", space="part_space:SPACE", sampler="random", **FAST)
+    record = run(options, url=url, trials=6, trainers=1).record
+    assert_exact(record, 6)
+    bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
+    assert {(trial.state, trial.reason) for trial in bad} == {
+        ("failed", "the search space failed: ValueError: no network here")
+    }
+    good = [trial for trial in record.trials if trial not in bad]
+    assert {trial.state for trial in good} == {"complete"}
+    assert len({trial.slot for trial in bad}) + len(good) == 6
+
+
+def test_same_seed_same_study(url, tmp_path):
+    """One trainer: nothing depends on timing."""
+    first = run(StudyOptions(name="a", **FAST), url=url, trials=5, trainers=1).record
+    second = run(StudyOptions(name="b", **FAST), url=url, trials=5, trainers=1).record
+    assert [t.params for t in first.trials] == [t.params for t in second.trials]
+    assert [t.value for t in first.trials] == [t.value for t in second.trials]
+    other = run(StudyOptions(name="c", seed=1, **FAST), url=url, trials=5, trainers=1).record
+    assert first.trials[4].params != other.trials[4].params
+
+
+def test_runs_outside_the_main_thread(url):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(run(StudyOptions(name="t", **FAST), url=url, trials=1)))
+    thread.start()
+    thread.join()
+    assert_exact(results[0].record, 1)
+
+
+def test_counts_below_one_are_refused(url):
+    with pytest.raises(StudyError, match="trials must be at least 1, got 0"):
+        run(StudyOptions(name="z", **FAST), url=url, trials=0)
+    with pytest.raises(StudyError, match="trainers must be at least 1, got -1"):
+        run(StudyOptions(name="z", **FAST), url=url, trainers=-1)
+    with pytest.raises(SpaceError):
+        run(StudyOptions(name="z", space="nowhere:SPACE", **FAST), url=url)
+    with pytest.raises(StudyError, match="replicates"):
+        run(StudyOptions(name="z", data="iris", replicates=0), url=url)
+    with pytest.raises(StudyError, match="needs data"):
+        run(StudyOptions(name="nothing"), url=url)
