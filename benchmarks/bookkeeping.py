@@ -134,7 +134,7 @@ def measure_stock(database: Database, earlier: int, trials: int) -> Cost:
             trial.report(1 / (1 + epoch), epoch)
         study.tell(trial, 0.5)
 
-    measured = cost(one, hpo_storage.engine, trials)
+    measured = cost(one, storage.engine, trials)
     storage.engine.dispose()
     return measured
 

@@ -44,7 +44,7 @@ def chromium() -> str:
     return path
 
 
-SLOWEST = ("test_on_jax.py", "test_equality.py", "test_fleet.py", "test_run_command.py", "test_outages.py")
+SLOWEST = ("test_on_jax.py", "test_equality.py", "test_serve.py", "test_run_command.py", "test_outages.py")
 
 
 def pytest_collection_modifyitems(items):

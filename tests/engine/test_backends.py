@@ -7,13 +7,13 @@ import jax
 import keras
 import numpy as np
 import pytest
-from tests.training.engine import CLASSES, architecture, lane, make_backend
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.backend.jax import JaxBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import HEADS, layout_of
 from hpo.study.spec import EvaluationSpec
+from tests.engine.engine import CLASSES, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"
 

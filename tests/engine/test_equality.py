@@ -3,13 +3,13 @@
 import keras
 import numpy as np
 import pytest
-from tests.training.engine import make_backend
 
 from hpo.engine.layout import layout_of, stackable
 from hpo.engine.program import Epoch, Rows, initial_weights, lane_settings, lane_weights, new_state, stack_weights
 from hpo.evaluation.metrics import loss_function
 from hpo.network.architecture import ACTIVATION_NAMES, OPTIMIZER_NAMES, Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
+from tests.engine.engine import make_backend
 
 FEATURES, CLASSES, ROWS, STEPS, BATCH = 9, 4, 160, 50, 32
 OUTPUTS = {"softmax": CLASSES, "sigmoid": 3, "squared": 1, "gaussian": 2}

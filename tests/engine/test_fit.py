@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tests.training.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
 from hpo.engine.fit import fit_stack, predict
 from hpo.engine.layout import layout_of
@@ -23,6 +22,7 @@ from hpo.engine.stack import Stack, random_bits
 from hpo.engine.step import noisy
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.study.spec import EvaluationSpec
+from tests.engine.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
 
 @pytest.fixture(scope="module")

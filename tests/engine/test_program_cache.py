@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tensorflow.python.eager import context
-from tests.training.engine import CLASSES, architecture, lane
 
 from hpo.engine.backend import cache
 from hpo.engine.backend.cache import ProgramCache, cache_folder, key_of
@@ -16,6 +15,7 @@ from hpo.engine.backend.tensorflow import TensorFlowBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import layout_of
 from hpo.study.spec import EvaluationSpec
+from tests.engine.engine import CLASSES, architecture, lane
 
 ARCHITECTURES = {
     "plain": architecture(dropout=0.2),
@@ -35,7 +35,7 @@ import sys
 from pathlib import Path
 from hpo.engine.backend.cache import ProgramCache
 from hpo.engine.backend.tensorflow import TensorFlowBackend
-from tests.training.test_program_cache import ARCHITECTURES, curves
+from tests.engine.test_program_cache import ARCHITECTURES, curves
 
 for arch in reversed(ARCHITECTURES.values()):
     curves(TensorFlowBackend(ProgramCache(Path(sys.argv[1]))), arch)

@@ -9,7 +9,7 @@ from hpo_storage.records import Limits, Outcome
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
 from hpo.study.study import StudyOptions, resolve
-from hpo.worker import pool
+from hpo.worker import pool as pool_module
 from hpo.worker.membership import Resources, at_work
 from hpo.worker.pool import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
 from hpo.worker.progress import SilentView
@@ -83,7 +83,7 @@ def work(tmp_path, monkeypatch):
 
     def work(kind, trials=2, population=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
-        monkeypatch.setattr(pool, "Child", child)
+        monkeypatch.setattr(pool_module, "Child", child)
         study = resolve(StudyOptions(name="s", data="iris"))
         spec = study.spec.model_dump(mode="json")
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
@@ -108,7 +108,7 @@ def work(tmp_path, monkeypatch):
 def test_trainers_that_die_before_they_have_a_trial_are_given_up(work, says, when):
     with pytest.raises(RuntimeError, match=rf"trainers die {when} \(killed by SIGKILL\):\nlast words"):
         work(DyingChild, says=says)
-    assert trainers.Child.started == MAX_IDLE_DEATHS
+    assert pool_module.Child.started == MAX_IDLE_DEATHS
 
 
 def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
@@ -139,10 +139,10 @@ class HangingChild(DyingChild):
 
 
 def test_trainers_that_never_get_ready_are_given_up(work, monkeypatch):
-    monkeypatch.setattr(pool, "START_SECONDS", 0.0)
+    monkeypatch.setattr(pool_module, "START_SECONDS", 0.0)
     with pytest.raises(TrainersError, match=r"trainers die while they start \(not ready after 0 s\):\nlast words"):
         work(HangingChild)
-    assert trainers.Child.started == MAX_IDLE_DEATHS
+    assert pool_module.Child.started == MAX_IDLE_DEATHS
 
 
 class LimitingChild(SinkingChild):
