@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -15,13 +16,32 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+class CommandLine:
+    """Errors in the words of the command line: settings as options, actions as commands."""
+
+    def setting(self, name: str, value: str | None) -> str:
+        """`--trials 50`; of a switch `--racing` or `--no-racing`."""
+        option = f"--{name.replace('_', '-')}"
+        match value:
+            case None | "True":
+                return option
+            case "False":
+                return f"--no-{option.removeprefix('--')}"
+        return f"{option} {value if value.isupper() else shlex.quote(value)}"
+
+    def action(self, name: str, study: str | None) -> str:
+        """`hpo status --study churn`."""
+        command = {"upgrade": ["hpo", "db", "upgrade"]}.get(name, ["hpo", name])
+        return shlex.join([*command, *(["--study", study] if study else [])])
+
+
 def exit_code(command: Callable[[], int | None]) -> int:
     """Run `command` and return the exit code for how it ended; unexpected exceptions pass through."""
     try:
         code = command() or 0
         sys.stdout.flush()
     except InputError as error:
-        complain(str(error))
+        complain(error.text(CommandLine()))
         return BAD_INPUT
     except typer.TyperException as error:
         complain(f"{_usage(error)}; see {_help_of(error)}")
