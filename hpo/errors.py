@@ -24,7 +24,7 @@ reads `use trials=50 or more` in Python and `use --trials 50 or more` on the com
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 _MARK = re.compile("⟨(?P<action>!?)(?P<name>[a-z_]+)(?:=(?P<value>[^⟩]*))?⟩")
 
@@ -52,7 +52,7 @@ class Face(Protocol):
 class PythonFace:
     """Settings as keywords, actions as calls."""
 
-    actions: dict[str, Callable[[str], str]] = {
+    actions: ClassVar[dict[str, Callable[[str], str]]] = {
         "run": lambda study: f"hpo.tune(..., study={study})",
         "status": lambda study: f"hpo.open_study({study})",
         "trials": lambda study: f"hpo.open_study({study}).trials_frame()",
