@@ -6,7 +6,7 @@ from statistics import median
 
 from hpo_storage.records import Outcome, ReplicateRecord, TrialRecord
 
-from hpo.search.cost import training_cost
+from hpo.evaluation.cost import training_cost
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
