@@ -12,7 +12,7 @@ from hpo_storage.records import Limits
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_fields
-from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
+from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain
 from hpo.cli.options import (
     AsJson,
     Backend,
@@ -303,7 +303,7 @@ def _work(
     from hpo.worker.views import make_view
 
     started = time.monotonic()
-    view = make_view(sys.stderr if as_json else sys.stdout)
+    view = make_view(sys.stderr if as_json else sys.stdout, CommandLine())
     try:
         result = supervise(options, url=url, view=view, **{f.name: getattr(settings, f.name) for f in fields(settings)})
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
+from hpo.cli.errors import CommandLine
 from hpo.cli.options import (
     AsJson,
     Backend,
@@ -68,7 +69,7 @@ def worker(
             once=once,
             max_trials=max_trials,
         )
-        finished = serve(options, url=database_url(storage), view=make_view(sys.stdout), stop=stop)
+        finished = serve(options, url=database_url(storage), view=make_view(sys.stdout, CommandLine()), stop=stop)
     write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
     return 0
 

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 
 NAME = "synthetic"
 
@@ -26,7 +26,8 @@ def synthetic_seconds(source: str) -> float:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         raise DataError(
-            f"the synthetic objective sleeps for seconds from 0, got {text!r}; use --data {NAME} or {NAME}:0.1"
+            f"the synthetic objective sleeps for seconds from 0, got {text!r}; "
+            f"use {use('data', NAME)} or {use('data', f'{NAME}:0.1')}"
         )
     return seconds
 

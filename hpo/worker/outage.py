@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from hpo.errors import StorageAwayError
+from hpo.errors import StorageAwayError, marked
 from hpo.worker.progress import ProgressView
 from hpo.worker.signals import StopRequest
 
@@ -34,7 +34,7 @@ class Outage:
         """An attempt has failed."""
         if self._since is None:
             self._since = time.monotonic()
-            self._view.message(f"{error}; waiting for it, while trials that run go on")
+            self._view.message(f"{marked(error)}; waiting for it, while trials that run go on")
         self._next = time.monotonic() + self._pause * random.uniform(0.75, 1.25)  # so that not all come at once
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 

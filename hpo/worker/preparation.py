@@ -69,6 +69,7 @@ def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Call
     finally:
         child.kill()
     if not answers[-1]["ok"]:
-        raise getattr(hpo.errors, answers[-1]["kind"], DataError)(answers[-1]["message"])
+        refused = answers[-1]
+        raise getattr(hpo.errors, refused["kind"], DataError)(refused["message"], setting=refused["setting"])
     facts: dict[str, Any] = answers[-1]["facts"]
     return facts

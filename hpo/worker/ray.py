@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from hpo.errors import HpoError, StorageError, StudyError
+from hpo.errors import HpoError, StorageError, StudyError, use
 from hpo.worker.membership import DRAIN_SECONDS
 
 POLL_SECONDS = 0.2
@@ -106,13 +106,17 @@ def check_ray(url: str, workers: int) -> None:
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise StudyError("the executor 'ray' needs Ray, which is not installed; run: pip install 'hpo[ray]'") from error
+        raise StudyError(
+            "the executor 'ray' needs Ray, which is not installed; run: pip install 'hpo[ray]'", setting="executor"
+        ) from error
     if workers < 1:
-        raise StudyError(f"the executor 'ray' needs at least one worker, got {workers}; use --workers 1")
+        raise StudyError(
+            f"the executor 'ray' needs at least one worker, got {workers}; use {use('workers', 1)}", setting="workers"
+        )
     if url.startswith("sqlite"):
         raise StorageError(
             f"workers on a cluster need a database server that all nodes reach, got {url!r}; "
-            f"use --storage postgresql://... or mysql://..."
+            f"use {use('storage', 'postgresql://...')} or {use('storage', 'mysql://...')}"
         )
 
 

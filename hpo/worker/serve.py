@@ -14,7 +14,7 @@ from hpo_storage import studies, workers
 from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
-from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError
+from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError, marked
 from hpo.machine import choose_resources, default_population, default_trainers
 from hpo.study.spec import StudySpec
 from hpo.study.study import ResolvedStudy, reopen
@@ -161,14 +161,14 @@ class Fleet:
         except (StorageAwayError, TrainersError):
             raise
         except StudyNotFoundError as error:
-            self._view.message(f"{header.name}: {error}")
+            self._view.message(f"{header.name}: {marked(error)}")
         except Exception as error:
             if self._options.study is not None:
                 raise
             self._refused[header.id] = header.created
             if not isinstance(error, InputError):
                 _log.exception("study %s cannot be worked on", header.name)
-            self._view.message(f"this worker leaves {header.name} to others: {error}")
+            self._view.message(f"this worker leaves {header.name} to others: {marked(error)}")
         if not self._stop.count:
             self._outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
 

@@ -9,7 +9,7 @@ SPACES = {
     "mlp_strong": "hpo_spaces.mlp_strong:MLP_STRONG",
     "mlp_wide": "hpo_spaces.mlp_wide:MLP_WIDE",
 }
-"""Name given as `--space` -> where the space is defined; imported when it is asked for."""
+"""Name of a space -> where the space is defined; imported when it is asked for."""
 
 __all__ = [
     "SPACES",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hpo.errors import SpaceError
+from hpo.errors import SpaceError, use
 from hpo.network.architecture import Architecture
 from hpo_spaces.conditions import check_conditions, is_active
 from hpo_spaces.dimensions import NAME, Categorical, Dimension, Ordered, Value
@@ -173,9 +173,9 @@ def _remedy(reference: str, names: Iterable[str]) -> str:
     """What to write instead of a reference that is none."""
     module = reference.removesuffix(".py").replace("/", ".")
     if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(Path(*module.split(".")).with_suffix(".py")):
-        return f"write --space {module}:NAME"
+        return f"write {use('space', f'{module}:NAME')}"
     close = get_close_matches(reference, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else "correct --space"
+    return f"did you mean {close[0]!r}?" if close else "correct the name"
 
 
 def _is_file(path: Path) -> bool:
@@ -231,7 +231,7 @@ def _checked_settings(space: str, settings: Mapping[str, Any]) -> dict[str, Any]
         values = json.loads(json.dumps(dict(settings), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise SpaceError(
-            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}; {error}"
+            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}: {error}; change them"
         ) from error
     return dict(values)
 
@@ -250,7 +250,7 @@ def _import(name: str) -> ModuleType:
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise SpaceError(
                 f"the module of a space must be importable, got {name!r}, of which {missing!r} was "
-                f"not found in {folder} or among the installed packages; correct --space, or change folder"
+                f"not found in {folder} or among the installed packages; correct the name, or change folder"
             ) from error
         raise SpaceError(
             f"the module of a space must be importable, got {type(error).__name__} from {name!r}: {error}; "
