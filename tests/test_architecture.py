@@ -227,9 +227,7 @@ def test_imports_in_functions_and_for_types_are_lazy():
     assert imports(source) == [Import("a", False), Import("b", True), Import("c.d", True)]
 
 
-COMMAND_LINE = re.compile(
-    r"(?<![\w-])--[a-z]|`hpo |\bhpo (run|worker|status|list|best|trials|report|plot|replay|delete|db)\b"
-)
+COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z]|`hpo |\bhpo (run|worker|status|list|best|trials|replay|delete|db)\b")
 """What only the command line may say: an option, or a command. Others write marks (`hpo.errors.use` and `do`)."""
 NOT_FOR_A_FACE = {
     "hpo.errors": "Python's face sends to a shell what has no call",
