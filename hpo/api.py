@@ -87,7 +87,9 @@ class Study:
     @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
-        trial = self._record.best
+        from hpo.study.standing import winner
+
+        trial = winner(self._record)
         if trial is None or trial.value is None:
             reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
             raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
@@ -113,7 +115,7 @@ class Study:
         names = dict.fromkeys(name for trial in trials for name in trial.params)
         rows = []
         for trial in trials:
-            row = _trial_row(trial)
+            row = _trial_row(self._record, trial)
             columns = parameter_columns(names, row)
             rows.append({**row, **{columns[name]: value for name, value in trial.params.items()}})
         return pd.DataFrame(rows)
@@ -133,11 +135,15 @@ class Study:
         return FIGURES[name](self._record)
 
 
-def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
+def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
+    from hpo_storage.records import TrialState
+
+    from hpo.study.standing import trial_state
+
     return {
         "trial": trial.number,
-        "state": trial.state,
-        "raced_out": trial.raced_out,
+        "state": str(trial_state(study, trial)),
+        "raced_out": trial.state == TrialState.RACED_OUT,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "replicates": len(trial.replicates),
@@ -335,11 +341,12 @@ def _url(storage: "Location | None") -> str:
 
 
 def _run(options: "StudyOptions", frame_path: Path | None, url: str, settings: dict[str, Any], progress: bool) -> Study:
+    from hpo.study.standing import is_over
     from hpo.worker import run as worker_run
 
     result = worker_run.run(options, url=url, view=_view(progress), frame_path=frame_path, **settings)
     study = result.record
-    if result.interrupted and study.finished < study.budget and study.limit_reached is None:
+    if result.interrupted and not is_over(study):
         raise KeyboardInterrupt
     return Study(study)
 

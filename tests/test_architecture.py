@@ -24,6 +24,7 @@ LEAVES = (
     "hpo.seeds",
     "hpo.statistics",
     "hpo.study.spec",
+    "hpo.study.standing",
     "hpo.words",
 )
 
@@ -43,6 +44,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.network.architecture": (),
     "hpo.data.prepared": ("hpo.errors",),
     "hpo.study.spec": ("hpo.errors",),
+    "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),

@@ -85,7 +85,6 @@ def _evaluate(job: SyntheticJob, answer: Callable[[Mapping[str, Any]], None]) ->
         "state": "complete",
         "value": statistics.fmean(scored),
         "standard_error": None if deviation is None else deviation / math.sqrt(len(scored)),
-        "raced_out": False,
         "reason": None,
         "info": {},
         "replicates": replicates,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hpo_storage import slots
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import INTERRUPTED_REASON, Outcome
+from hpo_storage.records import Outcome
 from hpo_storage.slots import Claim
 
 from hpo.errors import LeaseLostError, StorageError
@@ -25,10 +25,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Return:
-    """A slot to be given back, and why; that is a failed attempt where it `counts`."""
+    """A slot to be given back: a failed attempt, and why, where it `counts`, else an interrupted one."""
 
     claim: Claim
-    reason: str = INTERRUPTED_REASON
+    reason: str | None = None
     counts: bool = False
 
 

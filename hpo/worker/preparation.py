@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo_storage.database import Database
 from hpo_storage.datasets import fetch_dataset
-from hpo_storage.records import StudyHeader, StudyRecord
+from hpo_storage.records import StudyHeader
 
 import hpo.errors
 from hpo.data.synthetic import synthetic_facts
@@ -18,7 +18,7 @@ TICK_SECONDS = 0.25
 FETCHED = "data"
 
 
-def fetch_data(database: Database, stored: StudyHeader | StudyRecord, folder: Path) -> Path | None:
+def fetch_data(database: Database, stored: StudyHeader, folder: Path) -> Path | None:
     """A copy of a study's data from the database, in the folder; None where the data is read from its source.
 
     StudyError where the data is a frame that is not stored.

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo_storage import slots, studies
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import StudyHeader
+from hpo_storage.records import StudyHeader, TrialState
 
 from hpo.errors import StorageAwayError
 from hpo.search.history import History
@@ -114,7 +114,7 @@ class Session:
         if self._is_busy or self._worker.outage.is_on:
             return False
         progress = self._progress
-        if self._winding_down or self._room() <= 0 or progress.limit is not None:
+        if self._winding_down or self._room() <= 0 or progress.limit_reached is not None:
             return True
         return not progress.open and not (self._stays and progress.claimed)
 
@@ -125,7 +125,7 @@ class Session:
         while self._outbox:
             if told := self._outbox.tell():
                 self._learn(told)
-        if self._progress.limit is not None:
+        if self._progress.limit_reached is not None:
             self._stop_trials()
         elif not (self._worker.stop.count or self._winding_down):
             for trainer in self._trainers:
@@ -224,21 +224,20 @@ class Session:
             if entry.counts:
                 then = "trying again" if told.is_open else "given up"
                 self._worker.view.message(f"trial {entry.claim.number} broke off ({entry.reason}); {then}")
-            self._count("open" if told.is_open else "failed")
+            self._count(None if told.is_open else TrialState.FAILED)
             return
         claim, outcome = entry.claim, entry.outcome
-        self._count("raced_out" if outcome.raced_out else outcome.state)
+        self._count(outcome.state)
         if self._history.add(claim.number, outcome):
             self._proposer.observe(claim.number, claim.params, outcome)
         is_best = self._history.best is outcome
         line = line_of(claim.number, claim.params, outcome, entry.seconds, is_best=is_best)
         self._worker.view.trial(line, self._snapshot())
 
-    def _count(self, state: str) -> None:
-        """A claimed slot is in another state now; where that is an end, it is one of ours."""
-        self.finished += state != "open"
-        counts = {"claimed": self._progress.claimed - 1, state: getattr(self._progress, state) + 1}
-        self._progress = replace(self._progress, **counts)
+    def _count(self, end: TrialState | None) -> None:
+        """A claimed slot is open again (None), or has ended so, and is one of ours."""
+        self.finished += end is not None
+        self._progress = self._progress.after(end)
 
     def _snapshot(self) -> Snapshot:
         self._trains = self._trains or any(trainer.ready for trainer in self._trainers)
