@@ -27,9 +27,10 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHELL = ("", "sh", "bash", "console")
 INLINE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})(?:/[\w.-]+)*/?")
-MODULE = re.compile(r"(?:hpo|hpo_spaces|hpo_storage)(?:\.[a-zA-Z]\w*)+")
-FILE_NAME = re.compile(r"(?:\w+/)?(\w+\.py)")
+PATH = re.compile(rf"(?:{'|'.join(FOLDERS)})/[\w./*-]*")
+FILE_NAME = re.compile(r"\w+\.py")
+MODULE = re.compile(r"(?:hpo|hpo_spaces|hpo_storage)(?:\.[a-zA-Z]\w*)+(?=\(|$)")
+PLACEHOLDER = re.compile(r"NAME")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -106,12 +107,14 @@ def test_links_lead_somewhere(page):
 @pages
 def test_files_and_modules_exist(page):
     for code in inline(page.read_text(encoding="utf-8")):
-        if PATH.fullmatch(code) and "/" in code:
-            assert (ROOT / code).exists(), code
-        elif named := FILE_NAME.fullmatch(code):
-            assert named[1] in FILE_NAMES or named[1].isupper() or "NAME" in named[1], code
-        elif MODULE.fullmatch(code.split("(")[0]) and code != "hpo.db":
-            assert pkgutil.resolve_name(code.split("(")[0]), code
+        if PLACEHOLDER.search(code):
+            continue
+        if PATH.fullmatch(code):
+            assert any(ROOT.glob(code)), code
+        elif FILE_NAME.fullmatch(code):
+            assert code in FILE_NAMES, code
+        elif code != "hpo.db" and (module := MODULE.match(code)):
+            assert pkgutil.resolve_name(module[0]), code
 
 
 @pages
