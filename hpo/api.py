@@ -81,7 +81,7 @@ class Study:
     def loss_name(self) -> str:
         """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
         variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
-        from hpo.report.losses import loss_of
+        from hpo.losses import loss_of
 
         return loss_of(self._record.facts).name
 
