@@ -10,8 +10,14 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_fields
-from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
-from hpo.cli.options import AsJson, NewStudyName, Storage, with_storage, writable
+from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain
+from hpo.cli.options import (
+    AsJson,
+    NewStudyName,
+    Storage,
+    with_storage,
+    writable,
+)
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
@@ -72,7 +78,7 @@ def _work(
     from hpo.worker.views import make_view
 
     started = time.monotonic()
-    view = make_view(sys.stderr if as_json else sys.stdout)
+    view = make_view(sys.stderr if as_json else sys.stdout, CommandLine())
     try:
         result = see_through(asked_for, url=url, view=view)
     except KeyboardInterrupt:
