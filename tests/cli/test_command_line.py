@@ -13,7 +13,6 @@ import typer.main
 import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
-from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.worker.membership import DRAIN_SECONDS
 
 HEAVY = (
@@ -244,16 +243,6 @@ def test_completion_is_quiet_and_makes_nothing(bench):
     assert done.stdout.strip() == ""
     assert done.stderr == ""
     assert list(bench.folder.iterdir()) == []
-
-
-def choices(model: type, field: str) -> tuple[str, ...]:
-    return get_args(model.model_fields[field].annotation)
-
-
-def test_choices_are_those_of_the_spec():
-    assert get_args(options.Method) == choices(EvaluationSpec, "method")
-    assert get_args(options.StopOn) == choices(EvaluationSpec, "stop_on")
-    assert get_args(options.Sampler) == choices(SearchSpec, "sampler")
 
 
 def test_figures_are_those_of_the_report():
