@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_storage.records import INTERRUPTED_REASON
 
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.losses import loss_of
+from hpo.report.losses import error_text, target_text
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from html import escape
 
 from hpo_storage.records import StudyRecord, TrialRecord
 
+from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.report.losses import error_text, target_text
 from hpo.report.markup import card
 from hpo.words import count_text, loss_text, widths_text
 

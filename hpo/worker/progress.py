@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord
 
-from hpo.report.losses import loss_of
+from hpo.losses import loss_of
 from hpo.search.history import History
 
 

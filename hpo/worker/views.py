@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.errors import PYTHON, Face, written
-from hpo.report.losses import loss_of
+from hpo.losses import loss_of
 from hpo.words import duration_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 
