@@ -30,6 +30,7 @@ LEAVES = (
     "hpo.settings",
     "hpo.statistics",
     "hpo.study.spec",
+    "hpo.study.standing",
     "hpo.words",
 )
 
@@ -53,6 +54,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.settings": ("hpo.declaration", "hpo.errors"),
     "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
     "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
+    "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),

@@ -8,7 +8,13 @@ from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
 from hpo.cli.errors import CommandLine
-from hpo.cli.options import AsJson, OptionalStudyName, Storage, opened, shown_storage
+from hpo.cli.options import (
+    AsJson,
+    OptionalStudyName,
+    Storage,
+    opened,
+    shown_storage,
+)
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
 from hpo.declaration import settings_of, taken

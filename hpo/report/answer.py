@@ -1,20 +1,21 @@
 """The head of the page: what the study is about, its winner, how far it is and what to do next."""
 
 import shlex
-from collections import Counter
 from html import escape
 
-from hpo_storage.records import StudyRecord, TrialRecord
+from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
 from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
-from hpo.report.data import attempts_repeated, counts, leader, state_of
+from hpo.report.data import leader
 from hpo.report.losses import error_text, target_text
 from hpo.report.markup import card
+from hpo.study import standing
 from hpo.words import count_text, loss_text, widths_text
 
 MOST_REASONS = 3
+LIMIT_SETTINGS = {"wall time": "time_limit", "trainer seconds": "trainer_seconds"}
 
 
 def header(study: StudyRecord) -> str:
@@ -34,13 +35,13 @@ def header(study: StudyRecord) -> str:
 
 def answer(study: StudyRecord) -> str:
     """The winner, its parameters, and how far the study is."""
-    best = study.best
+    best = standing.winner(study)
     left = _no_winner(study) if best is None else _winner(study, best)
     right = "" if best is None else f"<dl class='facts'>{_winner_facts(study, best)}</dl>"
     return card("answer", "full", f"<div class='answer'><div>{left}</div>{right}</div>{_progress(study)}")
 
 
-def next_step(study: StudyRecord, command: str | None) -> str:
+def next_card(study: StudyRecord, command: str | None) -> str:
     """The command to type next, and what it does."""
     usual, purpose = next_command(study)
     body = f"<h2>Next</h2><p>{escape(purpose)}</p><pre>{escape(command or usual)}</pre>"
@@ -49,19 +50,31 @@ def next_step(study: StudyRecord, command: str | None) -> str:
 
 def next_command(study: StudyRecord) -> tuple[str, str]:
     """The command to type next and its purpose; on studies of a data frame it is Python."""
-    name = study.name
-    if study.running:
-        return shlex.join(["hpo", "status", "--study", name]), "The study is running. See how far it is:"
-    if study.finished >= study.budget and study.best is None:
-        return shlex.join(["hpo", "trials", "--study", name]), "No trial succeeded. See why:"
-    done = study.finished >= study.budget
-    trials = 2 * study.budget if done else study.budget
-    purpose = "Extend the study:" if done else "Resume the study:"
-    objective = described(study.spec)
-    if objective.needs_python:
-        return f"hpo.tune(frame, target={objective.target!r}, study={name!r}, trials={trials})", purpose
-    more = ["--trials", str(trials)] if done else []
-    return shlex.join(["hpo", "run", "--study", name, *more]), purpose
+    step = standing.next_step(study)
+    if step.action == "status":
+        purpose = "The study is running. See how far it is:"
+    elif step.action == "trials":
+        purpose = "No trial succeeded. See why:"
+    else:
+        purpose = "Extend the study:" if step.trials else "Resume the study:"
+        if described(study.spec).needs_python:
+            return _call(study, step), purpose
+    settings = _settings(step)
+    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
+
+
+def _settings(step: standing.NextStep) -> dict[str, object]:
+    """What a run changes of the study."""
+    trials = {"trials": step.trials} if step.trials else {}
+    return trials | ({LIMIT_SETTINGS[step.lifts]: "none"} if step.lifts else {})
+
+
+def _call(study: StudyRecord, step: standing.NextStep) -> str:
+    """The step in Python."""
+    target = described(study.spec).target
+    given = {"target": target, "study": study.name, "trials": study.budget, **_settings(step)}
+    return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
 def _winner(study: StudyRecord, best: TrialRecord) -> str:
@@ -94,7 +107,7 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
 
 def _honesty(study: StudyRecord) -> str:
     notes = []
-    if len(study.ranked) > 1:
+    if len(standing.ranked(study)) > 1:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
@@ -120,17 +133,13 @@ def _winner_facts(study: StudyRecord, best: TrialRecord) -> str:
 
 def _no_winner(study: StudyRecord) -> str:
     """Why there is no winner: nothing has ended, or everything failed and for which reasons."""
-    ended = counts(study)
     if study.finished == 0:
         return "<p class='value'>No result yet</p><p class='under'>No trial has ended.</p>"
-    if ended["failed"] < study.finished:
+    if standing.counts(study)[TrialState.FAILED] < study.finished:
         return "<p class='value'>No winner yet</p><p class='under'>No trial has all its replicates.</p>"
-    reasons = Counter(
-        trial.reason or "no reason was stored" for trial in study.trials if state_of(study, trial) == "failed"
-    )
     lines = "".join(
-        f"<li>{escape(reason)} ({count_text(count, 'attempt')})</li>"
-        for reason, count in reasons.most_common(MOST_REASONS)
+        f"<li>{escape(reason)} ({count_text(count, 'trial')})</li>"
+        for reason, count in standing.failure_reasons(study)[:MOST_REASONS]
     )
     title = "The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed"
     return f"<p class='value'>{title}</p><ul class='notes'>{lines}</ul>"
@@ -138,11 +147,15 @@ def _no_winner(study: StudyRecord) -> str:
 
 def _progress(study: StudyRecord) -> str:
     """A bar of how the trials ended, with its legend."""
-    states = {name: count for name, count in counts(study).items() if count}
-    parts = [(escape(name), name.replace(" ", "-"), count) for name, count in states.items()]
+    states: dict[str, int] = {
+        **{str(state): count for state, count in standing.counts(study).items()},
+        TrialState.RUNNING: len(standing.running(study)),
+        "to do": standing.left(study),
+    }
+    parts = [(escape(name), name.replace(" ", "-"), count) for name, count in states.items() if count]
     bar = "".join(f"<span class='{style}' style='flex:{count} 1 0'></span>" for _, style, count in parts)
     legend = "".join(f"<li><span class='mark {style}'></span>{count:,} {name}</li>" for name, style, count in parts)
-    again = attempts_repeated(study)
+    again = standing.attempts_repeated(study)
     repeated = (
         f" {count_text(again, 'attempt')} broke off and {'was' if again == 1 else 'were'} repeated." if again else ""
     )

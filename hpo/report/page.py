@@ -55,7 +55,7 @@ def write_report(study: StudyRecord, path: Path, *, next_command: str | None = N
         *(_figure_card(study, name) for name in FIGURES),
         sections.replicates(study),
         sections.trials(study),
-        answer.next_step(study, next_command),
+        answer.next_card(study, next_command),
         sections.data_notes(study),
         sections.spec(study),
         sections.environment(study),

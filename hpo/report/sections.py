@@ -11,6 +11,7 @@ from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.report.markup import Cell, card, flat, html_table, nothing, pairs
+from hpo.study.standing import winner
 from hpo.words import ABSENT, duration_text, loss_text, widths_text
 
 MOST_CLASSES = 20
@@ -18,7 +19,7 @@ MOST_CLASSES = 20
 
 def replicates(study: StudyRecord) -> str:
     """The winner's replicates, with their mean and its standard error."""
-    best, table = study.best, winner_table(study)
+    best, table = winner(study), winner_table(study)
     if best is None:
         return card("replicates", "half", "<h2>Replicates</h2>" + nothing("there is no winner yet"))
     rows = [
@@ -68,7 +69,8 @@ def trials(study: StudyRecord) -> str:
             place = axis.position(value)
             params.append(Cell(axis.text(value), place if place == place else ""))
         rows.append([*_trial_start(row), *params, *_trial_end(row)])
-    best = study.best.number if study.best else None
+    first = winner(study)
+    best = first.number if first else None
     body = html_table(
         columns,
         rows,

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
 
+from hpo_storage.records import TrialState
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -87,7 +88,7 @@ class LiveView:
     def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
         """Leave a line for a new best and for a failure."""
         self._clock.tell(snapshot)
-        if line.is_best or line.state == "failed":
+        if line.is_best or line.state == TrialState.FAILED:
             style = "green" if line.is_best else "red"
             self._console.print(Text(trial_text(line), style=style))
 
@@ -129,7 +130,7 @@ def trial_text(line: TrialLine) -> str:
     parts = [f"trial {line.trial} {line.state}: {loss_text(line.value, line.standard_error)}"]
     if line.value is None:
         parts = [f"trial {line.trial} {line.state}"]
-    if line.reason and line.state == "failed":
+    if line.reason and line.state == TrialState.FAILED:
         parts[0] += f": {printable(line.reason)}"
     parts += [duration_text(line.seconds), printable(line.description)]
     return ", ".join([*(part for part in parts if part), *(["new best"] if line.is_best else [])])

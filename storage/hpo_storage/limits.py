@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from hpo.errors import StudyError, use
 from hpo_storage.database import now
-from hpo_storage.records import Limit, Limits
+from hpo_storage.records import Limit, Limits, Purpose
 from hpo_storage.tables import SLOTS
 
 
@@ -45,9 +45,10 @@ def reached(connection: sa.Connection, study: sa.Row[*tuple[Any, ...]]) -> Limit
 
 
 def _trainer_seconds(connection: sa.Connection, study_id: int, time: datetime) -> float:
-    """What all attempts have taken so far, those included that run."""
-    total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(SLOTS.c.study_id == study_id)
-    running = sa.select(SLOTS.c.started).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
+    """What all attempts at trials have taken so far, those included that run."""
+    trials = sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == Purpose.TRIAL)
+    total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(trials)
+    running = sa.select(SLOTS.c.started).where(trials, SLOTS.c.state == "claimed")
     # A clock that was set back must not give time back.
     seconds = [max(0.0, (time - started).total_seconds()) for started in connection.scalars(running)]
     return float(sum(seconds, start=connection.scalar(total) or 0.0))

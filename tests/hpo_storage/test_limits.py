@@ -116,11 +116,11 @@ def test_a_clock_that_was_set_back_gives_no_time_back(bench, outcome: MakeOutcom
 def test_progress(bench, outcome: MakeOutcome):
     limits = Limits(trial_seconds=5.0)
     set_limits(bench.db, bench.study_id, limits)
-    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit": None, "limits": limits}
+    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit_reached": None, "limits": limits}
     assert progress(bench.db, bench.study_id) == StudyProgress(budget=3, open=3, claimed=0, **nothing)
     release(bench.db, bench.claim(), "died")
     finish(bench.db, bench.claim(), outcome(0.5))
-    finish(bench.db, bench.claim(), outcome(0.25, raced_out=True))
+    finish(bench.db, bench.claim(), outcome(0.25, state="raced out"))
     bench.claim()
     found = progress(bench.db, bench.study_id)
     assert found == StudyProgress(budget=3, open=0, claimed=1, **{**nothing, "complete": 1, "raced_out": 1})
