@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
 
     if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
         raise StudyError(
-            f"workers must be 1, which is this process, or 0, got {workers}; for more start `hpo worker` processes",
+            f"workers must be 1, which is this process, or 0, got {workers}; for more start {do('worker')}",
             setting="workers",
         )
     data, target = with_target(data, target)
