@@ -60,7 +60,7 @@ def prepared(folder: Path, options: argparse.Namespace):  # noqa: ANN201
     from points import prepare
     from sklearn.datasets import load_digits
 
-    from hpo.evaluation.trial import Head
+    from hpo.losses import Head
 
     table = folder / "digits.csv"
     load_digits(as_frame=True).frame.to_csv(table, index=False)
@@ -98,7 +98,7 @@ class CountingProgram:
 
 
 def protocol(options: argparse.Namespace):  # noqa: ANN201
-    from hpo.study.spec import EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
     return EvaluationSpec() if options.early_stopping else EvaluationSpec(max_epochs=options.epochs, patience=999)
 

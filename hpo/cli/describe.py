@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_storage.records import TrialState
 
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.losses import loss_of
+from hpo.report.losses import error_text, target_text
 from hpo.study import standing
 from hpo.words import count_text, duration_text, loss_text, value_text
 
@@ -97,8 +98,10 @@ def time_text(moment: datetime) -> str:
 
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
+    from hpo.objectives.registry import described
+
     spec, facts, best = study.spec, study.facts, standing.winner(study)
-    evaluation = spec["evaluation"]
+    objective = described(spec)
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
@@ -108,13 +111,15 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         loss_of(facts).name: winner_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
-        "data": f"{spec['data']['source']}, target {spec['data']['target']}: "
+        "objective": "" if objective.source else objective.title,
+        "data": f"{objective.source}, target {objective.target}: "
         f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{target_text(facts)}",
+        f"{target_text(facts)}"
+        if objective.source
+        else "",
         "notes": "; ".join(facts.get("notes", [])),
         "space": spec["space"]["reference"],
-        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}, "
-        f"at most {count_text(evaluation['max_epochs'], 'epoch')}, patience {evaluation['patience']}",
+        "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
@@ -125,9 +130,9 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
 
 def _search_text(stored: dict[str, Any]) -> str:
     """What proposes trials and what cuts them short, also of a study of the past."""
-    from hpo.study.spec import SearchSpec
+    from hpo.settings import SearchSpec
 
-    search = SearchSpec.model_validate(stored)
+    search = SearchSpec(**stored)
     racing = "racing" if search.racing else "no racing"
     pruning = "no pruning" if search.pruner == "none" else f"pruner {search.pruner}"
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"

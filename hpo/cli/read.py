@@ -18,7 +18,7 @@ from hpo.cli.describe import (
 from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
-from hpo.report.losses import loss_of
+from hpo.losses import loss_of
 from hpo.study.columns import parameter_columns
 from hpo.study.standing import study_state, trial_state, winner
 from hpo.words import duration_text, loss_text

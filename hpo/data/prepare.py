@@ -18,7 +18,7 @@ from hpo.errors import InputError
 if TYPE_CHECKING:
     from hpo.data.resampling import IntArray, Resample
     from hpo.data.table import Table
-    from hpo.data.target import Weights
+    from hpo.data.target import RowWeights
 
 RARE_COLLECTIONS = 200_000
 """Imports make many objects and no garbage: looking for it is a fifth of the start-up."""
@@ -41,11 +41,12 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     from hpo.data.resampling import resamples
     from hpo.data.source import read_source
+    from hpo.data.spec import DataSpec
     from hpo.data.table import build_table
-    from hpo.study.spec import DataSpec, EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
-    spec = DataSpec.model_validate(request["data"])
-    evaluation = EvaluationSpec.model_validate(request["evaluation"])
+    spec = DataSpec(**request["data"])
+    evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
     source = read_source(spec, Path(copy) if copy else None)
     table = build_table(source, spec.target, evaluation)
@@ -66,13 +67,13 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int) -> dict[s
         "features": features,
         "columns": [asdict(column) for column in table.columns],
         "task": target.task,
-        "head": target.head,
-        "outputs": target.outputs,
+        "head": target.head.name,
+        "outputs": target.head.outputs,
         "classes": list(target.classes),
         "class_counts": list(target.counts),
         "target_mean": target.mean,
         "target_deviation": target.deviation,
-        "loss_name": target.loss_name,
+        "loss_name": target.loss.name,
         "prior_loss": target.prior_loss,
         "notes": list(table.notes),
         "replicates": len(parts),
@@ -114,7 +115,7 @@ def _write_replicate(folder: Path, table: "Table", number: int, part: "Resample"
     return width
 
 
-def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "Weights":
+def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
     """(rows,) of a part; None where all count alike."""
     from hpo.data.weights import balanced_weights
 
@@ -142,7 +143,7 @@ def main() -> None:
     try:
         answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline()))}
     except InputError as error:
-        answer = {"ok": False, "kind": type(error).__name__, "message": str(error)}
+        answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

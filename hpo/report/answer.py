@@ -5,9 +5,11 @@ from html import escape
 
 from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
+from hpo.losses import loss_of
+from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import leader
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.report.losses import error_text, target_text
 from hpo.report.markup import card
 from hpo.study import standing
 from hpo.words import count_text, loss_text, widths_text
@@ -18,9 +20,9 @@ LIMIT_SETTINGS = {"wall time": "time_limit", "trainer seconds": "trainer_seconds
 
 def header(study: StudyRecord) -> str:
     """The study's name and what it is about."""
-    data, facts = study.spec["data"], study.facts
+    objective, facts = described(study.spec), study.facts
     about = [
-        f"{data['source']}, target {data['target']}",
+        f"{objective.source}, target {objective.target}" if objective.source else objective.title,
         count_text(facts["rows"], "row") if "rows" in facts else "",
         count_text(facts["features"], "feature") if "features" in facts else "",
         target_text(facts) if "classes" in facts else "",
@@ -55,8 +57,10 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
         purpose = "No trial succeeded. See why:"
     else:
         purpose = "Extend the study:" if step.trials else "Resume the study:"
-        if study.spec["data"]["kind"] == "frame":
-            return _call(study, step), purpose
+        objective = described(study.spec)
+        if objective.needs_python:
+            given = {"target": objective.target, "study": study.name, "trials": study.budget, **_settings(step)}
+            return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})", purpose
     settings = _settings(step)
     options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
@@ -66,12 +70,6 @@ def _settings(step: standing.NextStep) -> dict[str, object]:
     """What a run changes of the study."""
     trials = {"trials": step.trials} if step.trials else {}
     return trials | ({LIMIT_SETTINGS[step.lifts]: "none"} if step.lifts else {})
-
-
-def _call(study: StudyRecord, step: standing.NextStep) -> str:
-    """The step in Python."""
-    given = {"target": study.spec["data"]["target"], "study": study.name, "trials": study.budget, **_settings(step)}
-    return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
 def _winner(study: StudyRecord, best: TrialRecord) -> str:
@@ -108,8 +106,8 @@ def _honesty(study: StudyRecord) -> str:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
-    if study.spec["evaluation"]["stop_on"] == "score":
-        notes.append("Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic.")
+    if caution := described(study.spec).caution:
+        notes.append(caution)
     return "".join(f"<p class='note'>{escape(note)}</p>" for note in notes)
 
 

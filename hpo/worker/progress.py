@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord, TrialState
 
-from hpo.report.losses import loss_of
+from hpo.losses import loss_of
 from hpo.search.history import History
 
 
@@ -72,7 +72,7 @@ class ProgressView(Protocol):
         """A trial has ended."""
 
     def message(self, text: str) -> None:
-        """Tell the user something once."""
+        """Tell the user something once; the text may hold marks."""
 
     def close(self) -> None:
         """The run is over; give the terminal back."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, use
 from hpo_storage.database import now
 from hpo_storage.records import Limit, Limits, Purpose
 from hpo_storage.tables import SLOTS
@@ -13,11 +13,16 @@ from hpo_storage.tables import SLOTS
 
 def check_limits(limits: Limits) -> None:
     """Raise StudyError where a limit is not a positive number of seconds."""
-    for name in ("wall_seconds", "trainer_seconds", "trial_seconds"):
-        seconds = getattr(limits, name)
+    given = {
+        "time_limit": limits.wall_seconds,
+        "trainer_seconds": limits.trainer_seconds,
+        "trial_timeout": limits.trial_seconds,
+    }
+    for setting, seconds in given.items():
         if seconds is not None and not 0 < seconds < float("inf"):
-            option = {"wall_seconds": "--time-limit", "trial_seconds": "--trial-timeout"}.get(name, "--trainer-seconds")
-            raise StudyError(f"a limit must be more than 0 seconds, got {seconds:g}; use {option} 3600")
+            raise StudyError(
+                f"a limit must be more than 0 seconds, got {seconds:g}; use {use(setting, 3600)}", setting=setting
+            )
 
 
 def limits_of(study: sa.Row[Any]) -> Limits:

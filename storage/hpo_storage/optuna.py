@@ -19,7 +19,7 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from hpo.errors import StorageError, StudyError
+from hpo.errors import StorageError, StudyError, use
 from hpo_storage.engine import shown_url
 from hpo_storage.records import Purpose
 from hpo_storage.records import TrialState as OurState
@@ -93,7 +93,8 @@ def create_study(connection: sa.Connection, name: str) -> int:
     except sa.exc.IntegrityError:
         raise StudyError(
             f"a new study needs a name of its own, got {name!r}, which this database has already; "
-            f"choose another with --study"
+            f"choose another {use('study')}",
+            setting="study",
         ) from None
     connection.execute(_DIRECTIONS.insert().values(study_id=study_id, objective=0, direction=StudyDirection.MINIMIZE))
     return study_id

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError, StudyError, StudyNotFoundError
+from hpo.errors import StorageError, StudyError, StudyNotFoundError, do, use
 from hpo_storage.database import Database, now
 from hpo_storage.limits import check_limits, limits_of, reached
 from hpo_storage.records import (
@@ -263,7 +263,8 @@ def _check_dataset(connection: sa.Connection, dataset: str | None) -> None:
     query = sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset)
     if dataset is not None and connection.scalar(query.with_for_update()) is None:
         raise StorageError(
-            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again"
+            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again",
+            setting="data",
         )
 
 
@@ -271,7 +272,8 @@ def _check_budget(budget: int, least: int) -> None:
     if budget < least:
         raise StudyError(
             f"a study's trials must be at least {least}, as a budget can grow but not shrink, got {budget}; "
-            f"use --trials {least} or more"
+            f"use {use('trials', least)} or more",
+            setting="trials",
         )
 
 
@@ -309,5 +311,5 @@ def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> d
 def _not_found(connection: sa.Connection, name: str) -> str:
     names = connection.scalars(sa.select(STUDIES.c.name).order_by(STUDIES.c.name)).all()
     there = ", ".join(names[:LISTED_NAMES]) + (" and others" if len(names) > LISTED_NAMES else "")
-    remedy = f"use one of {there}" if names else "there is none in this database yet; `hpo run` makes one"
+    remedy = f"use one of {there}" if names else f"there is none in this database yet; {do('run')} makes one"
     return f"a study must be there to be read, got {name!r}; {remedy}"

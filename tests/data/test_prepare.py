@@ -18,7 +18,7 @@ from hpo.data.prepared import PARTS, open_prepared, open_replicate
 from hpo.data.resampling import resamples
 from hpo.data.source import Source
 from hpo.data.table import build_table
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 COLORS = ("red", "blue", "green")
 GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))
@@ -108,6 +108,7 @@ def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, f
     answer = json.loads(done.stdout)
     assert (answer["ok"], answer["kind"]) == (False, "DataError")
     assert reason in answer["message"]
+    assert answer["setting"] == ("data" if "line" in reason else "target")
     assert list(folder.iterdir()) == []
 
 

@@ -54,9 +54,9 @@ def test_limits_are_kept(bench):
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_limit_must_be_positive(bench, seconds: float):
-    with pytest.raises(StudyError, match=r"more than 0 seconds, got .*; use --time-limit 3600"):
+    with pytest.raises(StudyError, match=r"more than 0 seconds, got .*; use time_limit=3600"):
         set_limits(bench.db, bench.study_id, Limits(wall_seconds=seconds))
-    with pytest.raises(StudyError, match="--trainer-seconds"):
+    with pytest.raises(StudyError, match="use trainer_seconds=3600"):
         create_study(bench.db, "b", {}, {}, {}, 1, limits=Limits(trainer_seconds=seconds))
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import hpo_storage.migrations
 import pytest
@@ -71,7 +72,9 @@ def older_file(path: Path, revision: str) -> Database:
 def test_an_older_file_is_upgraded_when_it_is_prepared(path: Path, revision: str):
     """Fault 43."""
     db = older_file(path, revision)
-    with pytest.raises(StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`"):
+    with pytest.raises(
+        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade` in"
+    ):
         connect(f"sqlite:///{path}", create=False)
     prepare(db)
     check_declared(db)
@@ -152,6 +155,42 @@ def test_an_upgraded_study_goes_on(path: Path, revision: str, name: str, slot: i
     db.close()
 
 
+DATA = {"kind": "builtin", "source": "wine", "target": "target", "sha256": ""}
+SPACE = {"reference": "mlp", "description": {}}
+EVALUATION = {"method": "kfold", "replicates": 3, "max_epochs": 50, "patience": 7}
+
+
+def converted(spec: dict[str, Any]) -> dict[str, Any]:
+    script = ScriptDirectory(str(Path(hpo_storage.migrations.__file__).parent)).get_revision("0003")
+    return script.module.converted(spec)
+
+
+def test_a_spec_names_its_objective_which_holds_data_and_evaluation():
+    spec = {"name": "a", "data": DATA, "space": SPACE, "evaluation": EVALUATION, "search": {"pruner": "halving"}}
+    assert converted(spec) == {
+        "name": "a",
+        "objective": {"name": "mlp", "part": {"data": DATA, "evaluation": EVALUATION}},
+        "space": SPACE,
+        "search": {"pruner": "halving"},
+    }
+    assert converted(converted(spec)) == converted(spec)
+
+
+@pytest.mark.parametrize(("pruning", "pruner"), [(True, "curve"), (False, "none")])
+def test_pruning_was_curve_or_none(pruning: bool, pruner: str):
+    spec = {"name": "a", "data": DATA, "search": {"seed": 3, "pruning": pruning}}
+    assert converted(spec)["search"] == {"seed": 3, "pruner": pruner}
+
+
+@pytest.mark.parametrize(("source", "sleep"), [("synthetic", 0.0), ("synthetic:0", 0.0), ("synthetic:0.25", 0.25)])
+def test_the_synthetic_objective_was_a_kind_of_data(source: str, sleep: float):
+    spec = {"name": "a", "data": {"kind": "synthetic", "source": source, "target": "loss"}, "space": SPACE}
+    part = {"sleep": sleep, "replicates": 3, "max_epochs": 50}
+    objective = {"name": "synthetic", "part": part}
+    assert converted({**spec, "evaluation": EVALUATION}) == {"name": "a", "objective": objective, "space": SPACE}
+    assert converted(spec)["objective"]["part"] == {"sleep": sleep, "replicates": 5, "max_epochs": 200}
+
+
 def set_revision(db: Database, revision: str) -> None:
     with db.begin_write() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
@@ -165,7 +204,7 @@ def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
     assert create_study(db, "a", {}, {}, {}, 1)
     if backend != "sqlite":
         set_revision(db, OLDER[0])
-        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade`"):
+        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade` in a shell"):
             prepare(db)
     set_revision(db, "9999")
     for function in (prepare, upgrade):

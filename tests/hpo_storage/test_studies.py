@@ -115,7 +115,7 @@ def test_an_optuna_study_of_that_name_is_left_alone(db: Database):
 
 @pytest.mark.parametrize("budget", [0, -1])
 def test_a_budget_is_at_least_one(db: Database, budget: int):
-    with pytest.raises(StudyError, match=rf"at least 1, .* got {budget}; use --trials 1 or more"):
+    with pytest.raises(StudyError, match=rf"at least 1, .* got {budget}; use trials=1 or more"):
         create_study(db, "a", {}, {}, {}, budget)
 
 
