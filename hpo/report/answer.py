@@ -57,10 +57,8 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
         purpose = "No trial succeeded. See why:"
     else:
         purpose = "Extend the study:" if step.trials else "Resume the study:"
-        objective = described(study.spec)
-        if objective.needs_python:
-            given = {"target": objective.target, "study": study.name, "trials": study.budget, **_settings(step)}
-            return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})", purpose
+        if described(study.spec).needs_python:
+            return _call(study, step), purpose
     settings = _settings(step)
     options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
@@ -70,6 +68,13 @@ def _settings(step: standing.NextStep) -> dict[str, object]:
     """What a run changes of the study."""
     trials = {"trials": step.trials} if step.trials else {}
     return trials | ({LIMIT_SETTINGS[step.lifts]: "none"} if step.lifts else {})
+
+
+def _call(study: StudyRecord, step: standing.NextStep) -> str:
+    """The step in Python."""
+    target = described(study.spec).target
+    given = {"target": target, "study": study.name, "trials": study.budget, **_settings(step)}
+    return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
 def _winner(study: StudyRecord, best: TrialRecord) -> str:

@@ -83,8 +83,7 @@ class Advisor:
         return self.history.best is outcome
 
     def give_back(self, claim: Claim, reason: str | None, *, counts: bool) -> bool:
-        """Return a claim without a result, as a failed attempt where it `counts`, else as an interrupted one; whether
-        its slot is open again.
+        """Return a claim without a result, as a failed attempt where it `counts`; whether its slot is open again.
 
         LeaseLostError where the slot was given to another attempt.
         """

@@ -34,8 +34,8 @@ _log = logging.getLogger("hpo")
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A claim that nobody works on any more, after so many seconds: with an outcome, or broken off, which is a failed
-    attempt for a reason where it `counts`, else an interrupted one."""
+    """A claim that nobody works on any more, after so many seconds: with an outcome, or without one: broken off for a
+    reason, which is a failed attempt where it `counts`, or else interrupted."""
 
     claim: Claim
     outcome: Outcome | None = None
