@@ -80,9 +80,9 @@ class Study:
     def loss_name(self) -> str:
         """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
         variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
-        from hpo.report.losses import loss_of
+        from hpo.study.facts import Facts
 
-        return loss_of(self._record.facts).name
+        return Facts.from_json(self._record.facts).loss_name
 
     @property
     def best(self) -> Best:
@@ -134,6 +134,9 @@ class Study:
 
 
 def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
+    from hpo.study.facts import TrialInfo
+
+    info = TrialInfo.from_json(trial.info)
     return {
         "trial": trial.number,
         "state": trial.state,
@@ -144,8 +147,8 @@ def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
         "reason": trial.reason,
         "started": trial.started,
         "finished": trial.finished,
-        "weights": trial.info.get("parameters"),
-        "widths": trial.info.get("widths"),
+        "weights": info.parameters,
+        "widths": list(info.widths) or None,
     }
 
 

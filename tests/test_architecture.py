@@ -23,6 +23,7 @@ LEAVES = (
     "hpo.network.architecture",
     "hpo.seeds",
     "hpo.statistics",
+    "hpo.study.facts",
     "hpo.study.spec",
     "hpo.words",
 )
@@ -41,7 +42,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.errors": (),
     "hpo.seeds": (),
     "hpo.network.architecture": (),
-    "hpo.data.prepared": ("hpo.errors",),
+    "hpo.data.prepared": ("hpo.errors", "hpo.study.facts"),
+    "hpo.study.facts": (),
     "hpo.study.spec": ("hpo.errors",),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_storage.records import INTERRUPTED_REASON
 
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.report.losses import data_text, error_text, loss_of
+from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
@@ -68,14 +69,14 @@ def parameters_text(trial: "TrialRecord") -> str:
 
 def widths_text(trial: "TrialRecord") -> str:
     """Units of the hidden layers: `250-150-90`."""
-    return "-".join(str(width) for width in trial.info.get("widths", []))
+    return "-".join(str(width) for width in TrialInfo.from_json(trial.info).widths)
 
 
 def network_text(trial: "TrialRecord") -> str:
     """`250-150-90 units, 70,000 weights`."""
-    size = trial.info.get("parameters")
-    parts = [f"{widths_text(trial)} units"] if trial.info.get("widths") else []
-    return ", ".join([*parts, *([f"{size:,} weights"] if size is not None else [])]) or "-"
+    info, widths = TrialInfo.from_json(trial.info), widths_text(trial)
+    parts = [f"{widths} units"] if widths else []
+    return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])]) or "-"
 
 
 def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
@@ -86,7 +87,8 @@ def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
 
 def prior_text(study: "StudyRecord") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
-    loss, prior, best = loss_of(study.facts), study.facts.get("prior_loss"), study.best
+    facts, best = Facts.from_json(study.facts), study.best
+    loss, prior = loss_of(facts), facts.prior_loss
     text = f"{loss_text(prior)} from {loss.baseline} alone"
     if best is None or best.value is None or prior is None:
         return text
@@ -96,9 +98,10 @@ def prior_text(study: "StudyRecord") -> str:
 
 def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people."""
-    error = error_text(study.facts, trial.value) if trial.value is not None else ""
+    facts = Facts.from_json(study.facts)
+    error = error_text(facts, trial.value) if trial.value is not None else ""
     return {
-        loss_of(study.facts).name: best_text(study, trial),
+        facts.loss_name: best_text(study, trial),
         "compare": prior_text(study),
         **({"error": error} if error else {}),
         "network": network_text(trial),
@@ -138,8 +141,7 @@ def seconds_of(trial: "TrialRecord") -> float | None:
 
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
-    spec, facts, best = study.spec, study.facts, study.best
-    evaluation = spec["evaluation"]
+    spec, facts, best = study.spec, Facts.from_json(study.facts), study.best
     running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
@@ -147,22 +149,25 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "state": state_of(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {number}" for number in running),
-        loss_of(facts).name: best_text(study, best) if best else "no trial has all its replicates yet",
+        facts.loss_name: best_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
-        "data": f"{spec['data']['source']}, target {spec['data']['target']}: "
-        f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{target_text(facts)}",
-        "notes": "; ".join(facts.get("notes", [])),
+        "data": f"{spec['data']['source']}, target {spec['data']['target']}: {', '.join(data_text(facts))}",
+        "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
-        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}, "
-        f"at most {count_text(evaluation['max_epochs'], 'epoch')}, patience {evaluation['patience']}",
+        "evaluation": _evaluation_text(spec["evaluation"], facts.replicates),
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
+
+
+def _evaluation_text(stored: dict[str, Any], replicates: int) -> str:
+    """`bootstrap, 5 replicates, at most 200 epochs, patience 10`."""
+    most = count_text(stored["max_epochs"], "epoch")
+    return f"{stored['method']}, {count_text(replicates, 'replicate')}, at most {most}, patience {stored['patience']}"
 
 
 def _search_text(stored: dict[str, Any]) -> str:
@@ -177,14 +182,15 @@ def _search_text(stored: dict[str, Any]) -> str:
 
 def summary_json(study: "StudyRecord") -> dict[str, Any]:
     """A study without its trials."""
+    facts = Facts.from_json(study.facts)
     return {
         "study": study.name,
         "state": state_of(study),
         "budget": study.budget,
         "finished": study.finished,
         **{name.replace(" ", "_"): count for name, count in counts(study).items()},
-        "loss": loss_of(study.facts).name,
-        "prior_loss": study.facts.get("prior_loss"),
+        "loss": facts.loss_name,
+        "prior_loss": facts.prior_loss,
         "best": best_json(study),
         "failures": dict(failure_reasons(study)),
         "created": study.created,
@@ -204,7 +210,7 @@ def best_json(study: "StudyRecord") -> dict[str, Any] | None:
         return None
     return {
         "trial": trial.number,
-        "loss": loss_of(study.facts).name,
+        "loss": Facts.from_json(study.facts).loss_name,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "params": trial.params,

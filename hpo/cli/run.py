@@ -35,6 +35,7 @@ from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
 from hpo.study.durations import seconds_of
+from hpo.study.facts import Facts
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
@@ -357,7 +358,7 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
     write_text(_headline(result, seconds))
     winner = winner_fields(study, study.best) if study.best else {}
     write_fields({"trials": trials_text(study), **winner})
-    for note in study.facts.get("notes", []):
+    for note in Facts.from_json(study.facts).notes:
         write_text(f"note: {note}")
     if path is not None:
         write_text(f"report: {path}")

@@ -5,9 +5,9 @@ It runs a whole study within seconds; tests and benchmarks of storage and worker
 
 import math
 from pathlib import Path
-from typing import Any
 
 from hpo.errors import DataError
+from hpo.study.facts import Facts
 
 NAME = "synthetic"
 
@@ -31,19 +31,16 @@ def synthetic_seconds(source: str) -> float:
     return seconds
 
 
-def synthetic_facts(replicates: int) -> dict[str, Any]:
-    """What is known of the data of such a study, as far as that makes sense."""
-    return {
-        "rows": 0,
-        "features": 0,
-        "columns": [],
-        "task": "regression",
-        "target_mean": 0.0,
-        "target_deviation": 1.0,
-        "loss_name": "mean squared error",
-        "prior_loss": 1.0,
-        "notes": [],
-        "replicates": replicates,
-        "train_rows": 0,
-        "sha256": "",
-    }
+def synthetic_facts(replicates: int) -> Facts:
+    """What is known of such a study."""
+    return Facts(
+        rows=0,
+        features=0,
+        task="regression",
+        target_mean=0.0,
+        target_deviation=1.0,
+        loss_name="mean squared error",
+        prior_loss=1.0,
+        replicates=replicates,
+        train_rows=0,
+    )

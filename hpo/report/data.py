@@ -12,6 +12,7 @@ import pandas as pd
 from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 from hpo.report.axes import axes
+from hpo.study.facts import TrialInfo
 
 STATES = ("complete", "raced out", "pruned", "failed", "interrupted", "running")
 PAUSE_SECONDS = 60.0
@@ -142,6 +143,7 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
     (widths), weights, seconds, attempt, reason."""
     rows = []
     for trial in study.trials:
+        info = TrialInfo.from_json(trial.info)
         scored = sum(replicate.score_loss is not None for replicate in trial.replicates)
         epochs = [len(replicate.curve) for replicate in trial.replicates]
         rows.append(
@@ -152,8 +154,8 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
                 _number(trial.standard_error),
                 scored,
                 float(np.mean(epochs)) if epochs else math.nan,
-                tuple(trial.info.get("widths", ())),
-                _number(trial.info.get("parameters")),
+                info.widths,
+                _number(info.parameters),
                 (trial.finished - trial.started).total_seconds() if trial.finished else math.nan,
                 trial.attempt,
                 trial.reason or "",

@@ -1,9 +1,8 @@
 """What the losses are called, in which units they are, and what they are compared with."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from hpo.study.facts import Facts
 from hpo.words import count_text, loss_text, significant
 
 
@@ -45,22 +44,37 @@ _LOSSES = {
 }
 
 
-def loss_of(facts: Mapping[str, Any]) -> Loss:
-    """The loss of a study's facts; log loss where they name none."""
-    return _LOSSES[facts.get("loss_name", "log loss")]
+def loss_named(name: str) -> Loss:
+    """The loss of this name for people."""
+    return _LOSSES[name]
 
 
-def target_text(facts: Mapping[str, Any]) -> str:
-    """What is predicted: `7 classes`, `3 labels`, `a quantity`."""
-    if facts.get("task") == "regression":
+def loss_of(facts: Facts) -> Loss:
+    """The loss that a study's trials are judged by."""
+    return loss_named(facts.loss_name)
+
+
+def data_text(facts: Facts) -> list[str]:
+    """What is known of the table: `1,797 rows`, `64 features`, `10 classes`; nothing where there is none."""
+    rows = [] if facts.rows is None else [count_text(facts.rows, "row")]
+    features = [] if facts.features is None else [count_text(facts.features, "feature")]
+    target = target_text(facts)
+    return [*rows, *features, *([target] if target else [])]
+
+
+def target_text(facts: Facts) -> str:
+    """What is predicted: `7 classes`, `3 labels`, `a quantity`; empty where it is not known."""
+    if facts.task == "regression":
         return "a quantity"
-    count = len(facts.get("classes", ()))
-    return count_text(count, "label") if facts.get("task") == "multilabel" else f"{count} classes"
+    count = len(facts.classes)
+    if facts.task == "multilabel":
+        return count_text(count, "label")
+    return f"{count} classes" if count else ""
 
 
-def error_text(facts: Mapping[str, Any], value: float) -> str:
+def error_text(facts: Facts, value: float) -> str:
     """A mean squared error in the target's own units: `0.7012 root mean squared, …`; empty for other losses."""
-    if loss_of(facts).name != "mean squared error":
+    if loss_of(facts).name != "mean squared error" or facts.target_deviation is None:
         return ""
-    root = significant(value**0.5 * facts["target_deviation"], digits=4)
+    root = significant(value**0.5 * facts.target_deviation, digits=4)
     return f"{root:,.10g} root mean squared, in the target's own units"

@@ -11,6 +11,7 @@ from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
 from hpo.statistics import pooled_deviation
+from hpo.study.facts import TrialInfo
 from hpo.study.spec import EvaluationSpec, SearchSpec
 
 MIN_FINISHED = 2
@@ -108,7 +109,8 @@ class Leaderboard:
 
     def _cost(self, result: Outcome | TrialRecord) -> float | None:
         """None for objectives without networks."""
-        parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
+        parameters = TrialInfo.from_json(result.info).parameters
+        best_epochs = [r.best_epoch for r in result.replicates]
         return training_cost(parameters, best_epochs, self._patience) if parameters else None
 
 

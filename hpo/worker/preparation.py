@@ -11,6 +11,7 @@ from hpo_storage.records import StudyHeader, StudyRecord
 import hpo.errors
 from hpo.data.synthetic import synthetic_facts
 from hpo.errors import DataError, StudyError
+from hpo.study.facts import Facts
 from hpo.study.spec import DataSpec, StudySpec
 from hpo.worker.child import Child, wait_for_output
 
@@ -39,7 +40,7 @@ def is_at_its_source(data: DataSpec) -> bool:
     return data.kind in ("builtin", "synthetic") or (data.kind == "file" and Path(data.source).exists())
 
 
-def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Callable[[], None]) -> dict[str, Any]:
+def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Callable[[], None]) -> Facts:
     """Write every replicate's arrays into the folder and return the facts about the data.
 
     `copy` is a file with the content of the data, which is read instead of its source. `on_wait` is called a few
@@ -70,5 +71,4 @@ def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Call
         child.kill()
     if not answers[-1]["ok"]:
         raise getattr(hpo.errors, answers[-1]["kind"], DataError)(answers[-1]["message"])
-    facts: dict[str, Any] = answers[-1]["facts"]
-    return facts
+    return Facts.from_json(answers[-1]["facts"])

@@ -5,7 +5,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hpo_storage import studies, workers
 from hpo_storage.database import Database, connect, holds_tables, prepare
@@ -15,6 +14,7 @@ from hpo_storage.records import Limits, StudyHeader, StudyRecord
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import StorageError, StudyError
 from hpo.machine import choose_resources, default_population, default_trainers, environment
+from hpo.study.facts import Facts
 from hpo.study.spec import StudySpec, check_study_name
 from hpo.study.study import DEFAULT_TRIALS, ResolvedStudy, StudyOptions, refuse_changes, resolve
 from hpo.words import count_text
@@ -173,23 +173,23 @@ class Run:
         )
         session.work()
 
-    def _prepare(self, folder: Path) -> dict[str, Any]:
+    def _prepare(self, folder: Path) -> Facts:
         plan, copy = self._plan, self._plan.frame_path
         if copy is None and not is_at_its_source(plan.study.spec.data) and plan.stored is not None:
             copy = fetch_data(self._database, plan.stored, folder)
         return prepare_data(plan.study.spec, folder, copy, self._show_preparation)
 
-    def _create(self, facts: dict[str, Any]) -> int:
+    def _create(self, facts: Facts) -> int:
         """Store the study and its data."""
         plan = self._plan
-        for note in facts["notes"]:
+        for note in facts.notes:
             self._view.message(f"note: {note}")
         prepare(self._database)
         return studies.create_study(
             self._database,
             self._name,
             plan.study.spec.model_dump(mode="json"),
-            facts,
+            facts.to_json(),
             environment(plan.resources.backend if plan.resources else None),
             plan.budget,
             dataset=self._store_data(),

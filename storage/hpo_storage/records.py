@@ -131,11 +131,6 @@ class StudyRecord:
     limit_reached: Limit | None = None
 
     @property
-    def replicates(self) -> int:
-        """Replicates that a fully evaluated trial has."""
-        return int(self.facts["replicates"])
-
-    @property
     def ranked(self) -> tuple[TrialRecord, ...]:
         """Complete trials with all replicates, best first."""
         full = [t for t in self.trials if t.state == "complete" and not t.raced_out and t.value is not None]
