@@ -141,7 +141,10 @@ def seconds_of(trial: "TrialRecord") -> float | None:
 
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
+    from hpo.objectives.registry import described
+
     spec, facts, best = study.spec, Facts.from_json(study.facts), study.best
+    objective, table = described(spec), ", ".join(data_text(facts))
     running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
@@ -152,10 +155,13 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         facts.loss_name: best_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
-        "data": _data_text(spec["data"], facts),
+        "objective": "" if objective.source else objective.title,
+        "data": f"{objective.source}, target {objective.target}: {', '.join(data_text(facts))}"
+        if objective.source
+        else "",
         "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
-        "evaluation": _evaluation_text(spec["evaluation"], facts.replicates),
+        "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
@@ -164,23 +170,11 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-def _data_text(stored: dict[str, Any], facts: Facts) -> str:
-    """`digits, target target: 1,797 rows, 64 features, 10 classes`, as far as it is known."""
-    known = ", ".join(data_text(facts))
-    return f"{stored['source']}, target {stored['target']}{f': {known}' if known else ''}"
-
-
-def _evaluation_text(stored: dict[str, Any], replicates: int) -> str:
-    """`bootstrap, 5 replicates, at most 200 epochs, patience 10`."""
-    most = count_text(stored["max_epochs"], "epoch")
-    return f"{stored['method']}, {count_text(replicates, 'replicate')}, at most {most}, patience {stored['patience']}"
-
-
 def _search_text(stored: dict[str, Any]) -> str:
     """What proposes trials and what cuts them short, also of a study of the past."""
-    from hpo.study.spec import SearchSpec
+    from hpo.settings import SearchSpec
 
-    search = SearchSpec.model_validate(stored)
+    search = SearchSpec(**stored)
     racing = "racing" if search.racing else "no racing"
     pruning = "no pruning" if search.pruner == "none" else f"pruner {search.pruner}"
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"

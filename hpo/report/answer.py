@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from hpo_storage.records import StudyRecord, TrialRecord
 
+from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
 from hpo.report.losses import data_text, error_text, loss_of
@@ -58,8 +59,10 @@ class Progress:
 
 def heading(study: StudyRecord) -> Heading:
     """The study's name and what it is about."""
-    data = study.spec["data"]
-    about = [f"{data['source']}, target {data['target']}", *data_text(Facts.from_json(study.facts))]
+    objective = described(study.spec)
+    about = [objective.title]
+    if objective.source:
+        about = [f"{objective.source}, target {objective.target}", *data_text(Facts.from_json(study.facts))]
     return Heading(name=study.name, about=" · ".join(about))
 
 
@@ -92,9 +95,9 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
     done = study.finished >= study.budget
     trials = 2 * study.budget if done else study.budget
     purpose = "Extend the study:" if done else "Resume the study:"
-    if study.spec["data"]["kind"] == "frame":
-        target = study.spec["data"]["target"]
-        return f"hpo.tune(frame, target={target!r}, study={name!r}, trials={trials})", purpose
+    objective = described(study.spec)
+    if objective.needs_python:
+        return f"hpo.tune(frame, target={objective.target!r}, study={name!r}, trials={trials})", purpose
     more = ["--trials", str(trials)] if done else []
     return shlex.join(["hpo", "run", "--study", name, *more]), purpose
 
@@ -134,8 +137,8 @@ def _honesty(study: StudyRecord) -> tuple[str, ...]:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
-    if study.spec["evaluation"]["stop_on"] == "score":
-        notes.append("Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic.")
+    if caution := described(study.spec).caution:
+        notes.append(caution)
     return tuple(notes)
 
 

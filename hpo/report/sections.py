@@ -7,6 +7,7 @@ from typing import Any
 from hpo_spaces.dimensions import Value
 from hpo_storage.records import StudyRecord
 
+from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.report.losses import loss_of
@@ -122,9 +123,9 @@ def trials(study: StudyRecord) -> Table:
 
 def data_notes(study: StudyRecord) -> Listing:
     """What is known of the data, and the notes made about it."""
-    facts, data = Facts.from_json(study.facts), study.spec["data"]
+    facts, objective = Facts.from_json(study.facts), described(study.spec)
     loss = loss_of(facts)
-    known = {"source": data["source"], "target": data["target"], "sha256": data.get("sha256", "")}
+    known = {"source": objective.source, "target": objective.target, "sha256": objective.sha256}
     numbers = {
         "rows": facts.rows,
         "features, encoded": facts.features,
@@ -142,12 +143,12 @@ def data_notes(study: StudyRecord) -> Listing:
 
 def spec(study: StudyRecord) -> Listing:
     """The study's immutable settings and its search space."""
+    settings = {**described(study.spec).settings, "search": study.spec["search"]}
+    groups = {name.capitalize(): flat(values) for name, values in settings.items()}
     space = study.spec["space"]
     fields = space["description"]["dimensions"]
     ranges = {axis.title: _range(axis, each) for axis, each in zip(axes(study), fields, strict=True)}
-    settings = flat(space["description"].get("settings", {}))
-    groups = {name.capitalize(): flat(study.spec[name]) for name in ("evaluation", "search")}
-    groups[f"Search space {space['reference']}"] = {**ranges, **settings}
+    groups[f"Search space {space['reference']}"] = {**ranges, **flat(space["description"].get("settings", {}))}
     return Listing(name="spec", title="Settings", groups=groups)
 
 

@@ -47,7 +47,7 @@ class Facts:
     loss_name: str = "log loss"
     prior_loss: float | None = None
     notes: tuple[str, ...] = ()
-    replicates: int
+    replicates: int = 1
     train_rows: int | None = None
     sha256: str = ""
 

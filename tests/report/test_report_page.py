@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 import hpo.report.page
+from hpo.data.spec import DataSpec
 from hpo.errors import InputError
 from hpo.report.answer import answer, heading, next_command, progress
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_plot, write_report
-from hpo.study.spec import DataSpec, EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

@@ -22,7 +22,7 @@ from hpo.search.pruners import (
     race_z,
     raced_value,
 )
-from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec, SearchSpec
 
 losses = st.floats(0.01, 5.0)
 

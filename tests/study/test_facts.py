@@ -2,7 +2,6 @@
 
 import json
 
-from hpo.data.synthetic import synthetic_facts
 from hpo.study.facts import Facts, InputColumn, TrialInfo
 
 TABLE = Facts(
@@ -55,10 +54,9 @@ def test_facts_of_the_first_studies_are_read():
     assert (facts.features, facts.task, facts.loss_name, facts.prior_loss) == (None, None, "log loss", None)
 
 
-def test_an_objective_without_a_table_needs_replicates_only():
-    assert Facts.from_json({"replicates": 3}) == Facts(replicates=3)
-    facts = synthetic_facts(3)
-    assert Facts.from_json(facts.to_json()) == facts
+def test_an_objective_without_a_table_need_find_out_nothing():
+    assert Facts.from_json({}) == Facts()
+    assert Facts.from_json({"replicates": 3, "notes": ["slow"]}) == Facts(replicates=3, notes=("slow",))
 
 
 def test_what_a_later_version_stores_besides_is_no_error():

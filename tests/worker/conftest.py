@@ -111,8 +111,8 @@ class Fleet:
 
     def create(self, name: str, trials: int, seconds: float = 0.05, *more: object) -> Process:
         """Start a watcher, which makes a study of the synthetic objective; returns once it is there."""
-        data = f"synthetic:{seconds}"
-        words = ("run", "--study", name, "--data", data, "--trials", trials, "--workers", 0, "--no-report", *more)
+        words = ("run", "--study", name, "--objective", "synthetic", "--sleep", seconds, "--trials", trials)
+        words = (*words, "--workers", 0, "--no-report", *more)
         watcher = self.start(*words)
         self.wait_for(lambda: self.exists(name))
         return watcher

@@ -14,12 +14,10 @@ from hpo_storage.workers import start_worker
 from optuna.distributions import FloatDistribution
 
 from hpo.errors import StorageAwayError
-from hpo.worker.membership import Worker
-from hpo.worker.outage import Outage
-from hpo.worker.outbox import Outbox, Result
+from hpo.worker.membership import Outage, Worker
 from hpo.worker.progress import SilentView
+from hpo.worker.results import Outbox, Result, Spool
 from hpo.worker.signals import StopRequest
-from hpo.worker.spool import Spool
 
 OUTCOME = Outcome(
     state="complete",
