@@ -30,9 +30,9 @@ import numpy as np
 from hpo_storage.records import Outcome, ReplicateRecord
 
 from hpo.engine.backend.tensorflow import STACKED_PARAMETERS
+from hpo.evaluation.cost import training_cost
 from hpo.evaluation.trial import blocks
 from hpo.search import pruners
-from hpo.search.cost import training_cost
 from hpo.search.incumbent import Leaderboard
 from hpo.search.pruners import forecast, hopeless_loss, raced_value
 from hpo.search.rules import Rules
@@ -103,7 +103,8 @@ def record_part(folder: Path, slots: range) -> None:
     from hpo.data.prepared import open_prepared, open_replicate
     from hpo.engine.backend.load import load_backend
     from hpo.evaluation.job import Job
-    from hpo.evaluation.trial import Head, evaluate
+    from hpo.evaluation.trial import evaluate
+    from hpo.losses import Head
     from hpo.seeds import generator
     from hpo.settings import EvaluationSpec
 

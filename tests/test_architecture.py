@@ -16,12 +16,17 @@ SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "hpo_storage")
 SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", "sqlalchemy", "plotly")
 
 LEAVES = (
+    "hpo.data.fingerprint",
     "hpo.data.prepared",
+    "hpo.data.spec",
+    "hpo.declaration",
     "hpo.errors",
-    "hpo.evaluation.metrics",
+    "hpo.evaluation.cost",
+    "hpo.losses",
     "hpo.machine",
     "hpo.network.architecture",
     "hpo.seeds",
+    "hpo.settings",
     "hpo.statistics",
     "hpo.study.facts",
     "hpo.study.spec",
@@ -32,7 +37,7 @@ LEAVES = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     (*LEAVES, "hpo_spaces", "hpo_storage"),
     ("hpo.data", "hpo.network", "hpo.engine", "hpo.search"),
-    ("hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
+    ("hpo.objectives", "hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
     ("hpo.trainer", "hpo.worker"),
     ("hpo",),  # the public API, hpo.cli, hpo.service
 )
@@ -40,11 +45,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # These may import nothing else of the project, besides themselves.
 ONLY: dict[str, tuple[str, ...]] = {
     "hpo.errors": (),
+    "hpo.losses": ("hpo.study.facts", "hpo.words"),
     "hpo.seeds": (),
     "hpo.network.architecture": (),
     "hpo.data.prepared": ("hpo.errors", "hpo.study.facts"),
+    "hpo.declaration": ("hpo.errors", "hpo.words"),
+    "hpo.settings": ("hpo.declaration", "hpo.errors"),
     "hpo.study.facts": (),
-    "hpo.study.spec": ("hpo.errors",),
+    "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
+    "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),
@@ -66,6 +75,7 @@ OUT_OF_REACH: dict[str, tuple[str, ...]] = {
 NOT_AT_IMPORT: dict[str, tuple[str, ...]] = {
     "hpo": SLOW,
     "hpo.cli*": SLOW,
+    "hpo.losses": (*SLOW, "numpy"),
     "hpo_spaces*": SLOW,
 }
 
@@ -177,8 +187,8 @@ def test_package_files_below_hpo_are_empty(path):
     [
         ("hpo.data.table", "from hpo.worker.lease import Lease", "upwards"),
         ("hpo.report.page", "def f():\n    import hpo.cli.main", "upwards"),
-        ("hpo.evaluation.metrics", "from hpo.evaluation.trial import evaluate", "upwards"),
-        ("hpo.study.spec", "import hpo.evaluation.metrics", "may import only"),
+        ("hpo.statistics", "from hpo.evaluation.trial import evaluate", "upwards"),
+        ("hpo.study.spec", "import hpo.losses", "may import only"),
         ("hpo.worker.run", "from hpo import tune", "upwards"),
         ("hpo_spaces.mlp", "from hpo import seeds", "may import only"),
         ("hpo_storage.slots", "from hpo_spaces import SPACES", "may import only"),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_storage.records import INTERRUPTED_REASON
 
-from hpo.report.losses import data_text, error_text, loss_of
+from hpo.losses import loss_of
+from hpo.report.losses import data_text, error_text
 from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
@@ -156,9 +157,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
-        "data": f"{objective.source}, target {objective.target}: {', '.join(data_text(facts))}"
-        if objective.source
-        else "",
+        "data": f"{objective.source}, target {objective.target}: {table}" if objective.source else "",
         "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
         "evaluation": objective.summary,

@@ -18,7 +18,7 @@ from hpo.study.facts import Facts, InputColumn
 if TYPE_CHECKING:
     from hpo.data.resampling import IntArray, Resample
     from hpo.data.table import Table
-    from hpo.data.target import Weights
+    from hpo.data.target import RowWeights
 
 RARE_COLLECTIONS = 200_000
 """Imports make many objects and no garbage: looking for it is a fifth of the start-up."""
@@ -62,13 +62,13 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
         features=features,
         columns=tuple(InputColumn(name=column.name, kind=column.kind) for column in table.columns),
         task=target.task,
-        head=target.head,
-        outputs=target.outputs,
+        head=target.head.name,
+        outputs=target.head.outputs,
         classes=target.classes,
         class_counts=target.counts,
         target_mean=target.mean,
         target_deviation=target.deviation,
-        loss_name=target.loss_name,
+        loss_name=target.loss.name,
         prior_loss=target.prior_loss,
         notes=tuple(table.notes),
         replicates=len(parts),
@@ -111,7 +111,7 @@ def _write_replicate(folder: Path, table: "Table", number: int, part: "Resample"
     return width
 
 
-def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "Weights":
+def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
     """(rows,) of a part; None where all count alike."""
     from hpo.data.weights import balanced_weights
 

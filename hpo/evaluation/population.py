@@ -19,17 +19,8 @@ from hpo.engine.program import Backend
 from hpo.engine.stack import MAX_RANDOM_BYTES, Lane
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
-from hpo.evaluation.trial import (
-    Head,
-    OnProgress,
-    Scored,
-    completed,
-    cut_short,
-    describe,
-    lane_of,
-    records_of,
-    train,
-)
+from hpo.evaluation.trial import OnProgress, Scored, completed, cut_short, describe, lane_of, records_of, train
+from hpo.losses import Head
 from hpo.network.architecture import Architecture
 
 FLOAT_BYTES = 4
@@ -49,16 +40,16 @@ def evaluate_population(
     """
     by_slot = {job.slot: job for job in jobs}
     lanes = [lane_of(job, replicate, part) for job in jobs for replicate, part in enumerate(data)]
-    waiting = Counter(lane.trial for lane in lanes)
+    waiting = Counter(lane.slot for lane in lanes)
     done: dict[int, list[Scored]] = {job.slot: [] for job in jobs}
     for stack in stacks(lanes, head.outputs, most_bytes, backend):
-        live = [lane for lane in stack if waiting[lane.trial]]  # a trial that is cut short waits for nothing
+        live = [lane for lane in stack if waiting[lane.slot]]  # a trial that is cut short waits for nothing
         if not live:
             continue
         for one in train(by_slot, live, head, backend, partial(on_progress, live[0].replicate)):
-            done[one.fit.lane.trial].append(one)
-            waiting[one.fit.lane.trial] -= 1
-        for slot in dict.fromkeys(lane.trial for lane in live):
+            done[one.fit.lane.slot].append(one)
+            waiting[one.fit.lane.slot] -= 1
+        for slot in dict.fromkeys(lane.slot for lane in live):
             outcome = _outcome(by_slot[slot], data, head, done[slot])
             if outcome.state != "complete" or not waiting[slot]:
                 waiting[slot] = 0
@@ -81,7 +72,7 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
 def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backend) -> Iterator[list[Lane]]:
     """Lanes that are trained together: what can share a stack, in the order of widths, within the memory given."""
     groups: dict[tuple[object, ...], list[Lane]] = {}
-    for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.trial, lane.replicate)):
+    for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.slot, lane.replicate)):
         groups.setdefault((len(lane.data.train_y), *stackable(lane.architecture)), []).append(lane)
     for group in groups.values():
         stack: list[Lane] = []

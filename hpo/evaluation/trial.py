@@ -12,25 +12,16 @@ from hpo.data.prepared import ReplicateData
 from hpo.engine.fit import Fit, OnEpoch, fit_stack, predict
 from hpo.engine.layout import layout_of
 from hpo.engine.program import Backend, FloatArray
-from hpo.engine.stack import Lane
+from hpo.engine.stack import Lane, Streams
 from hpo.errors import DivergedError
+from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.evaluation.metrics import loss_function
+from hpo.losses import Head, mean_loss
 from hpo.network.architecture import Architecture
-from hpo.search.cost import training_cost
 from hpo.search.pruners import Incumbent, raced_value
 from hpo.search.rules import Rules
-from hpo.seeds import Purpose, generator
 from hpo.statistics import standard_error
 from hpo.study.facts import TrialInfo
-
-
-class Head(NamedTuple):
-    """What a study's networks put out (see `hpo.engine.layout.HEADS`), and how many numbers that is."""
-
-    name: str
-    outputs: int
-
 
 OnProgress = Callable[[int, int, float], None]
 
@@ -104,19 +95,19 @@ class Scored(NamedTuple):
 def train(
     jobs: Mapping[int, Job], lanes: Sequence[Lane], head: Head, backend: Backend, on_epoch: OnEpoch
 ) -> list[Scored]:
-    """Train one stack and score the networks of its trials; `jobs` by the lanes' trial."""
+    """Train one stack and score the networks of its trials; `jobs` by slot."""
 
     def should_prune(lane: Lane, curve: Sequence[float]) -> bool:
-        job = jobs[lane.trial]
+        job = jobs[lane.slot]
         # With a schedule the curve's end is its steepest part, so its slope so far is no forecast.
         scheduled = job.architecture.is_scheduled
         return not scheduled and job.rules.prunes(lane.replicate, curve, job.evaluation.max_epochs)
 
     started = time.perf_counter()
-    protocol = jobs[lanes[0].trial].evaluation
-    fits = fit_stack(backend, lanes, head.name, head.outputs, protocol, should_prune=should_prune, on_epoch=on_epoch)
-    over = {fit.lane.trial for fit in fits if fit.diverged or fit.pruned}
-    scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.trial not in over], backend)
+    protocol = jobs[lanes[0].slot].evaluation
+    fits = fit_stack(backend, lanes, head, protocol, should_prune=should_prune, on_epoch=on_epoch)
+    over = {fit.lane.slot for fit in fits if fit.diverged or fit.pruned}
+    scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.slot not in over], backend)
     judged = [scores.get(i, (None, None)) for i in range(len(fits))]
     seconds = (time.perf_counter() - started) / len(fits)
     # Weights of a whole population would take up the host's memory.
@@ -126,20 +117,8 @@ def train(
 
 def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
     """The replicate's network, whose random streams are the trial's own."""
-
-    def stream(purpose: Purpose) -> np.random.Generator:
-        return generator(job.seed, purpose, slot=job.slot, replicate=replicate)
-
-    return Lane(
-        architecture=job.architecture,
-        replicate=replicate,
-        data=data,
-        weights=stream("weights"),
-        order=stream("order"),
-        dropout=stream("dropout"),
-        noise=stream("noise"),
-        trial=job.slot,
-    )
+    streams = Streams.of(job.seed, job.slot, replicate)
+    return Lane(architecture=job.architecture, slot=job.slot, replicate=replicate, data=data, streams=streams)
 
 
 def _score(
@@ -148,7 +127,7 @@ def _score(
     """Score loss and outputs of these of a stack's networks, as many at a time as were trained at once."""
     architectures, weighted = [fit.lane.architecture for fit in fits], fits[0].lane.data.train_w is not None
     layout = layout_of(architectures, head.name, weighted, backend.widths_for)
-    judge, most = loss_function(head.name), backend.most_lanes(len(fits))
+    most = backend.most_lanes(len(fits))
     scores: dict[int, tuple[float, FloatArray]] = {}
     for start in range(0, len(whole), most):
         part = list(whole[start : start + most])
@@ -156,7 +135,7 @@ def _score(
         rows, networks = [fits[i].lane.data.score_x for i in held], [fits[i].weights for i in held]
         for i, outputs in zip(part, predict(backend, layout.only(held), networks, rows), strict=False):
             data = fits[i].lane.data
-            scores[i] = judge(data.score_y, outputs, data.score_w), outputs
+            scores[i] = mean_loss(head.name, data.score_y, outputs, data.score_w), outputs
     return scores
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from hpo_spaces import SearchSpace
 from hpo_storage.records import Outcome, TrialRecord
@@ -60,12 +60,16 @@ class Description:
     needs_python: bool = False
 
 
+@runtime_checkable
 class Objective(Protocol):
-    """What a study minimizes. Its own part of a spec is JSON that it alone understands."""
+    """What a study minimizes. Its own part of a spec is JSON that it alone understands.
 
-    settings: frozenset[str]
+    One of your own derives from this class, which has an answer to all that it does not say itself.
+    """
+
+    settings: frozenset[str] = frozenset()
     """The names of the settings that it takes, beside those of every study."""
-    trainer: str | None
+    trainer: str | None = None
     """The module that evaluates orders, run with `python -m`; None where nobody here does: others ask and tell."""
 
     def define(self, request: StudyRequest, before: StudySpec | None, *, works: bool, has_copy: bool) -> Json:
@@ -74,30 +78,39 @@ class Objective(Protocol):
         Unless the study is worked on, only what is given is looked at: the stored data may be gone. So it may where
         the database has a copy of it.
         """
+        return {}
 
     def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
         """The stored part with what may differ in another one of the same study: the place of the same data."""
+        return stored
 
     def check_space(self, space: SearchSpace) -> None:
         """Raise SpaceError where its trials cannot be made of the space's points."""
+        return
 
     def data_file(self, spec: StudySpec) -> Path | None:
         """The file that is stored with the study, so that workers need no path to it; None for none."""
+        return None
 
     def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
         """Do, once before the first trial, what all trials share, in a folder that trainers will open.
 
         `copy` has the content of `data_file`, to be read instead of it. Returns facts, as JSON. Raises InputError.
         """
+        return {"replicates": 1, "notes": []}
 
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """What the trainer is told to do for a trial, as JSON, which has its `slot`."""
+        return {"slot": slot, "params": dict(params), "part": dict(spec.objective.part)}
 
     def max_epochs(self, spec: StudySpec) -> int:
         """How long the curves of its trials are at most."""
+        return 1
 
     def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
         """What a trial costs, in any measure that is the same on all machines; None where that is not known."""
+        return None
 
     def describe(self, spec: StudySpec) -> Description:
         """What a report says of it."""
+        return Description(title=spec.objective.name, settings={"objective": spec.objective.part})

@@ -12,9 +12,9 @@ from hpo.data.fingerprint import BUILTIN_NAMES, encoding_name, file_sha256
 from hpo.data.spec import DataSpec
 from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, use
+from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.objectives.base import Description, Json, RunChild, StudyRequest
-from hpo.search.cost import training_cost
+from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
@@ -47,7 +47,7 @@ class MlpPart:
         return cls.from_json(spec.objective.part)
 
 
-class Mlp:
+class Mlp(Objective):
     """Networks on a table; trainers train them on Keras' backends."""
 
     settings = frozenset({"data", "target", *_READING, *(setting.name for setting in settings_of(EvaluationSpec))})

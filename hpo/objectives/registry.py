@@ -18,10 +18,11 @@ OBJECTIVES = {
 
 def load_objective(name: str) -> Objective:
     """The objective of that name, or found at `package.module:NAME`; StudyError where there is none."""
-    found: Objective = load(name, OBJECTIVES, "objective", StudyError)
-    if not hasattr(found, "trainer") or not callable(getattr(found, "order", None)):
+    found = load(name, OBJECTIVES, "objective", StudyError)
+    if not isinstance(found, Objective):
         raise StudyError(
-            f"an objective must have what hpo.objectives.base.Objective says, got {found!r} for {name!r}; correct it",
+            f"an objective must be an instance of a class that derives from hpo.objectives.base.Objective, "
+            f"got {found!r} for {name!r}; correct it",
             setting="objective",
         )
     return found

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from hpo_spaces import SearchSpace
-from hpo_storage.records import Outcome, TrialRecord
 
 from hpo.declaration import taken, to_json
-from hpo.objectives.base import Description, Json, RunChild, StudyRequest
+from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Pretence
 from hpo.study.facts import Facts
@@ -34,7 +33,7 @@ class SyntheticPart:
         return cls(**spec.objective.part)
 
 
-class Synthetic:
+class Synthetic(Objective):
     """A function of the point; its trainer starts in a tenth of a second."""
 
     settings = frozenset({"sleep", "replicates", "max_epochs"})
@@ -50,17 +49,6 @@ class Synthetic:
         )
         pretence = taken(Pretence, request.given, Pretence(sleep=stored.sleep) if stored else None)
         return {**to_json(pretence), "replicates": evaluation.replicates, "max_epochs": evaluation.max_epochs}
-
-    def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Nothing may differ."""
-        return stored
-
-    def check_space(self, space: SearchSpace) -> None:
-        """Any will do."""
-
-    def data_file(self, spec: StudySpec) -> Path | None:
-        """There is none."""
-        return None
 
     def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
         """Nothing is to be done."""
@@ -88,10 +76,6 @@ class Synthetic:
     def max_epochs(self, spec: StudySpec) -> int:
         """As given."""
         return SyntheticPart.of(spec).max_epochs
-
-    def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
-        """All trials cost the same."""
-        return None
 
     def describe(self, spec: StudySpec) -> Description:
         """How long it sleeps."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from hpo_storage.records import StudyRecord, TrialRecord
 
+from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
-from hpo.report.losses import data_text, error_text, loss_of
+from hpo.report.losses import data_text, error_text
 from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, loss_text, widths_text
 

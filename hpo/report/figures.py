@@ -11,10 +11,10 @@ import pandas as pd
 import plotly.graph_objects as go
 from hpo_storage.records import StudyRecord
 
+from hpo.losses import loss_of
 from hpo.report.axes import axes
 from hpo.report.data import STATES, curves_table, history_table, leader, timeline_table
 from hpo.report.importances import FEWEST_TRIALS, importances_table
-from hpo.report.losses import loss_of
 from hpo.report.parameter_figures import parallel_figure, slice_figure
 from hpo.report.style import (
     BEST,

@@ -7,9 +7,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from hpo_storage.records import StudyRecord
 
+from hpo.losses import loss_of
 from hpo.report.axes import Axis, axes, log_ticks
 from hpo.report.data import history_table, leader, parameters_table
-from hpo.report.losses import loss_of
 from hpo.report.style import (
     BEST,
     CLEAR,

@@ -7,10 +7,10 @@ from typing import Any
 from hpo_spaces.dimensions import Value
 from hpo_storage.records import StudyRecord
 
+from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
-from hpo.report.losses import loss_of
 from hpo.study.facts import Facts
 from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 

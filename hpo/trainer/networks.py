@@ -16,7 +16,8 @@ from hpo.engine.backend.load import import_backend
 from hpo.engine.program import Backend
 from hpo.evaluation.job import Job
 from hpo.evaluation.population import evaluate_population
-from hpo.evaluation.trial import Head, evaluate
+from hpo.evaluation.trial import evaluate
+from hpo.losses import Head
 from hpo.machine import stack_memory
 
 PROGRESS_SECONDS = 0.2

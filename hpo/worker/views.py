@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.report.losses import loss_named
+from hpo.losses import loss_named
 from hpo.words import duration_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 

@@ -5,7 +5,7 @@ from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.search.cost import training_cost
+from hpo.evaluation.cost import training_cost
 from hpo.search.incumbent import MIN_FINISHED, Leaderboard, close_deviation
 from hpo.search.pruners import (
     COST_Z,
