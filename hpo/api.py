@@ -88,7 +88,9 @@ class Study:
     @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
-        trial = self._record.best
+        from hpo.study.standing import winner
+
+        trial = winner(self._record)
         if trial is None or trial.value is None:
             reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
             raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
@@ -114,7 +116,7 @@ class Study:
         names = dict.fromkeys(name for trial in trials for name in trial.params)
         rows = []
         for trial in trials:
-            row = _trial_row(trial)
+            row = _trial_row(self._record, trial)
             columns = parameter_columns(names, row)
             rows.append({**row, **{columns[name]: value for name, value in trial.params.items()}})
         return pd.DataFrame(rows)
@@ -134,14 +136,17 @@ class Study:
         return FIGURES[name](self._record)
 
 
-def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
+def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
+    from hpo_storage.records import TrialState
+
     from hpo.study.facts import TrialInfo
+    from hpo.study.standing import trial_state
 
     info = TrialInfo.from_json(trial.info)
     return {
         "trial": trial.number,
-        "state": trial.state,
-        "raced_out": trial.raced_out,
+        "state": str(trial_state(study, trial)),
+        "raced_out": trial.state == TrialState.RACED_OUT,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "replicates": len(trial.replicates),
@@ -187,12 +192,13 @@ def tune(
     `hpo run`. Progress goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after
     Ctrl-C, when the trials that ran are finished and stored.
     """
+    from hpo.study.standing import is_over
     from hpo.worker.run import run
 
     with _request(data, target, study, settings) as asked_for:
         result = run(asked_for, url=_url(storage), view=_view(progress))
     record = result.record
-    if result.interrupted and record.finished < record.budget and record.limit_reached is None:
+    if result.interrupted and not is_over(record):
         raise KeyboardInterrupt
     return Study(record)
 

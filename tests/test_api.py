@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hpo_spaces import load_space
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
 import hpo
 from hpo import api
@@ -61,11 +61,10 @@ def make_study(*values: float | None) -> StudyRecord:
             number=number,
             slot=number,
             attempt=1,
-            state="failed" if value is None else "complete",
+            state=TrialState.FAILED if value is None else TrialState.COMPLETE,
             params={"dropout": 0.1, "activation": "elu"},
             value=value,
             standard_error=None if value is None else 0.01,
-            raced_out=False,
             reason="loss was not finite" if value is None else None,
             started=BEGIN,
             finished=BEGIN + timedelta(seconds=2),
@@ -376,7 +375,7 @@ def test_plots_are_those_of_the_report():
 
 def test_raced_out_trials_never_win():
     study = make_study(0.5, 0.25)
-    raced = replace(study, trials=(study.trials[0], replace(study.trials[1], raced_out=True)))
+    raced = replace(study, trials=(study.trials[0], replace(study.trials[1], state=TrialState.RACED_OUT)))
     assert api.Study(raced).best.number == 0
 
 

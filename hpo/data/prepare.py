@@ -139,7 +139,7 @@ def main() -> None:
     try:
         answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
-        answer = {"ok": False, "kind": type(error).__name__, "message": str(error)}
+        answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

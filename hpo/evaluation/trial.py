@@ -3,10 +3,10 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.records import Outcome, ReplicateRecord, TrialState
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.fit import Fit, OnEpoch, fit_stack, predict
@@ -43,12 +43,12 @@ def evaluate(
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
-                return cut_short("pruned", done, info, job.rules.pruned_because)
+                return cut_short(TrialState.PRUNED, done, info, job.rules.pruned_because)
             cost = training_cost(parameters, [r.best_epoch for r in done], job.evaluation.patience)
             if len(done) < len(data) and job.rules.incumbent and job.rules.drops(_losses(done), cost):
                 return _raced_out(job.rules.incumbent, done, info)
     except DivergedError as error:
-        return cut_short("failed", done, info, str(error))
+        return cut_short(TrialState.FAILED, done, info, str(error))
     return completed(done, info)
 
 
@@ -177,7 +177,7 @@ def completed(done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     """The outcome of a trial with all its replicates."""
     losses = list(_losses(done).values())
     return Outcome(
-        state="complete",
+        state=TrialState.COMPLETE,
         value=float(np.mean(losses)),
         standard_error=standard_error(losses),
         info=info.to_json(),
@@ -190,9 +190,7 @@ def _without_predictions(done: Sequence[ReplicateRecord]) -> tuple[ReplicateReco
     return tuple(replace(record, predictions=None) for record in done)
 
 
-def cut_short(
-    state: Literal["pruned", "failed"], done: Sequence[ReplicateRecord], info: TrialInfo, reason: str
-) -> Outcome:
+def cut_short(state: TrialState, done: Sequence[ReplicateRecord], info: TrialInfo, reason: str) -> Outcome:
     """The outcome of a trial without a value."""
     return Outcome(state=state, reason=reason, info=info.to_json(), replicates=_without_predictions(done))
 
@@ -200,10 +198,9 @@ def cut_short(
 def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     losses = _losses(done)
     return Outcome(
-        state="complete",
+        state=TrialState.RACED_OUT,
         value=raced_value(incumbent, losses),
         standard_error=standard_error(list(losses.values())),
-        raced_out=True,
         reason=f"raced out after {len(losses)} of {len(incumbent.score_losses)} replicates",
         info=info.to_json(),
         replicates=_without_predictions(done),

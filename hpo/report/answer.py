@@ -1,21 +1,22 @@
 """The head of the page: what the study is about, its winner, how far it is and what to do next."""
 
 import shlex
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from hpo_storage.records import StudyRecord, TrialRecord
+from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
 from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
-from hpo.report.data import attempts_repeated, counts, leader, state_of
+from hpo.report.data import leader
 from hpo.report.losses import data_text, error_text
+from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, loss_text, widths_text
 
 MOST_REASONS = 3
+LIMIT_SETTINGS = {"wall time": "time_limit", "trainer seconds": "trainer_seconds"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,12 +70,18 @@ def heading(study: StudyRecord) -> Heading:
 
 def answer(study: StudyRecord) -> Answer:
     """The winner and its parameters, or why there is none."""
-    return _no_winner(study) if study.best is None else _winner(study, study.best)
+    best = standing.winner(study)
+    return _no_winner(study) if best is None else _winner(study, best)
 
 
 def progress(study: StudyRecord) -> Progress:
     """How far the study is."""
-    again = attempts_repeated(study)
+    again = standing.attempts_repeated(study)
+    states = {
+        **{str(state): count for state, count in standing.counts(study).items()},
+        str(TrialState.RUNNING): len(standing.running(study)),
+        "to do": standing.left(study),
+    }
     remarks = [
         "Running: this page shows the study as it was when it was written." if study.running else "",
         f"{count_text(again, 'attempt')} broke off and {'was' if again == 1 else 'were'} repeated." if again else "",
@@ -82,25 +89,37 @@ def progress(study: StudyRecord) -> Progress:
     return Progress(
         done=f"{study.finished:,} of {study.budget:,}",
         remark=" ".join(remark for remark in remarks if remark),
-        states={name: count for name, count in counts(study).items() if count},
+        states={name: count for name, count in states.items() if count},
     )
 
 
 def next_command(study: StudyRecord) -> tuple[str, str]:
     """The command to type next and its purpose; on studies of a data frame it is Python."""
-    name = study.name
-    if study.running:
-        return shlex.join(["hpo", "status", "--study", name]), "The study is running. See how far it is:"
-    if study.finished >= study.budget and study.best is None:
-        return shlex.join(["hpo", "trials", "--study", name]), "No trial succeeded. See why:"
-    done = study.finished >= study.budget
-    trials = 2 * study.budget if done else study.budget
-    purpose = "Extend the study:" if done else "Resume the study:"
-    objective = described(study.spec)
-    if objective.needs_python:
-        return f"hpo.tune(frame, target={objective.target!r}, study={name!r}, trials={trials})", purpose
-    more = ["--trials", str(trials)] if done else []
-    return shlex.join(["hpo", "run", "--study", name, *more]), purpose
+    step = standing.next_step(study)
+    if step.action == "status":
+        purpose = "The study is running. See how far it is:"
+    elif step.action == "trials":
+        purpose = "No trial succeeded. See why:"
+    else:
+        purpose = "Extend the study:" if step.trials else "Resume the study:"
+        if described(study.spec).needs_python:
+            return _call(study, step), purpose
+    settings = _settings(step)
+    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
+
+
+def _settings(step: standing.NextStep) -> dict[str, object]:
+    """What a run changes of the study."""
+    trials = {"trials": step.trials} if step.trials else {}
+    return trials | ({LIMIT_SETTINGS[step.lifts]: "none"} if step.lifts else {})
+
+
+def _call(study: StudyRecord, step: standing.NextStep) -> str:
+    """The step in Python."""
+    target = described(study.spec).target
+    given = {"target": target, "study": study.name, "trials": study.budget, **_settings(step)}
+    return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
 def _winner(study: StudyRecord, best: TrialRecord) -> Answer:
@@ -134,7 +153,7 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
 
 def _honesty(study: StudyRecord) -> tuple[str, ...]:
     notes = []
-    if len(study.ranked) > 1:
+    if len(standing.ranked(study)) > 1:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
@@ -154,11 +173,10 @@ def _no_winner(study: StudyRecord) -> Answer:
     """Why there is no winner: nothing has ended, or everything failed and for which reasons."""
     if study.finished == 0:
         return Answer(value="No result yet", under="No trial has ended.")
-    if counts(study)["failed"] < study.finished:
+    if standing.counts(study)[TrialState.FAILED] < study.finished:
         return Answer(value="No winner yet", under="No trial has all its replicates.")
-    reasons = Counter(
-        trial.reason or "no reason was stored" for trial in study.trials if state_of(study, trial) == "failed"
+    reasons = standing.failure_reasons(study)[:MOST_REASONS]
+    return Answer(
+        value="The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed",
+        reasons=tuple(f"{reason} ({count_text(count, 'trial')})" for reason, count in reasons),
     )
-    lines = [f"{reason} ({count_text(count, 'attempt')})" for reason, count in reasons.most_common(MOST_REASONS)]
-    value = "The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed"
-    return Answer(value=value, reasons=tuple(lines))

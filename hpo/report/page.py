@@ -85,7 +85,9 @@ def write_report(study: StudyRecord, path: Path, *, next_command: str | None = N
 def write_plot(study: StudyRecord, name: str, path: Path) -> Path:
     """Write a page with one figure and return `path`; InputError where there is no figure of that name."""
     if name not in FIGURES:
-        raise InputError(f"a plot must be one of {', '.join(FIGURES)}, got {name!r}; choose one of them")
+        raise InputError(
+            f"a plot must be one of {', '.join(FIGURES)}, got {name!r}; choose one of them", setting="name"
+        )
     title = f"{study.name}: {CAPTIONS[name][0]}"
     return _write("plot.html", study, path, title=title, figure=figure_card(study, name, "full"))
 

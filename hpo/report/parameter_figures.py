@@ -25,6 +25,7 @@ from hpo.report.style import (
     trial_texts,
 )
 from hpo.study.facts import Facts
+from hpo.study.standing import winner
 from hpo.words import label, shortened
 
 NO_VALUE = "no trial has a value yet"
@@ -48,7 +49,8 @@ def slice_figure(study: StudyRecord) -> go.Figure:
     table = history_table(study)
     table = table[table["value"].notna()]
     shown = axes(study)
-    best_number = study.best.number if study.best else None
+    best = winner(study)
+    best_number = best.number if best else None
     if table.empty:
         return empty(NO_VALUE)
     columns, loss = min(3, len(shown)), loss_of(Facts.from_json(study.facts))

@@ -12,6 +12,7 @@ from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.study.facts import Facts
+from hpo.study.standing import winner
 from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 
 MOST_CLASSES = 20
@@ -61,7 +62,7 @@ class Listing:
 
 def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
-    best, table = study.best, winner_table(study)
+    best, table = winner(study), winner_table(study)
     if best is None:
         return Table(title="Replicates", nothing="There is no winner yet.")
     rows = [
@@ -98,7 +99,7 @@ def trials(study: StudyRecord) -> Table:
     table = trials_table(study)
     if table.empty:
         return Table(title="Trials", nothing="No trial has started yet.")
-    shown, loss = axes(study), loss_of(Facts.from_json(study.facts))
+    best, shown, loss = winner(study), axes(study), loss_of(Facts.from_json(study.facts))
     rows = [
         [*_trial_start(row), *(_parameter(axis, trial.params.get(axis.name)) for axis in shown), *_trial_end(row)]
         for trial, row in zip(study.trials, table.to_dict("records"), strict=True)
@@ -117,7 +118,7 @@ def trials(study: StudyRecord) -> Table:
             Column(title="reason", style="text wrap"),
         ],
         rows=rows,
-        best=study.trials.index(study.best) if study.best else None,
+        best=study.trials.index(best) if best else None,
     )
 
 

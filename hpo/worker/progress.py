@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord
+from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord, TrialState
 
 from hpo.search.history import History
 from hpo.study.facts import Facts, TrialInfo
@@ -50,10 +50,10 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrialLine:
-    """A trial that just ended, for one line of output. `value` in nats; `state` may be "raced out"."""
+    """A trial that just ended, for one line of output. `value` is the study's loss."""
 
     trial: int
-    state: str
+    state: TrialState
     value: float | None
     standard_error: float | None
     is_best: bool
@@ -72,7 +72,7 @@ class ProgressView(Protocol):
         """A trial has ended."""
 
     def message(self, text: str) -> None:
-        """Tell the user something once."""
+        """Tell the user something once; the text may hold marks."""
 
     def close(self) -> None:
         """The run is over; give the terminal back."""
@@ -132,7 +132,7 @@ def line_of(
     widths = "-".join(str(width) for width in TrialInfo.from_json(result.info).widths)
     return TrialLine(
         trial=number,
-        state="raced out" if result.raced_out else result.state,
+        state=result.state,
         value=result.value,
         standard_error=result.standard_error,
         is_best=is_best,

@@ -109,6 +109,7 @@ def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, f
     answer = json.loads(done.stdout)
     assert (answer["ok"], answer["kind"]) == (False, "DataError")
     assert reason in answer["message"]
+    assert answer["setting"] == ("data" if "line" in reason else "target")
     assert list(folder.iterdir()) == []
 
 

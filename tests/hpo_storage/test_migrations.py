@@ -68,7 +68,9 @@ def older_file(path: Path, revision: str) -> Database:
 def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, revision: str):
     """Fault 43."""
     db = older_file(path, revision)
-    with pytest.raises(StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`"):
+    with pytest.raises(
+        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade` in"
+    ):
         connect(f"sqlite:///{path}", create=False)
     prepare(db)
     check_declared(db)
@@ -134,7 +136,7 @@ def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
     assert create_study(db, "a", {}, {}, {}, 1)
     if backend != "sqlite":
         set_revision(db, OLDER[0])
-        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade`"):
+        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade` in a shell"):
             prepare(db)
     set_revision(db, "9999")
     for function in (prepare, upgrade):

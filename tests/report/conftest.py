@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 from hpo_spaces.mlp import MLP
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import FINISHED, ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
 from hpo.data.spec import DataSpec
 from hpo.objectives.mlp import MlpPart
@@ -55,14 +55,12 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
         "number": number,
         "slot": number,
         "attempt": 1,
-        "state": {"raced out": "complete", "interrupted": "failed"}.get(state, state),
+        "state": TrialState(state),
         "params": params,
         "value": float(np.mean(losses)) if losses else None,
         "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
-        "raced_out": state == "raced out",
         "reason": {
             "failed": "the loss is not finite in epoch 3",
-            "interrupted": "interrupted",
             "pruned": "learning curve cannot reach the incumbent's",
             "raced out": "raced out after 2 of 5 replicates",
         }.get(state),
@@ -94,7 +92,7 @@ def make_spec(
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
     """A study of these trials."""
-    ended = {t.slot for t in trials if t.state != "running" and t.reason != "interrupted"}
+    ended = {t.slot for t in trials if t.state in FINISHED}
     fields = {
         "id": 1,
         "name": "mlp",

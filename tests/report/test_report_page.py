@@ -15,6 +15,7 @@ from hpo.report.answer import answer, heading, next_command, progress
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_plot, write_report
 from hpo.settings import EvaluationSpec
+from hpo.study.standing import winner
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
@@ -58,7 +59,7 @@ def page(tmp_path):
 
 def test_a_finished_study(mixed, page):
     written = page(mixed)
-    best = mixed.best
+    best = winner(mixed)
     assert f"Winner: trial {best.number}" in written.text
     assert f"{best.value:.4f} ± {best.standard_error:.4f} nats" in written.text
     assert "Predicting class frequencies alone gives 2.3020" in written.text
@@ -110,8 +111,8 @@ def test_a_page_of_300_trials_is_hardly_larger_than_plotly(make, tmp_path):
         (["running"], True, 50, ["No result yet", "1 running", "hpo status --study mlp"]),
         (["complete"], False, 1, ["Winner: trial 0", "1 of 1 trials done"]),
         (["complete", "failed"], False, 9, ["Best so far: trial 0", "1 failed", "7 to do", "Resume"]),
-        (["failed"], False, 1, ["The one trial failed", "the loss is not finite in epoch 3 (1 attempt)"]),
-        (["failed"] * 3, False, 3, ["All 3 trials failed", "(3 attempts)", "hpo trials --study mlp"]),
+        (["failed"], False, 1, ["The one trial failed", "the loss is not finite in epoch 3 (1 trial)"]),
+        (["failed"] * 3, False, 3, ["All 3 trials failed", "(3 trials)", "hpo trials --study mlp"]),
         (["raced out", "pruned"], False, 9, ["No winner yet", "1 raced out", "1 pruned"]),
         (["complete", "raced out"], False, 2, ["~ ", "raced out after 2 of 5 replicates"]),
     ],

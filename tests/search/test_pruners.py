@@ -48,7 +48,7 @@ def outcome(scores, raced_out=False, stops=None, parameters=None):
     )
     info = {"parameters": parameters} if parameters else {}
     value = sum(scores) / len(scores)
-    return Outcome(state="complete", value=value, raced_out=raced_out, info=info, replicates=replicates)
+    return Outcome(state="raced out" if raced_out else "complete", value=value, info=info, replicates=replicates)
 
 
 def test_race_needs_more_than_z_standard_errors():
