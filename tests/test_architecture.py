@@ -29,6 +29,7 @@ LEAVES = (
     "hpo.seeds",
     "hpo.settings",
     "hpo.statistics",
+    "hpo.study.facts",
     "hpo.study.spec",
     "hpo.study.standing",
     "hpo.words",
@@ -46,12 +47,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # These may import nothing else of the project, besides themselves.
 ONLY: dict[str, tuple[str, ...]] = {
     "hpo.errors": (),
-    "hpo.losses": ("hpo.words",),
+    "hpo.losses": ("hpo.study.facts", "hpo.words"),
     "hpo.seeds": (),
     "hpo.network.architecture": (),
-    "hpo.data.prepared": ("hpo.errors",),
+    "hpo.data.prepared": ("hpo.errors", "hpo.study.facts"),
     "hpo.declaration": ("hpo.errors", "hpo.words"),
     "hpo.settings": ("hpo.declaration", "hpo.errors"),
+    "hpo.study.facts": (),
     "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
     "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
     "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
