@@ -117,9 +117,7 @@ def test_what_is_not_given_is_left_out():
 
 def test_a_group_takes_what_is_given_and_keeps_the_rest():
     before = SearchSpec(seed=3, racing=False)
-    assert taken(SearchSpec, {"pruner": "none", "trials": 3}, before) == SearchSpec(
-        seed=3, racing=False, pruner="none"
-    )
+    assert taken(SearchSpec, {"pruner": "none", "trials": 3}, before) == SearchSpec(seed=3, racing=False, pruner="none")
     assert taken(SearchSpec, {}) == SearchSpec()
     assert SearchSpec(**to_json(before)) == before
 
