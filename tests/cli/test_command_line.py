@@ -13,6 +13,8 @@ import typer.main
 import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
+from hpo.cli.settings import option_name
+from hpo.settings import SETTINGS
 from hpo.worker.membership import DRAIN_SECONDS
 
 HEAVY = (
@@ -271,7 +273,8 @@ def test_every_command_and_option_is_documented(command):
     sections = dict(re.findall(r"^## `hpo (\w+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     assert command in sections
     assert f"hpo {command} " in sections[command] or f"hpo {command}\n" in sections[command]
-    common = {"--study", "--storage", "--json"}
+    common = {"--study", "--storage", "--json", *map(option_name, SETTINGS)}
+    common |= {f"--no-{name.removeprefix('--')}" for name in common}
     mentioned = set(re.findall(r"--[a-z][a-z-]+", sections[command]))
     assert options_of(command) - common <= mentioned
     assert mentioned <= options_of(command)

@@ -52,9 +52,7 @@ def test_own_data_may_use_the_name_of_a_built_in_study(csv):
 
 
 def test_new_study_without_data_says_what_to_give():
-    with pytest.raises(
-        StudyError, match=r"needs data: no study or built-in study is named 'mine'; give data='FILE' target='COLUMN'"
-    ):
+    with pytest.raises(StudyError, match=r"needs data: no study .* is named 'mine'; give data='FILE' target='COLUMN'"):
         resolve(request("mine"))
 
 
@@ -163,9 +161,7 @@ def test_the_target_of_a_frame_is_compared(frame):
 
 
 def test_bad_settings_are_refused_with_the_rule():
-    with pytest.raises(
-        StudyError, match=r"patience must be a whole number of at least 1, got 0; use patience=1 or more"
-    ):
+    with pytest.raises(StudyError, match=r"patience must be a whole number of at least 1, got 0; use patience=1 or"):
         resolve(request("mlp", patience=0))
     with pytest.raises(StudyError, match=r"method must be one of bootstrap, .*, got 'jackknife'"):
         resolve(request("mlp", method="jackknife"))

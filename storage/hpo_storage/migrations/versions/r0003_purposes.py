@@ -11,7 +11,7 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
-EVALUATION_DEFAULTS = {"replicates": 5, "max_epochs": 200, "patience": 10}
+EVALUATION_DEFAULTS = {"replicates": 5, "max_epochs": 200}
 """Of the version before, for specs that leave them out."""
 
 
@@ -22,6 +22,7 @@ def upgrade() -> None:
         table.drop_column("raced_out")
     _purposes()
     _comments_of_replicates()
+    _convert_specs()
 
 
 def downgrade() -> None:
