@@ -19,7 +19,7 @@ from hpo.study.standing import winner
 
 SPACE = """
 from hpo.network.architecture import Architecture
-from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
+from hpo_spaces import Categorical, Float, Integer, LogFloat, MlpSpace, Ordered
 
 def build(params):
     return Architecture(
@@ -27,7 +27,7 @@ def build(params):
         learning_rate=float(params.get("learning_rate", 0.01)), batch_size=32,
     )
 
-SPACE = SearchSpace(name="mine", dimensions=({dimensions},), architecture=build)
+SPACE = MlpSpace(name="mine", dimensions=({dimensions},), architecture=build)
 """
 CLI = [sys.executable, "-m", "hpo.cli.main"]
 

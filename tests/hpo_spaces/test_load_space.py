@@ -249,7 +249,7 @@ def test_a_reference_of_a_former_version_is_followed():
 
 def test_a_module_that_imports_the_former_package_is_told_the_new_one(module):
     name = module("from search_spaces.mlp import MLP as OLD")
-    with pytest.raises(SpaceError, match="import from hpo.spaces instead"):
+    with pytest.raises(SpaceError, match=r"import from hpo\.spaces instead"):
         load_space(f"{name}:SPACE")
 
 

@@ -10,8 +10,8 @@ from hpo_spaces import (
     Float,
     Integer,
     LogFloat,
-    Ordered,
     MlpSpace,
+    Ordered,
     changed_dimensions,
 )
 from hpo_spaces.mlp import MLP, mlp_space
