@@ -238,10 +238,13 @@ def extend_study(name: str, trials: int, storage: "Location | None" = None) -> N
 
 def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
-    from hpo.declaration import taken
+    from hpo.declaration import Group, taken
     from hpo.settings import Work, asked
     from hpo.study import lifecycle
 
+    there = [setting.name for setting in SETTINGS.values() if setting.about.group is Group.LIMITS]
+    for other in limits.keys() - set(there):
+        raise StudyError(f"a limit must be one of {', '.join(there)}, got {other!r}; give one of these", setting=other)
     with _opened(storage) as database:
         lifecycle.limit(database, name, taken(Work, asked(limits)))
 
