@@ -312,7 +312,7 @@ def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path
         ("failed", "the search space failed: ValueError: no network here")
     }
     good = [trial for trial in record.trials if trial not in bad]
-    assert {trial.state for trial in good} == {"complete"}
+    assert {trial.state for trial in good} <= {"complete", "raced out"}
     assert len({trial.slot for trial in bad}) + len(good) == 6
 
 
