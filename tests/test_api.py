@@ -341,7 +341,7 @@ def test_a_study_is_made_changed_and_deleted_without_training(tmp_path, monkeypa
     assert (changed._record.limits.wall_seconds, changed._record.limits.trial_seconds) == (None, 90.0)
     with pytest.raises(StudyError, match="can only grow: 'x' has 5 trials, got 4; use trials=5 or more"):
         hpo.extend_study("x", 4)
-    with pytest.raises(StudyError, match="a limit must be one of time_limit, .*, got 'max_epochs'"):
+    with pytest.raises(StudyError, match="a study's limits can be changed, got max_epochs"):
         hpo.limit_study("x", max_epochs=3)
     hpo.delete_study("x")
     for action in (hpo.open_study, hpo.delete_study, hpo.limit_study, lambda name: hpo.extend_study(name, 9)):
