@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -224,35 +224,38 @@ def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
     from hpo_storage.studies import read_study
 
-    from hpo.study.spec import check_study_name
-
-    with _opened(storage) as database:
-        return Study(read_study(database, check_study_name(name)))
+    with _opened(name, storage) as database:
+        return Study(read_study(database, name))
 
 
 def extend_study(name: str, trials: int, storage: "Location | None" = None) -> None:
     """Raise a study's budget to so many trials, for whoever works on it; StudyError where that would lower it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.extend(database, name, SETTINGS["trials"].checked(trials))
+    budget = SETTINGS["trials"].checked(trials)
+    with _opened(name, storage) as database:
+        lifecycle.extend(database, name, budget)
 
 
 def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
-    from hpo.declaration import taken
+    from hpo.declaration import Group, taken
     from hpo.settings import Work, asked
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.limit(database, name, taken(Work, asked(limits)))
+    given = asked(limits)
+    for setting in given:
+        if SETTINGS[setting].about.group is not Group.LIMITS:
+            raise StudyError(f"a study's limits can be changed, got {setting}; leave it away", setting=setting)
+    with _opened(name, storage) as database:
+        lifecycle.limit(database, name, taken(Work, given))
 
 
 def delete_study(name: str, storage: "Location | None" = None) -> None:
     """Delete a study with all its trials; StudyRunningError where somebody works on it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
+    with _opened(name, storage) as database:
         lifecycle.delete(database, name)
 
 
@@ -276,7 +279,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
 
     if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
         raise StudyError(
-            f"workers must be 1, which is this process, or 0, got {workers}; for more start `hpo worker` processes",
+            f"workers must be 1, which is this process, or 0, got {workers}; for more start {do('worker')}",
             setting="workers",
         )
     data, target = with_target(data, target)
@@ -326,9 +329,13 @@ def _content(asked_for: "StudyRequest") -> str:
 
 
 @contextmanager
-def _opened(storage: "Location | None") -> "Iterator[Database]":
+def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
+    """The database of a study whose name is one."""
     from hpo_storage.database import connect
 
+    from hpo.study.spec import check_study_name
+
+    check_study_name(name)
     database = connect(_url(storage), create=False)
     try:
         yield database

@@ -122,6 +122,8 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         if self.about.group is Group.LIMITS:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
+        if self.about.several:
+            return "the name of a column, or a list of several"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         bounds = {
             "of at least": self.about.least,
@@ -138,7 +140,7 @@ class Setting:
         if close:
             return f"; did you mean {use(self.name, close[0])}?"
         if self.type is int and isinstance(value, int) and self.about.least is not None and value < self.about.least:
-            return f"; use {use(self.name, f'{self.about.least:g}')} or more"
+            return f"; use {use(self.name, int(self.about.least))} or more"
         return f"; change {use(self.name)}"
 
 

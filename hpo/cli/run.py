@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from hpo.objectives.base import StudyRequest
     from hpo.worker.run import RunResult
 
-_LIMIT_OPTIONS = {"wall time": "--time-limit", "trainer seconds": "--trainer-seconds"}
-
 
 @with_settings(SETTINGS)
 def run(

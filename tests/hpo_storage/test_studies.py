@@ -72,7 +72,7 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     assert first.started <= first.finished
     told = [(t.slot, t.attempt, t.state, t.reason) for t in study.trials[1:]]
     assert told == [
-        (1, 1, "complete", "raced out"),
+        (1, 1, "raced out", "raced out"),
         (2, 1, "failed", "trainer died"),
         (2, 2, "running", None),
     ]
