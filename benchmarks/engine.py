@@ -62,7 +62,7 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
     from hpo.engine.stack import Lane, Streams
     from hpo.losses import Head
     from hpo.network.architecture import Architecture
-    from hpo.study.spec import EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
     architecture = Architecture(
         widths=widths,

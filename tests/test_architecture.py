@@ -1,6 +1,7 @@
 """Who may import whom, read from the source: the tables below are the rules."""
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,15 +17,21 @@ SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "hpo_storage")
 SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", "sqlalchemy", "plotly")
 
 LEAVES = (
+    "hpo.data.fingerprint",
     "hpo.data.prepared",
+    "hpo.data.spec",
+    "hpo.declaration",
     "hpo.errors",
     "hpo.evaluation.cost",
     "hpo.losses",
     "hpo.machine",
     "hpo.network.architecture",
     "hpo.seeds",
+    "hpo.settings",
     "hpo.statistics",
+    "hpo.study.facts",
     "hpo.study.spec",
+    "hpo.study.standing",
     "hpo.words",
 )
 
@@ -32,7 +39,7 @@ LEAVES = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     (*LEAVES, "hpo_spaces", "hpo_storage"),
     ("hpo.data", "hpo.network", "hpo.engine", "hpo.search"),
-    ("hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
+    ("hpo.objectives", "hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
     ("hpo.trainer", "hpo.worker"),
     ("hpo",),  # the public API, hpo.cli, hpo.service
 )
@@ -40,11 +47,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # These may import nothing else of the project, besides themselves.
 ONLY: dict[str, tuple[str, ...]] = {
     "hpo.errors": (),
-    "hpo.losses": ("hpo.words",),
+    "hpo.losses": ("hpo.study.facts", "hpo.words"),
     "hpo.seeds": (),
     "hpo.network.architecture": (),
-    "hpo.data.prepared": ("hpo.errors",),
-    "hpo.study.spec": ("hpo.errors",),
+    "hpo.data.prepared": ("hpo.errors", "hpo.study.facts"),
+    "hpo.declaration": ("hpo.errors", "hpo.words"),
+    "hpo.settings": ("hpo.declaration", "hpo.errors"),
+    "hpo.study.facts": (),
+    "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
+    "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
+    "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),
@@ -227,3 +239,41 @@ def test_chains_of_imports_are_followed():
 def test_imports_in_functions_and_for_types_are_lazy():
     source = "import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    with x:\n        from c.d import e\n"
     assert imports(source) == [Import("a", False), Import("b", True), Import("c.d", True)]
+
+
+COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z]|`hpo |\bhpo (run|worker|status|list|best|trials|replay|delete|db)\b")
+"""What only the command line may say: an option, or a command. Others write marks (`hpo.errors.use` and `do`)."""
+NOT_FOR_A_FACE = {
+    "hpo.errors": "Python's face sends to a shell what has no call",
+    "hpo.machine": "options of nvidia-smi and XLA",
+    "hpo.report.answer": "the page names the command to type next",
+    "hpo.worker.ray": "the arguments of the process that a node starts",
+    "hpo_storage.optuna": "a command of Optuna's",
+}
+
+
+def commands_named(source: str) -> list[str]:
+    """Texts of `source` that name an option or a command; docstrings are not shown to users of the program."""
+    tree = ast.parse(source)
+    documentation = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [node.value for node in texts if node not in documentation and COMMAND_LINE.search(node.value)]
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if not _below(name, "hpo.cli", *NOT_FOR_A_FACE)])
+def test_only_the_command_line_names_its_options_and_commands(module):
+    assert commands_named(FILES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('raise E(f"got {n}; use --trials {n}")', 1),
+        ('f("run `hpo db upgrade`")', 1),
+        ('x = "see hpo status"', 1),
+        ('"""`hpo run --study x`."""\ndef f():\n    """See --trials."""\n    # --trials', 0),
+        ('f("a study - or hpo itself -- is well-known")', 0),
+    ],
+)
+def test_options_and_commands_are_found(source, count):
+    assert len(commands_named(source)) == count

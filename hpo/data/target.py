@@ -7,9 +7,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 from hpo.losses import Head, Loss, Task, losses_for
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 MAX_FRACTIONAL_CLASSES = 10
 MAX_INTEGER_CLASSES = 100
@@ -55,8 +55,9 @@ def read_target(frame: pd.DataFrame, evaluation: EvaluationSpec, weights: RowWei
     loss = _loss(task, evaluation)
     if evaluation.class_weights != "none" and task != "classification":
         raise DataError(
-            f"class weights are for classification, got {evaluation.class_weights!r} for {task}; use "
-            f"--class-weights none, or --task classification where the target names classes"
+            f"class weights are for classification, got {evaluation.class_weights!r} for {task}; "
+            f"use {use('class_weights', 'none')}, or {use('task', 'classification')} where the target names classes",
+            setting="class_weights",
         )
     if task == "multilabel":
         return _labels(frame, loss, weights)
@@ -72,13 +73,15 @@ def _task(frame: pd.DataFrame, evaluation: EvaluationSpec, notes: list[str]) -> 
         if asked not in ("auto", "multilabel"):
             raise DataError(
                 f"{asked} takes one target column, got {len(names)}: {listed(names)}; "
-                f"use --task multilabel, or name one with --target"
+                f"use {use('task', 'multilabel')}, or name one with {use('target')}",
+                setting="target",
             )
         return "multilabel"
     if asked == "multilabel":
         raise DataError(
             f"multilabel takes at least 2 target columns, got {listed(names)}; "
-            f"name them with commas between, or use --task classification"
+            f"name them with commas between, or use {use('task', 'classification')}",
+            setting="target",
         )
     if asked != "auto":
         return asked
@@ -91,7 +94,7 @@ def _task(frame: pd.DataFrame, evaluation: EvaluationSpec, notes: list[str]) -> 
             notes.append(
                 f"the target {names[0]!r} looks like a quantity ({len(distinct):,} different numbers in "
                 f"{len(values):,} rows), so the task is regression; "
-                f"--task classification takes each number for a class"
+                f"classification would take each number for a class"
             )
             return "regression"
     return "classification"
@@ -104,7 +107,8 @@ def _loss(task: Task, evaluation: EvaluationSpec) -> Loss:
     if evaluation.loss not in fitting:
         raise DataError(
             f"the loss must go with the task, which is {task}, got {evaluation.loss!r}; "
-            f"use --loss {' or '.join(fitting)}, or another --task"
+            f"use {' or '.join(use('loss', name) for name in fitting)}, or another {use('task')}",
+            setting="loss",
         )
     return fitting[evaluation.loss]
 
@@ -141,7 +145,8 @@ def _labels(frame: pd.DataFrame, loss: Loss, weights: RowWeights) -> Target:
         if len(found) != 2:
             raise DataError(
                 f"a label must have 2 values, column {name!r} has {len(found):,} ({listed(found)}); "
-                f"make a column of each, or use --task classification with this --target alone"
+                f"make a column of each, or use {use('task', 'classification')} with {use('target', str(name))} alone",
+                setting="target",
             )
         columns.append(codes)
     values = np.stack(columns, axis=1).astype(np.float32)
@@ -163,13 +168,17 @@ def _quantity(values: pd.Series, name: str, loss: Loss, weights: RowWeights) -> 
     if kind_of(values) != "numeric":
         raise DataError(
             f"regression needs numbers, the target {name!r} holds {values.dtype}; "
-            f"use another --target, or --task classification"
+            f"use another {use('target')}, or {use('task', 'classification')}",
+            setting="target",
         )
     given = _finite(values, name)
     mean = float(np.average(given, weights=weights))
     deviation = float(np.average((given - mean) ** 2, weights=weights) ** 0.5)
     if given.min() == given.max() or not deviation > 0:
-        raise DataError(f"the target must vary, column {name!r} is {given[0]:g} in all rows; use another --target")
+        raise DataError(
+            f"the target must vary, column {name!r} is {given[0]:g} in all rows; use another {use('target')}",
+            setting="target",
+        )
     return Target(
         task="regression",
         loss=loss,
@@ -186,7 +195,9 @@ def _codes(values: pd.Series, name: str) -> tuple[npt.NDArray[np.int32], tuple[s
     """Class number of each row, and the classes' names: numbers in their order, others by name."""
     kind = kind_of(values)
     if kind is None:
-        raise DataError(f"the target must hold numbers or text, {name!r} holds {values.dtype}; convert it to text")
+        raise DataError(
+            f"the target must hold numbers or text, {name!r} holds {values.dtype}; convert it to text", setting="target"
+        )
     if kind == "numeric":
         distinct, codes = np.unique(_finite(values, name), return_inverse=True)
         classes = tuple(str(int(n)) if n == np.floor(n) else str(n) for n in distinct.tolist())
@@ -195,7 +206,9 @@ def _codes(values: pd.Series, name: str) -> tuple[npt.NDArray[np.int32], tuple[s
         classes = tuple(words.tolist())
     if len(classes) == 1:
         raise DataError(
-            f"the target needs at least 2 classes, column {name!r} holds only {classes[0]!r}; use another --target"
+            f"the target needs at least 2 classes, column {name!r} holds only {classes[0]!r}; "
+            f"use another {use('target')}",
+            setting="target",
         )
     return codes.astype(np.int32), classes
 
@@ -204,6 +217,7 @@ def _finite(values: pd.Series, name: str) -> npt.NDArray[np.float64]:
     found = numbers(values)
     if (np.abs(found) > LARGEST).any():
         raise DataError(
-            f"the target must not be infinite or beyond {LARGEST:g}, column {name!r} is in some rows; correct these"
+            f"the target must not be infinite or beyond {LARGEST:g}, column {name!r} is in some rows; correct these",
+            setting="target",
         )
     return found

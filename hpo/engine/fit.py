@@ -13,7 +13,7 @@ from hpo.engine.program import Backend, Epoch, FloatArray, Weights, no_rows
 from hpo.engine.stack import Lane, Stack
 from hpo.engine.weights import lane_settings, lane_weights, new_state, stack_weights
 from hpo.losses import Head, mean_loss
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 MAX_PREDICTED_BYTES = 64 * 2**20
 """Of the values of one layer while predicting."""

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise, takewhile
 
 import numpy as np
-from hpo_storage.records import Outcome
+from hpo_storage.records import Outcome, TrialState
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.layout import stackable, stacked_widths
@@ -51,7 +51,7 @@ def evaluate_population(
             waiting[one.fit.lane.slot] -= 1
         for slot in dict.fromkeys(lane.slot for lane in live):
             outcome = _outcome(by_slot[slot], data, head, done[slot])
-            if outcome.state != "complete" or not waiting[slot]:
+            if outcome.state != TrialState.COMPLETE or not waiting[slot]:
                 waiting[slot] = 0
                 on_outcome(slot, outcome)
 
@@ -63,9 +63,9 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
         records = records_of(done)
     except DivergedError as error:
         whole = list(takewhile(lambda one: one.score is not None and np.isfinite(one.score), done))
-        return cut_short("failed", records_of(whole), info, str(error))
+        return cut_short(TrialState.FAILED, records_of(whole), info, str(error))
     if any(one.fit.pruned for one in done):
-        return cut_short("pruned", records, info, job.rules.pruned_because)
+        return cut_short(TrialState.PRUNED, records, info, job.rules.pruned_because)
     return completed(records, info)
 
 

@@ -12,13 +12,13 @@ from hpo_storage.records import Outcome, StudyRecord, TrialRecord
 from hpo_storage.slots import Claim
 from hpo_storage.studies import read_study
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, do, use
 from hpo.machine import choose_backend
+from hpo.search.rules import Rules
+from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.study.study import ResolvedStudy, reopen
-from hpo.worker.orders import module_of, order_of
 from hpo.worker.pool import TrainerPool
-from hpo.worker.preparation import fetch_data, prepare_data
+from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
 
 TOLERANCE = 1e-4
@@ -68,17 +68,17 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         stack.callback(view.close)
         record = read_study(database, name)
         trial = _find(record, number)
-        study = reopen(StudySpec.model_validate(record.spec))
+        study = reopen(StudySpec.from_json(record.spec))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
         pool = TrainerPool(backend)
         stack.callback(pool.close)
-        pool.grow(module_of(study), 1)
+        pool.grow(trainer_of(study), 1)
         started = time.monotonic()
 
         def show(phase: str = "preparing data") -> None:
             view.update(Snapshot(study=name, phase=phase, budget=1, seconds=time.monotonic() - started))
 
-        prepare_data(study.spec, folder, fetch_data(database, record, folder), show)
+        prepare_study(database, study, record.dataset, folder, show, reads_source=False)
         outcome = _train(pool, study, trial, folder, lambda: show(f"training trial {number} again"))
         return Replay(trial=trial, backend=backend, losses=tuple(_compared(trial, outcome)))
 
@@ -87,12 +87,14 @@ def _find(study: StudyRecord, number: int) -> TrialRecord:
     trial = next((trial for trial in study.trials if trial.number == number), None)
     if trial is None:
         raise StudyError(
-            f"a trial must be there to be replayed, got {number} of {study.name!r}; see hpo trials --study {study.name}"
+            f"a trial must be there to be replayed, got {number} of {study.name!r}; see {do('trials', study.name)}",
+            setting="trial",
         )
     if not trial.replicates:
         raise StudyError(
             f"a trial must have replicates to be replayed, trial {number} of {study.name!r} is {trial.state} and has "
-            f"none; choose another one"
+            f"none; choose another one",
+            setting="trial",
         )
     return trial
 
@@ -106,13 +108,17 @@ def _train(
     trainer.claims[trial.slot] = Claim(
         slot=trial.slot, attempt=trial.attempt, token="", trial_id=0, number=trial.number, params=trial.params
     )
-    trainer.train([order_of(study, trial.slot, trial.params, None)], float("inf"))
+    trainer.train([study.objective.order(study.spec, study.space, trial.slot, trial.params, Rules())], float("inf"))
     while True:
         show()
         for ended in pool.listen():
             if ended.outcome is None or wanted - {replicate.index for replicate in ended.outcome.replicates}:
                 reason = ended.reason if ended.outcome is None else ended.outcome.reason
-                raise StudyError(f"trial {trial.number} could not be trained again: {reason}")
+                raise StudyError(
+                    f"trial {trial.number} could not be trained again: {reason}; replay another one, or use another "
+                    f"{use('backend')}",
+                    setting="trial",
+                )
             return ended.outcome
 
 

@@ -80,7 +80,7 @@ def test_nothing_to_do_once(bench, hpo):
 def test_limits_that_are_none(bench, hpo, option, value):
     ended = hpo("run", "--study", "x", "--data", "wine", option, value)
     assert ended.code == 2
-    assert f"{option} must be a time above 0, or none, got '{value}'" in ended.err
+    assert f"must be a time above 0, such as 90, 10m, 2h or 1d, or none, got '{value}'; change {option}" in ended.err
     assert list(bench.folder.iterdir()) == []
 
 
@@ -99,7 +99,7 @@ def test_a_study_that_has_used_up_its_time_is_over(bench, hpo):
 
 
 @pytest.mark.parametrize(
-    ("trial", "named"), [("7", "a trial must be there to be replayed, got 7"), ("1", "trial 1 of 'wine' is failed")]
+    ("trial", "named"), [("7", "got 7 of 'wine'; see hpo trials --study wine\n"), ("1", "trial 1 of 'wine' is failed")]
 )
 def test_trials_that_cannot_be_replayed(bench, hpo, trial, named):
     bench.add("wine", ["complete", "failed"])
@@ -110,7 +110,7 @@ def test_trials_that_cannot_be_replayed(bench, hpo, trial, named):
 
 @pytest.mark.slow
 def test_a_synthetic_trial_is_replayed_and_a_changed_one_found(bench, hpo):
-    words = ["--study", "x", "--data", "synthetic", "--trials", "2", "--replicates", "3", "--no-report"]
+    words = ["--study", "x", "--objective", "synthetic", "--trials", "2", "--replicates", "3", "--no-report"]
     assert hpo("run", *words, "--trainers", "1").code == 0
     ended = hpo("replay", "--study", "x", "--trial", "1", "--json")
     shown = json.loads(ended.out)

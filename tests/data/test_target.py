@@ -16,7 +16,7 @@ from hpo.data.target_names import divided, joined
 from hpo.data.weights import balanced_weights, row_weights
 from hpo.errors import DataError
 from hpo.losses import mean_loss
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 ROWS = 60
 PRICES = np.random.default_rng(0).lognormal(12, 1, ROWS)
@@ -66,18 +66,22 @@ def test_the_task_is_what_was_asked_or_what_the_columns_suggest(target, asked, t
         (
             "price",
             {"task": "regression", "loss": "log_loss"},
-            "is regression, got 'log_loss'; use --loss squared_error",
+            "is regression, got 'log_loss'; use loss='squared_error' or loss='gaussian'",
         ),
-        ("kind", {"task": "classification", "loss": "gaussian"}, "is classification, got 'gaussian'; use --loss log_l"),
-        ("red,tall", {"loss": "squared_error"}, "is multilabel, got 'squared_error'; use --loss log_loss"),
+        ("kind", {"task": "classification", "loss": "gaussian"}, "is classification, got 'gaussian'; use loss='log_l"),
+        (
+            "red,tall",
+            {"loss": "squared_error"},
+            "is multilabel, got 'squared_error'; use loss='log_loss', or anoth",
+        ),
         ("price", {"class_weights": "balanced"}, "are for classification, got 'balanced' for regression; use"),
         ("red,tall", {"class_weights": "balanced"}, "are for classification, got 'balanced' for multilabel; use"),
         ("red,tall", {"task": "regression"}, "regression takes one target column, got 2: 'red', 'tall'; use"),
         ("red", {"task": "multilabel"}, "multilabel takes at least 2 target columns, got 'red'; name them"),
         ("red,kind", {}, r"a label must have 2 values, column 'kind' has 3 \('a', 'b', 'c'\); make"),
         ("kind", {"task": "regression"}, "regression needs numbers, the target 'kind' holds str; use another"),
-        ("red,red", {}, "the target column must not be the target, got 'red'; use another --target"),
-        ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another --weight"),
+        ("red,red", {}, "the target column must not be the target, got 'red'; use another target"),
+        ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another weight"),
         ("red", {"weight": "ww"}, "the weight must be a column of t, got 'ww'; did you mean 'w'"),
         ("red,rad", {}, "the target must be a column of t, got 'rad'; did you mean 'red'"),
     ],
@@ -204,7 +208,7 @@ def test_weights_have_the_mean_1_and_rows_of_weight_0_are_left_out():
         ([np.nan, 1.0], "it is missing in 30 rows"),
         ([np.inf, 1.0], "it is infinite in 30 rows"),
         ([0.0, 0.0], "some row must have a weight above 0, column 'w' is 0 in all"),
-        (["heavy", "light"], "weights must be numbers, column 'w' holds str; use another --weight"),
+        (["heavy", "light"], "weights must be numbers, column 'w' holds str; use another weight"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(weights, message):

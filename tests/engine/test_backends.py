@@ -13,7 +13,7 @@ from hpo.engine.backend.jax import JaxBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import layout_of
 from hpo.losses import BY_HEAD, Head
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from tests.engine.engine import HEAD, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"

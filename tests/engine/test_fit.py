@@ -14,7 +14,7 @@ from hpo.engine.stack import Stack, random_bits
 from hpo.engine.step import noisy
 from hpo.engine.weights import dropout_threshold, initial_weights, lane_settings, new_state, stack_weights
 from hpo.network.keras_model import build_keras_model, compile_keras_model
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from tests.engine.engine import CLASSES, FEATURES, HEAD, architecture, lane, make_backend, replicate_data
 
 

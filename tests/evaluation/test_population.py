@@ -15,7 +15,7 @@ from hpo.losses import Head
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 CLASSES, FEATURES, REPLICATES = 3, 5, 3
 HEAD = Head("softmax", CLASSES)
@@ -117,7 +117,7 @@ def test_a_trial_in_several_stacks_is_told_once(backend, data):
 def test_no_race_is_run(backend, data):
     raced = [replace(one, rules=Rules(incumbent=INCUMBENT, curves=False)) for one in DIFFERENT[:2]]
     for outcome in together(raced, data, backend).values():
-        assert not outcome.raced_out
+        assert outcome.state != "raced out"
         assert len(outcome.replicates) == REPLICATES
 
 

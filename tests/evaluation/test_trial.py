@@ -15,7 +15,7 @@ from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import BEHIND, HOPELESS, Rules
 from hpo.search.rungs import Rung
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 CLASSES, REPLICATES = 3, 4
 HEAD = Head("softmax", CLASSES)
@@ -87,14 +87,13 @@ def test_blocks_do_not_change_a_replicates_result(backend, data):
     together = evaluate(job(), data, HEAD, backend)
     raced = evaluate(job(rules=rules(score=9.0, stop=9.0)), data, HEAD, backend)
     assert raced.state == "complete"
-    assert not raced.raced_out
     assert raced.value == pytest.approx(together.value, rel=1e-4)
 
 
 def test_trial_behind_the_incumbent_is_raced_out(backend, data):
     rival = rules(score=0.01, deviation=0.01, curves=False)
     outcome = evaluate(job(rules=rival), data, HEAD, backend)
-    assert outcome.raced_out
+    assert outcome.state == "raced out"
     assert outcome.state == "complete"
     assert [r.predictions for r in outcome.replicates] == [None]
     assert outcome.value == pytest.approx(0.01 + outcome.replicates[0].score_loss - 0.01)

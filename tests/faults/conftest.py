@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hpo_storage.checks import broken_rules
 from hpo_storage.database import connect
-from hpo_storage.records import StudyRecord, TrialRecord
+from hpo_storage.records import ACCEPTED, FINISHED, RANKED, StudyRecord, TrialRecord
 from hpo_storage.studies import read_study
 
+from hpo.study.standing import winner
 from tests.servers import SERVERS, MissingError, Server, descendants
 from tests.worker.conftest import DATABASES, Fleet, Process
 
@@ -27,15 +28,15 @@ def invariants(database: str, study: str) -> StudyRecord:
         record = read_study(there, study)
     finally:
         there.close()
-    ended = ("complete", "pruned", "failed")
     last = {trial.slot: trial for trial in sorted(record.trials, key=lambda trial: trial.attempt)}
-    assert record.finished == record.budget == len(last) == sum(trial.state in ended for trial in last.values())
-    results = [trial.slot for trial in record.trials if trial.state in ("complete", "pruned")]
+    assert record.finished == record.budget == len(last) == sum(trial.state in FINISHED for trial in last.values())
+    results = [trial.slot for trial in record.trials if trial.state in ACCEPTED]
     assert len(results) == len(set(results)) <= len(record.trials)
     points = {(trial.slot, str(sorted(trial.params.items()))) for trial in record.trials}
     assert len(points) == record.budget, "attempts at one slot have the same parameters"
-    values = [trial.value for trial in record.trials if trial.state == "complete" and not trial.raced_out]
-    assert (record.best.value if record.best else None) == min(values, default=None)
+    values = [trial.value for trial in record.trials if trial.state in RANKED]
+    best = winner(record)
+    assert (best.value if best else None) == min(values, default=None)
     return record
 
 

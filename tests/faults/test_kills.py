@@ -65,7 +65,21 @@ def test_fault_02_a_worker_killed_while_it_tells(fleet):
 @pytest.mark.parametrize("point", ["after_claim", "after_ask", "before_spool", "after_spool", "mid_tell", "after_tell"])
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_02_a_run_killed_and_resumed(fleet, point):
-    words = ("run", "--study", "s", "--data", "synthetic:0.05", "--trials", 4, "--no-report", "--trainers", 1)
+    words = (
+        "run",
+        "--study",
+        "s",
+        "--objective",
+        "synthetic",
+        "--sleep",
+        0.05,
+        "--trials",
+        4,
+        "--no-report",
+        "--trainers",
+        1,
+    )
+    words = (*words, "--no-report", "--trainers", 1)
     doomed = fleet.start(*words, HPO_FAILPOINT=f"{point}:kill:2")
     assert doomed.wait() == -signal.SIGKILL
     again = fleet.start(*words)
@@ -86,7 +100,7 @@ def test_fault_08_a_second_signal(fleet):
     assert worker.wait() == 0
     assert (fleet.progress("s").open, fleet.progress("s").claimed) == (4, 0)
     record = fleet.finish("s", fleet.start("worker", "--trainers", 4))
-    assert [trial.reason for trial in record.trials if trial.attempt == 1].count("interrupted") == 2
+    assert [trial.state for trial in record.trials if trial.attempt == 1].count("interrupted") == 2
 
 
 def test_fault_09_a_worker_killed_while_it_takes_what_has_expired(fleet):

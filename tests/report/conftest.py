@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 from hpo_spaces.mlp import MLP
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import FINISHED, ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
-from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from hpo.data.spec import DataSpec
+from hpo.objectives.mlp import MlpPart
+from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302
+DIGITS = DataSpec(kind="builtin", source="digits", target="target")
+PROTOCOL = EvaluationSpec()
+MLP_SPEC = SpaceSpec(reference="mlp", description=MLP.describe())
 
 
 def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
@@ -52,14 +58,12 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
         "number": number,
         "slot": number,
         "attempt": 1,
-        "state": {"raced out": "complete", "interrupted": "failed"}.get(state, state),
+        "state": TrialState(state),
         "params": params,
         "value": float(np.mean(losses)) if losses else None,
         "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
-        "raced_out": state == "raced out",
         "reason": {
             "failed": "the loss is not finite in epoch 3",
-            "interrupted": "interrupted",
             "pruned": "learning curve cannot reach the incumbent's",
             "raced out": "raced out after 2 of 5 replicates",
         }.get(state),
@@ -77,18 +81,17 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     return TrialRecord(**(fields | changes))
 
 
-def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
-    fields = {
-        "name": name,
-        "data": DataSpec(kind="builtin", source="digits", target="target"),
-        "space": SpaceSpec(reference="mlp", description=MLP.describe()),
-    }
-    return StudySpec(**(fields | changes)).model_dump(mode="json")
+def make_spec(
+    name: str = "mlp", *, data: DataSpec = DIGITS, evaluation: EvaluationSpec = PROTOCOL, space: SpaceSpec = MLP_SPEC
+) -> dict[str, Any]:
+    part = MlpPart(data=data, evaluation=evaluation).to_json()
+    objective = ObjectiveSpec(name="mlp", part=part)
+    return StudySpec(name=name, objective=objective, space=space, search=SearchSpec()).to_json()
 
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
     """A study of these trials."""
-    ended = {t.slot for t in trials if t.state != "running" and t.reason != "interrupted"}
+    ended = {t.slot for t in trials if t.state in FINISHED}
     fields = {
         "id": 1,
         "name": "mlp",
@@ -172,7 +175,6 @@ def evil_study() -> StudyRecord:
             Ordered("order", tuple(reversed(EVIL))),
             Float("share", 0.0, 1.0),
         ),
-        architecture=MLP.architecture,
         settings={"remark": EVIL[0]},
     )
     trials = []

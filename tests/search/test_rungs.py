@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.rungs import FIRST_EPOCHS, REDUCTION, Rung, Rungs, is_behind, rung_epochs, rungs_skipped
-from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec, SearchSpec
 
 losses = st.floats(0.01, 5.0)
 curves = st.lists(losses, min_size=1, max_size=80)
@@ -95,7 +95,7 @@ def trial(loss, epochs=70):
 
 
 def filled(pruner):
-    board = Leaderboard(SearchSpec(pruner=pruner), EvaluationSpec())
+    board = Leaderboard(SearchSpec(pruner=pruner), EvaluationSpec().max_epochs)
     for number in range(6):
         board.add(number, trial(0.1 * (number + 1)))
     return board

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from hpo_storage.database import connect
-from hpo_storage.records import StudyProgress, StudyRecord
+from hpo_storage.records import ACCEPTED, RANKED, StudyProgress, StudyRecord
 from hpo_storage.studies import find_study, progress, read_study
+
+from hpo.study.standing import ranked
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 LEASE_SECONDS = 1.0
@@ -111,8 +113,8 @@ class Fleet:
 
     def create(self, name: str, trials: int, seconds: float = 0.05, *more: object) -> Process:
         """Start a watcher, which makes a study of the synthetic objective; returns once it is there."""
-        data = f"synthetic:{seconds}"
-        words = ("run", "--study", name, "--data", data, "--trials", trials, "--workers", 0, "--no-report", *more)
+        words = ("run", "--study", name, "--objective", "synthetic", "--sleep", seconds, "--trials", trials)
+        words = (*words, "--workers", 0, "--no-report", *more)
         watcher = self.start(*words)
         self.wait_for(lambda: self.exists(name))
         return watcher
@@ -138,12 +140,12 @@ class Fleet:
         record = self.read(name)
         assert record.finished == record.budget == budget
         assert not [trial for trial in record.trials if trial.state == "running"]
-        results = [trial.slot for trial in record.trials if trial.state in ("complete", "pruned")]
+        results = [trial.slot for trial in record.trials if trial.state in ACCEPTED]
         assert len(results) == len(set(results))
         for slot in {trial.slot for trial in record.trials}:
             assert len({str(trial.params) for trial in record.trials if trial.slot == slot}) == 1
-        full = [trial.value for trial in record.trials if trial.state == "complete" and not trial.raced_out]
-        assert record.best is None or record.best.value == min(full)
+        full = [trial.value for trial in record.trials if trial.state in RANKED]
+        assert [trial.value for trial in ranked(record)] == sorted(full)
         return record
 
     def wait_for(self, condition: Callable[[], Any], seconds: float = 60) -> None:

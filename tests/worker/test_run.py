@@ -13,7 +13,8 @@ from hpo_storage import studies
 from hpo_storage.database import connect
 
 from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
-from hpo.study.study import StudyOptions
+from hpo.study.resolve import request
+from hpo.study.standing import winner
 from hpo.worker.progress import SilentView
 from hpo.worker.run import run
 
@@ -72,47 +73,46 @@ def table(folder, rows=60):
 
 def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
     view = Watching()
-    options = StudyOptions(name="s", **FAST)
-    result = run(options, url=url, trials=3, view=view)
+    result = run(request("s", **FAST, trials=3), url=url, view=view)
     assert not result.already_finished
     assert_exact(result.record, 3)
     assert len(view.lines) == 3
-    assert result.record.best.value == min(trial.value for trial in result.record.trials)
-    assert {r.index for r in result.record.best.replicates} == {0, 1}
+    assert winner(result.record).value == min(trial.value for trial in result.record.trials)
+    assert {r.index for r in winner(result.record).replicates} == {0, 1}
     assert view.snapshots[-1].finished == 3
     assert view.snapshots[-1].prior_loss == pytest.approx(1.0986, abs=1e-4)
 
-    again = run(StudyOptions(name="s"), url=url)
+    again = run(request("s"), url=url)
     assert again.already_finished
     assert again.record == result.record
 
-    extended = run(StudyOptions(name="s"), url=url, trials=4)
+    extended = run(request("s", trials=4), url=url)
     assert_exact(extended.record, 4)
     assert extended.record.trials[:3] == result.record.trials
 
     with pytest.raises(StudyError, match=r"evaluation.patience: stored 10, now 3"):
-        run(StudyOptions(name="s", patience=3), url=url)
+        run(request("s", patience=3), url=url)
     with pytest.raises(StudyError, match=r"data.source: stored 'iris', now 'wine'"):
-        run(StudyOptions(name="s", data="wine"), url=url)
+        run(request("s", data="wine"), url=url)
     with pytest.raises(StudyError, match=r"budget can only grow.*has 4 trials, got 2"):
-        run(StudyOptions(name="s"), url=url, trials=2)
+        run(request("s", trials=2), url=url)
     assert read(url, "s") == extended.record
 
 
 def test_changed_file_is_refused(url, tmp_path):
     path = table(tmp_path)
-    options = StudyOptions(name="f", data=str(path), target="label", max_epochs=2, replicates=2)
-    assert_exact(run(options, url=url, trials=1).record, 1)
+    asked_for = request("f", data=path, target="label", max_epochs=2, replicates=2, trials=1)
+    assert_exact(run(asked_for, url=url).record, 1)
     path.write_text(path.read_text() + "1,2,a\n")
     with pytest.raises(StudyError, match=r"data\.sha256"):
-        run(StudyOptions(name="f"), url=url, trials=2)
+        run(request("f", trials=2), url=url)
     with pytest.raises(DataError, match="file that exists"):
-        run(StudyOptions(name="g", data=str(tmp_path / "none.csv"), target="label"), url=url)
+        run(request("g", data=str(tmp_path / "none.csv"), target="label"), url=url)
 
 
 def test_nothing_is_stored_for_bad_data(url, tmp_path):
     with pytest.raises(DataError, match=r"target must be a column of .*got 'lable'"):
-        run(StudyOptions(name="bad", data=str(table(tmp_path)), target="lable"), url=url)
+        run(request("bad", data=str(table(tmp_path)), target="lable"), url=url)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
@@ -132,8 +132,8 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none")
-    result = run(options, url=url, trials=2, view=view)
+    asked_for = request("k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none", trials=2)
+    result = run(asked_for, url=url, view=view)
     assert killed
     assert_exact(result.record, 2)
     broken = [trial for trial in result.record.trials if trial.reason and "SIGKILL" in trial.reason]
@@ -152,13 +152,13 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
 
     asked, handler = [], signal.getsignal(signal.SIGINT)
     view = Watching(on_update=stop)
-    first = run(StudyOptions(name="i", **FAST), url=url, trials=12, view=view)
+    first = run(request("i", **FAST, trials=12), url=url, view=view)
     assert first.interrupted
     assert 1 <= first.record.finished < 12
     assert not [trial for trial in first.record.trials if trial.state != "complete"]
     assert any("Ctrl-C again" in message for message in view.messages)
     assert signal.getsignal(signal.SIGINT) is handler
-    second = run(StudyOptions(name="i"), url=url)
+    second = run(request("i"), url=url)
     assert_exact(second.record, 12)
     assert not second.interrupted
 
@@ -166,10 +166,10 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
 @pytest.mark.parametrize("trainers", [1, 2])
 def test_populations_keep_the_budget(url, trainers):
     view = Watching()
-    record = run(StudyOptions(name="p", **FAST), url=url, trials=7, trainers=trainers, population=3, view=view).record
+    record = run(request("p", **FAST, trials=7, trainers=trainers, population=3), url=url, view=view).record
     assert_exact(record, 7)
-    assert {trial.state for trial in record.trials} == {"complete"}
-    assert all(len(trial.replicates) == 2 and not trial.raced_out for trial in record.trials[:6])
+    assert {trial.state for trial in record.trials} <= {"complete", "raced out"}
+    assert all(len(trial.replicates) == 2 and trial.state == "complete" for trial in record.trials[:6])
     assert max(one.others for snapshot in view.snapshots for one in snapshot.running) == 2
     assert max(len(snapshot.running) for snapshot in view.snapshots) <= trainers
 
@@ -180,9 +180,9 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
             os.kill(os.getpid(), signal.SIGINT)
 
     slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruner": "none"}
-    first = run(StudyOptions(name="g", **slow), url=url, trials=3, trainers=1, population=3, view=Watching(stop))
+    first = run(request("g", **slow, trials=3, trainers=1, population=3), url=url, view=Watching(stop))
     assert first.interrupted
-    broken = [trial for trial in first.record.trials if trial.reason == "interrupted"]
+    broken = [trial for trial in first.record.trials if trial.state == "interrupted"]
     assert len(broken) + first.record.finished == 3
     assert broken
     assert not first.record.running
@@ -219,12 +219,12 @@ def test_second_run_leaves_and_a_killed_one_can_be_resumed(url):
     try:
         wait_for_running_trial(url, "d")
         with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
-            run(StudyOptions(name="d"), url=url)
+            run(request("d"), url=url)
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()
     assert not read(url, "d").running
-    result = run(StudyOptions(name="d"), url=url)
+    result = run(request("d"), url=url)
     assert_exact(result.record, 3)
     killed = [trial for trial in result.record.trials if trial.state == "failed"]
     assert killed
@@ -253,7 +253,7 @@ def test_killed_supervisors_trainers_end(url):
 
 
 DIVERGING = """
-from hpo_spaces import Categorical, SearchSpace
+from hpo_spaces import Categorical, MlpSpace
 from hpo_spaces.mlp import MLP
 
 
@@ -262,7 +262,7 @@ def network(params):
     return replace(MLP.architecture(MLP.decode([0.5] * MLP.size)), learning_rate=params["rate"])
 
 
-SPACE = SearchSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
+SPACE = MlpSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
 """
 
 
@@ -270,24 +270,23 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
     """Fault 18."""
     (tmp_path / "wild_space.py").write_text(DIVERGING)
     monkeypatch.chdir(tmp_path)
-    options = StudyOptions(name="w", space="wild_space:SPACE", sampler="random", **FAST)
-    record = run(options, url=url, trials=8).record
+    record = run(request("w", space="wild_space:SPACE", sampler="random", **FAST, trials=8), url=url).record
     assert_exact(record, 8)
     failed = [trial for trial in record.trials if trial.state == "failed"]
     assert failed
     assert all("not finite" in trial.reason and trial.params["rate"] == 1e35 for trial in failed)
     assert len(failed) < 8
-    assert record.best.params["rate"] == 1e-3
+    assert winner(record).params["rate"] == 1e-3
 
     (tmp_path / "wild_space.py").write_text(DIVERGING.replace("1e-3)", "2e-3)"))
     monkeypatch.delitem(sys.modules, "wild_space")
     with pytest.raises(StudyError, match=r"search space: .*rate"):
-        run(StudyOptions(name="w"), url=url, trials=9)
+        run(request("w", trials=9), url=url)
 
 
 FAILING = """
 from hpo.network.architecture import Architecture
-from hpo_spaces import Float, SearchSpace
+from hpo_spaces import Float, MlpSpace
 
 
 def network(params):
@@ -298,51 +297,51 @@ def network(params):
     )
 
 
-SPACE = SearchSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
+SPACE = MlpSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
 """
 
 
 def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
     (tmp_path / "part_space.py").write_text(FAILING)
     monkeypatch.chdir(tmp_path)
-    options = StudyOptions(name="p", space="part_space:SPACE", sampler="random", **FAST)
-    record = run(options, url=url, trials=6, trainers=1).record
+    asked_for = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6, trainers=1)
+    record = run(asked_for, url=url).record
     assert_exact(record, 6)
     bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
     assert {(trial.state, trial.reason) for trial in bad} == {
         ("failed", "the search space failed: ValueError: no network here")
     }
     good = [trial for trial in record.trials if trial not in bad]
-    assert {trial.state for trial in good} == {"complete"}
+    assert {trial.state for trial in good} <= {"complete", "raced out"}
     assert len({trial.slot for trial in bad}) + len(good) == 6
 
 
 def test_same_seed_same_study(url, tmp_path):
     """One trainer: nothing depends on timing."""
-    first = run(StudyOptions(name="a", **FAST), url=url, trials=5, trainers=1).record
-    second = run(StudyOptions(name="b", **FAST), url=url, trials=5, trainers=1).record
+    first = run(request("a", **FAST, trials=5, trainers=1), url=url).record
+    second = run(request("b", **FAST, trials=5, trainers=1), url=url).record
     assert [t.params for t in first.trials] == [t.params for t in second.trials]
     assert [t.value for t in first.trials] == [t.value for t in second.trials]
-    other = run(StudyOptions(name="c", seed=1, **FAST), url=url, trials=5, trainers=1).record
+    other = run(request("c", seed=1, **FAST, trials=5, trainers=1), url=url).record
     assert first.trials[4].params != other.trials[4].params
 
 
 def test_runs_outside_the_main_thread(url):
     results = []
-    thread = threading.Thread(target=lambda: results.append(run(StudyOptions(name="t", **FAST), url=url, trials=1)))
+    thread = threading.Thread(target=lambda: results.append(run(request("t", **FAST, trials=1), url=url)))
     thread.start()
     thread.join()
     assert_exact(results[0].record, 1)
 
 
 def test_counts_below_one_are_refused(url):
-    with pytest.raises(StudyError, match="trials must be at least 1, got 0"):
-        run(StudyOptions(name="z", **FAST), url=url, trials=0)
-    with pytest.raises(StudyError, match="trainers must be at least 1, got -1"):
-        run(StudyOptions(name="z", **FAST), url=url, trainers=-1)
+    with pytest.raises(StudyError, match="trials must be a whole number of at least 1, got 0"):
+        run(request("z", **FAST, trials=0), url=url)
+    with pytest.raises(StudyError, match="trainers must be a whole number of at least 1, got -1"):
+        run(request("z", **FAST, trainers=-1), url=url)
     with pytest.raises(SpaceError):
-        run(StudyOptions(name="z", space="nowhere:SPACE", **FAST), url=url)
+        run(request("z", space="nowhere:SPACE", **FAST), url=url)
     with pytest.raises(StudyError, match="replicates"):
-        run(StudyOptions(name="z", data="iris", replicates=0), url=url)
+        run(request("z", data="iris", replicates=0), url=url)
     with pytest.raises(StudyError, match="needs data"):
-        run(StudyOptions(name="nothing"), url=url)
+        run(request("nothing"), url=url)

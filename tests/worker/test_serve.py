@@ -11,13 +11,15 @@ from hpo_storage.records import OpenStudy, Outcome
 from hpo_storage.studies import create_study, delete_study, find_study
 
 from hpo.errors import StorageAwayError, StudyError
-from hpo.study.study import StudyOptions
+from hpo.settings import Training
+from hpo.study.resolve import request
 from hpo.worker import replay as replay_module
 from hpo.worker import run as worker_run
 from hpo.worker import serve as serve_module
-from hpo.worker.pool import Ended, TrainerPool
+from hpo.worker.pool import TrainerPool
 from hpo.worker.progress import SilentView
-from hpo.worker.serve import FleetOptions, fairest, serve
+from hpo.worker.results import Settled
+from hpo.worker.serve import Service, fairest, serve
 from hpo.worker.signals import StopRequest
 from tests.servers import descendants
 from tests.worker.conftest import opened
@@ -109,7 +111,7 @@ def test_what_is_not_drained_is_given_back(local_fleet, how):
         worker.send(signal.SIGTERM)
     assert worker.wait(20) == 0
     assert (local_fleet.progress("g").open, local_fleet.progress("g").claimed) == (4, 0)
-    assert {(t.state, t.reason) for t in local_fleet.read("g").trials} == {("failed", "interrupted")}
+    assert {(t.state, t.reason) for t in local_fleet.read("g").trials} == {("interrupted", None)}
 
 
 def test_a_paused_worker_loses_its_trials_and_goes_on_with_others(fleet):
@@ -152,7 +154,7 @@ def test_a_worker_that_dies_at_any_point_loses_nothing(fleet, point):
     assert not list((fleet.folder / "state").rglob("*.json"))
 
 
-@pytest.mark.parametrize("module", ["supervisor", "fleet"])
+@pytest.mark.parametrize("module", ["run", "serve"])
 def test_no_transaction_waits_for_an_import(module):
     """Optuna's tables take half a second to import, and a claim would hold the database meanwhile."""
     check = f"import sys, hpo.worker.{module}; sys.exit('hpo_storage.optuna' not in sys.modules)"
@@ -161,7 +163,21 @@ def test_no_transaction_waits_for_an_import(module):
 
 def test_a_trial_over_its_time_limit_fails(local_fleet):
     """Fault 20."""
-    words = ("run", "--study", "t", "--data", "synthetic:60", "--trials", 3, "--trainers", 2, "--trial-timeout", 1)
+    words = (
+        "run",
+        "--study",
+        "t",
+        "--objective",
+        "synthetic",
+        "--sleep",
+        60,
+        "--trials",
+        3,
+        "--trainers",
+        2,
+        "--trial-timeout",
+        1,
+    )
     run = local_fleet.start(*words, "--no-report")
     assert run.wait() == 1
     assert "t has no result" in run.output
@@ -180,7 +196,7 @@ def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
     assert f"hpo run --study l {limit} none" in watcher.output
     fleet.wait_for(lambda: not fleet.progress("l").claimed)
     assert 0 < fleet.progress("l").finished < 12
-    assert {trial.reason for trial in fleet.read("l").trials} <= {None, "interrupted"}
+    assert {trial.reason for trial in fleet.read("l").trials} == {None}
     seconds = [(trial.finished - trial.started).total_seconds() for trial in fleet.read("l").trials]
     assert sum(seconds) < 6 * 2
     run = fleet.start("run", "--study", "l", "--no-report")
@@ -194,7 +210,9 @@ def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
 
 
 def test_a_run_and_workers_share_a_study(fleet):
-    run = fleet.start("run", "--study", "s", "--data", "synthetic:1", "--trials", 16, "--no-report", "--trainers", 1)
+    run = fleet.start(
+        "run", "--study", "s", "--objective", "synthetic", "--sleep", 1, "--trials", 16, "--no-report", "--trainers", 1
+    )
     fleet.wait_for(lambda: fleet.exists("s"))
     worker = fleet.start("worker", "--trainers", 2, "--once")
     second = fleet.start("run", "--study", "s", "--no-report")
@@ -290,7 +308,8 @@ def test_a_watcher_gives_back_what_the_dead_left_and_says_that_nobody_is_there(l
 
 
 def run_synthetic(url, trials):
-    return worker_run.run(StudyOptions(name="s", data="synthetic:0.05"), url=url, trials=trials, trainers=1).record
+    asked_for = request("s", objective="synthetic", sleep=0.05, trials=trials, trainers=1)
+    return worker_run.run(asked_for, url=url).record
 
 
 def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, monkeypatch):
@@ -311,8 +330,8 @@ def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, mo
     monkeypatch.setattr(serve_module, "SHARE_SECONDS", 0.0)
     timer = threading.Timer(30, stop.ask)
     timer.start()
-    options = FleetOptions(trainers=1, backend="tensorflow", max_trials=3)
-    assert serve(options, url=url, view=SilentView(), stop=stop) == 3
+    service, training = Service(max_trials=3), Training(trainers=1, backend="tensorflow")
+    assert serve(service, training, url=url, view=SilentView(), stop=stop) == 3
     timer.cancel()
     assert len(asked) > 1
 
@@ -325,7 +344,7 @@ def test_a_replay_that_fails_says_why(tmp_path, monkeypatch):
 
     class FailingPool(TrainerPool):
         def listen(self):
-            return [Ended(claim, 0.0, outcome) for claim in self.claims]
+            return [Settled(claim, outcome) for claim in self.claims]
 
     monkeypatch.setattr(replay_module, "TrainerPool", FailingPool)
     with pytest.raises(StudyError, match="trial 0 could not be trained again: it diverged"):
