@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -81,9 +81,9 @@ class Study:
     def loss_name(self) -> str:
         """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
         variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
-        from hpo.losses import loss_of
+        from hpo.study.facts import Facts
 
-        return loss_of(self._record.facts).name
+        return Facts.from_json(self._record.facts).loss_name
 
     @property
     def best(self) -> Best:
@@ -139,8 +139,10 @@ class Study:
 def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
     from hpo_storage.records import TrialState
 
+    from hpo.study.facts import TrialInfo
     from hpo.study.standing import trial_state
 
+    info = TrialInfo.from_json(trial.info)
     return {
         "trial": trial.number,
         "state": str(trial_state(study, trial)),
@@ -151,8 +153,8 @@ def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
         "reason": trial.reason,
         "started": trial.started,
         "finished": trial.finished,
-        "weights": trial.info.get("parameters"),
-        "widths": trial.info.get("widths"),
+        "weights": info.parameters,
+        "widths": list(info.widths) or None,
     }
 
 
@@ -222,35 +224,38 @@ def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
     from hpo_storage.studies import read_study
 
-    from hpo.study.spec import check_study_name
-
-    with _opened(storage) as database:
-        return Study(read_study(database, check_study_name(name)))
+    with _opened(name, storage) as database:
+        return Study(read_study(database, name))
 
 
 def extend_study(name: str, trials: int, storage: "Location | None" = None) -> None:
     """Raise a study's budget to so many trials, for whoever works on it; StudyError where that would lower it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.extend(database, name, SETTINGS["trials"].checked(trials))
+    budget = SETTINGS["trials"].checked(trials)
+    with _opened(name, storage) as database:
+        lifecycle.extend(database, name, budget)
 
 
 def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
-    from hpo.declaration import taken
+    from hpo.declaration import Group, taken
     from hpo.settings import Work, asked
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.limit(database, name, taken(Work, asked(limits)))
+    given = asked(limits)
+    for setting in given:
+        if SETTINGS[setting].about.group is not Group.LIMITS:
+            raise StudyError(f"a study's limits can be changed, got {setting}; leave it away", setting=setting)
+    with _opened(name, storage) as database:
+        lifecycle.limit(database, name, taken(Work, given))
 
 
 def delete_study(name: str, storage: "Location | None" = None) -> None:
     """Delete a study with all its trials; StudyRunningError where somebody works on it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
+    with _opened(name, storage) as database:
         lifecycle.delete(database, name)
 
 
@@ -274,7 +279,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
 
     if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
         raise StudyError(
-            f"workers must be 1, which is this process, or 0, got {workers}; for more start `hpo worker` processes",
+            f"workers must be 1, which is this process, or 0, got {workers}; for more start {do('worker')}",
             setting="workers",
         )
     data, target = with_target(data, target)
@@ -324,9 +329,13 @@ def _content(asked_for: "StudyRequest") -> str:
 
 
 @contextmanager
-def _opened(storage: "Location | None") -> "Iterator[Database]":
+def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
+    """The database of a study whose name is one."""
     from hpo_storage.database import connect
 
+    from hpo.study.spec import check_study_name
+
+    check_study_name(name)
     database = connect(_url(storage), create=False)
     try:
         yield database

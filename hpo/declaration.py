@@ -138,7 +138,7 @@ class Setting:
         if close:
             return f"; did you mean {use(self.name, close[0])}?"
         if self.type is int and isinstance(value, int) and self.about.least is not None and value < self.about.least:
-            return f"; use {use(self.name, f'{self.about.least:g}')} or more"
+            return f"; use {use(self.name, int(self.about.least))} or more"
         return f"; change {use(self.name)}"
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hpo.data.synthetic import synthetic_seconds
 from hpo_spaces import Float, load_space
 from hpo_storage.database import Database, connect, upgrade
 from hpo_storage.limits import check_limits
@@ -20,6 +19,7 @@ import hpo
 from hpo.cli.errors import CommandLine, exit_code
 from hpo.data.resampling import resamples
 from hpo.data.source import Source, read_source
+from hpo.data.spec import DataSpec
 from hpo.data.table import build_table
 from hpo.errors import (
     PYTHON,
@@ -35,7 +35,7 @@ from hpo.errors import (
     written,
 )
 from hpo.machine import choose_backend, choose_resources
-from hpo.study.spec import DataSpec, EvaluationSpec
+from hpo.settings import EvaluationSpec, Training
 from hpo.worker.ray import check_ray
 from hpo.worker.views import LineView
 
@@ -191,7 +191,6 @@ def _take_a_name_twice(folder: Path) -> None:
             "use replicates=5, or method='bootstrap'",
             "use --replicates 5, or --method bootstrap",
         ),
-        (lambda _: synthetic_seconds("synthetic:x"), "data", "use data='synthetic'", "use --data synthetic "),
         (lambda _: load_space("tests/test_errors.py"), "space", "space='tests.test_errors:NAME'", "--space tests."),
         (lambda _: Float("x", 2, 1), "space", "swap them", "swap them"),
         (lambda _: check_limits(Limits(wall_seconds=0)), "time_limit", "time_limit=3600", "--time-limit 3600"),
@@ -205,7 +204,7 @@ def _take_a_name_twice(folder: Path) -> None:
         ),
         (lambda folder: connect(f"sqlite:///{folder}/no.db", create=False), "storage", "hpo.tune(...)", "hpo run"),
         (lambda _: choose_backend("torch"), "backend", "change backend", "change --backend"),
-        (lambda _: choose_resources(None, "two"), "device", "use 0", "use 0"),
+        (lambda _: choose_resources(Training(device="two")), "device", "use 0", "use 0"),
         (lambda _: check_ray("sqlite:///x.db", 1), "storage", "storage='mysql://...'", "--storage mysql://..."),
     ],
 )

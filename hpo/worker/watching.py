@@ -8,6 +8,7 @@ from hpo_storage.database import Database
 from hpo_storage.records import StudyHeader, StudyProgress, TrialRecord, TrialState
 from hpo_storage.timing import Timing
 
+from hpo.errors import do, use
 from hpo.search.history import History
 from hpo.study.standing import is_over
 from hpo.worker.membership import Outage
@@ -82,5 +83,7 @@ class Watcher:
         if progress.claimed or any(worker.study == self._study.name for worker in there):
             self._warned = False
         elif self._warn and progress.open and not self._warned:
-            self._warn(f"no worker serves {self._study.name} now; start some with: hpo worker --storage URL")
+            self._warn(
+                f"no worker serves {self._study.name} now; start some on the same {use('storage')}: {do('worker')}"
+            )
             self._warned = True

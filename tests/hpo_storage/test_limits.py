@@ -38,7 +38,7 @@ def begin_earlier(bench, seconds: float) -> None:
 
 
 def limit(bench) -> str | None:
-    return progress(bench.db, bench.study_id).limit
+    return progress(bench.db, bench.study_id).limit_reached
 
 
 def test_limits_are_kept(bench):

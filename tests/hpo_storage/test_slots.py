@@ -169,9 +169,11 @@ def test_what_is_not_finite_is_refused(bench, outcome: MakeOutcome, number: floa
     assert read_study(bench.db, "churn").trials[0].reason == "loss was not finite"
 
 
-@pytest.mark.parametrize(("state", "value"), [("complete", None), ("failed", 0.1), ("pruned", 0.1)])
+@pytest.mark.parametrize(
+    ("state", "value"), [("complete", None), ("raced out", None), ("failed", 0.1), ("pruned", 0.1)]
+)
 def test_only_complete_trials_have_a_value(bench, state, value):
-    with pytest.raises(ValueError, match="complete trials have a value"):
+    with pytest.raises(ValueError, match="complete and raced-out trials have a value"):
         finish(bench.db, bench.claim(), Outcome(state=state, value=value))
 
 

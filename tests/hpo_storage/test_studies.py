@@ -49,7 +49,7 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     again = bench.claim()
     study = read_study(bench.db, "churn")
     assert isinstance(study, StudyRecord)
-    assert (study.finished, study.running, study.replicates) == (2, True, 2)
+    assert (study.finished, study.running, study.facts["replicates"]) == (2, True, 2)
     first = study.trials[0]
     good = outcome(0.5)
     assert first == TrialRecord(
@@ -72,7 +72,7 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     assert first.started <= first.finished
     told = [(t.slot, t.attempt, t.state, t.reason) for t in study.trials[1:]]
     assert told == [
-        (1, 1, "complete", "raced out"),
+        (1, 1, "raced out", "raced out"),
         (2, 1, "failed", "trainer died"),
         (2, 2, "running", None),
     ]

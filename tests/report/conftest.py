@@ -12,7 +12,10 @@ from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 from hpo_spaces.mlp import MLP
 from hpo_storage.records import FINISHED, ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
-from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from hpo.data.spec import DataSpec
+from hpo.objectives.mlp import MlpPart
+from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302
@@ -75,13 +78,16 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     return TrialRecord(**(fields | changes))
 
 
-def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
-    fields = {
-        "name": name,
-        "data": DataSpec(kind="builtin", source="digits", target="target"),
-        "space": SpaceSpec(reference="mlp", description=MLP.describe()),
-    }
-    return StudySpec(**(fields | changes)).to_json()
+DIGITS = DataSpec(kind="builtin", source="digits", target="target")
+EVALUATION = EvaluationSpec()
+SPACE = SpaceSpec(reference="mlp", description=MLP.describe())
+
+
+def make_spec(
+    name: str = "mlp", *, data: DataSpec = DIGITS, evaluation: EvaluationSpec = EVALUATION, space: SpaceSpec = SPACE
+) -> dict[str, Any]:
+    objective = ObjectiveSpec(name="mlp", part=MlpPart(data=data, evaluation=evaluation).to_json())
+    return StudySpec(name=name, objective=objective, space=space, search=SearchSpec()).to_json()
 
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
@@ -170,7 +176,6 @@ def evil_study() -> StudyRecord:
             Ordered("order", tuple(reversed(EVIL))),
             Float("share", 0.0, 1.0),
         ),
-        architecture=MLP.architecture,
         settings={"remark": EVIL[0]},
     )
     trials = []
