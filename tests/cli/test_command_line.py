@@ -15,6 +15,8 @@ from hpo.cli import options
 from hpo.cli.main import app
 from hpo.study.spec import EvaluationSpec, SearchSpec
 from hpo.worker.membership import DRAIN_SECONDS
+from tests.helpers.fleet import CLI
+from tests.helpers.processes import run_python
 
 HEAVY = (
     "keras",
@@ -39,17 +41,6 @@ def arguments(command: str, study: str) -> list[str]:
     return [command, *more, "--study", study]
 
 
-def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        **options,
-    )
-
-
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_loads_nothing_heavy(command):
     code = (
@@ -57,7 +48,7 @@ def test_help_loads_nothing_heavy(command):
         f"heavy = [name for name in {HEAVY} if name in sys.modules]; "
         "sys.exit(f'{heavy} {code}' if heavy or code else 0)"
     )
-    done = python(code, *([command] if command else []), "--help")
+    done = run_python(code, *([command] if command else []), "--help")
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
 
@@ -136,7 +127,7 @@ def test_fault_31_study_names(bench, hpo, command, name):
 
 def test_fault_31_bytes_that_are_no_text(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "hpo.cli.main", "status", "--study", b"a\xff"],
+        [*CLI, "status", "--study", b"a\xff"],
         capture_output=True,
         check=False,
         cwd=tmp_path,
@@ -171,7 +162,7 @@ def test_fault_33_a_shown_url_hides_the_password():
 
 
 def test_unexpected_exceptions_keep_their_traceback():
-    done = python("from hpo.cli.errors import exit_code; exit_code(lambda: 1 / 0)")
+    done = run_python("from hpo.cli.errors import exit_code; exit_code(lambda: 1 / 0)")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in done.stderr
@@ -183,7 +174,7 @@ def test_interrupts_end_quietly():
         "def command(): raise KeyboardInterrupt\n"
         "sys.exit(exit_code(command))"
     )
-    done = python(code)
+    done = run_python(code)
     assert done.returncode == 130
     assert done.stderr == "\ninterrupted\n"
 
@@ -199,7 +190,7 @@ def test_a_reader_that_has_gone_is_no_error(bench):
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
-            [sys.executable, "-m", "hpo.cli.main", *words],
+            [*CLI, *words],
             stdout=writing,
             stderr=subprocess.PIPE,
             check=False,

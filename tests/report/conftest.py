@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,20 +13,15 @@ from hpo_spaces.mlp import MLP
 from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
 
 from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from tests.helpers import records
+from tests.helpers.records import START
 
-START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302
 
 
 def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
-    return ReplicateRecord(
-        index=index,
-        stop_loss=min(curve),
-        score_loss=score_loss,
-        best_epoch=curve.index(min(curve)),
-        seconds=0.03 * len(curve),
-        curve=curve,
-    )
+    settings = {"best_epoch": curve.index(min(curve)), "seconds": 0.03 * len(curve), "curve": curve}
+    return records.make_replicate(index, min(curve), score_loss=score_loss, **settings)
 
 
 def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes) -> TrialRecord:
@@ -49,12 +44,8 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     seconds = 0.5 + sum(r.seconds for r in replicates)
     started = START + timedelta(seconds=float(number // 2 * 9 + random.random()))
     fields = {
-        "number": number,
-        "slot": number,
-        "attempt": 1,
         "state": {"raced out": "complete", "interrupted": "failed"}.get(state, state),
         "params": params,
-        "value": float(np.mean(losses)) if losses else None,
         "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
         "raced_out": state == "raced out",
         "reason": {
@@ -74,7 +65,8 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
         },
         "replicates": tuple(replicates),
     }
-    return TrialRecord(**(fields | changes))
+    value = float(np.mean(losses)) if losses else None
+    return records.make_trial(number, **({"value": value} | fields | changes))
 
 
 def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
@@ -88,9 +80,7 @@ def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
     """A study of these trials."""
-    ended = {t.slot for t in trials if t.state != "running" and t.reason != "interrupted"}
     fields = {
-        "id": 1,
         "name": "mlp",
         "spec": make_spec(),
         "facts": {
@@ -111,13 +101,10 @@ def study_of(trials, *, budget: int | None = None, running: bool = False, **chan
             "backend": "tensorflow",
             "versions": {"hpo": "0.1.0", "keras": "3.15.1", "optuna": "5.0.0"},
         },
-        "created": START,
         "budget": len(trials) if budget is None else budget,
-        "finished": len(ended),
         "running": running,
-        "trials": tuple(trials),
     }
-    return StudyRecord(**(fields | changes))
+    return records.make_study(*trials, **(fields | changes))
 
 
 def mixed_states(count: int) -> list[str]:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -19,8 +17,10 @@ from hpo.worker.pool import Ended, TrainerPool
 from hpo.worker.progress import SilentView
 from hpo.worker.serve import FleetOptions, fairest, serve
 from hpo.worker.signals import StopRequest
-from tests.servers import descendants
-from tests.worker.conftest import opened
+from tests.helpers.databases import opened
+from tests.helpers.invariants import invariants
+from tests.helpers.processes import descendants, run_python
+from tests.helpers.tables import two_classes
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +33,7 @@ def test_workers_meet_the_budget_exactly_and_a_watcher_reports(fleet):
     assert watcher.wait() == 0
     assert "b is finished after" in watcher.output
     assert "20/20 trial" in watcher.output
-    record = fleet.assert_exact("b", 20)
+    record = invariants(fleet.url, "b", 20)
     assert {trial.state for trial in record.trials} == {"complete"}
     assert len({str(trial.params) for trial in record.trials}) == 20
     again = fleet.start("worker", "--trainers", 2, "--once")
@@ -52,7 +52,7 @@ def test_a_killed_workers_trials_are_done_by_another(fleet):
     fleet.wait_for_trials("k", 6)
     other.send(signal.SIGTERM)
     assert other.wait() == 0
-    record = fleet.assert_exact("k", 6)
+    record = invariants(fleet.url, "k", 6)
     broken = [trial for trial in record.trials if trial.state == "failed"]
     assert broken
     for trial in broken:
@@ -68,7 +68,7 @@ def test_a_worker_that_serves_once_stays_for_what_others_may_give_back(local_fle
     local_fleet.wait_for(lambda: "waiting" in second.output)
     first.send(signal.SIGKILL)
     assert second.wait() == watcher.wait() == 0
-    assert [trial.attempt for trial in local_fleet.assert_exact("s", 1).trials] == [1, 2]
+    assert [trial.attempt for trial in invariants(local_fleet.url, "s", 1).trials] == [1, 2]
 
 
 def test_a_stop_of_the_whole_group_drains_too(local_fleet):
@@ -129,7 +129,7 @@ def test_a_paused_worker_loses_its_trials_and_goes_on_with_others(fleet):
     assert paused.wait() == 0
     assert "was given to another worker" in paused.output
     assert "with 2 trials finished" in paused.output
-    record = fleet.assert_exact("p", 4)
+    record = invariants(fleet.url, "p", 4)
     assert len([trial for trial in record.trials if trial.state == "failed"]) == 1
 
 
@@ -145,18 +145,18 @@ def test_a_worker_that_dies_at_any_point_loses_nothing(fleet, point):
     fleet.wait_for_trials("f", 4)
     next_one.send(signal.SIGTERM)
     assert next_one.wait() == 0
-    record = fleet.assert_exact("f", 4)
+    record = invariants(fleet.url, "f", 4)
     broken = [trial for trial in record.trials if trial.state == "failed"]
     assert len(broken) == (point in ("after_claim", "before_spool"))
     assert ("kept on this machine from before" in next_one.output) == (point in ("after_spool", "after_tell"))
-    assert not list((fleet.folder / "state").rglob("*.json"))
+    assert not fleet.spooled
 
 
-@pytest.mark.parametrize("module", ["supervisor", "fleet"])
+@pytest.mark.parametrize("module", ["run", "serve"])
 def test_no_transaction_waits_for_an_import(module):
     """Optuna's tables take half a second to import, and a claim would hold the database meanwhile."""
     check = f"import sys, hpo.worker.{module}; sys.exit('hpo_storage.optuna' not in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+    assert run_python(check).returncode == 0
 
 
 def test_a_trial_over_its_time_limit_fails(local_fleet):
@@ -165,7 +165,7 @@ def test_a_trial_over_its_time_limit_fails(local_fleet):
     run = local_fleet.start(*words, "--no-report")
     assert run.wait() == 1
     assert "t has no result" in run.output
-    record = local_fleet.assert_exact("t", 3)
+    record = invariants(local_fleet.url, "t", 3)
     assert {(t.state, t.reason) for t in record.trials} == {("failed", "stopped at its time limit, 1.0 s")}
     assert [trial.attempt for trial in record.trials] == [1, 1, 1]
 
@@ -190,7 +190,7 @@ def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
     assert run.wait() == 0
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0
-    fleet.assert_exact("l", 12)
+    invariants(fleet.url, "l", 12)
 
 
 def test_a_run_and_workers_share_a_study(fleet):
@@ -204,7 +204,7 @@ def test_a_run_and_workers_share_a_study(fleet):
     assert run.wait() == 0
     assert "training: tensorflow on cpu, 1 trainer\n" in run.output
     assert "trials\t16 of 16: 16 complete" in run.output
-    record = fleet.assert_exact("s", 16)
+    record = invariants(fleet.url, "s", 16)
     assert len({trial.worker for trial in record.trials}) == 2
 
 
@@ -242,7 +242,7 @@ def test_the_data_comes_with_the_study(local_fleet):
     """A table is served from the database alone, and a study of it resumed, when its file is gone."""
     fleet = local_fleet
     path = fleet.folder / "table.csv"
-    path.write_text("x,y,label\n" + "".join(f"{i % 7 + (i % 2) * 3},{i % 5},{'ab'[i % 2]}\n" for i in range(60)))
+    path.write_text(two_classes())
     words = ("--trials", 2, "--max-epochs", 2, "--replicates", 2, "--no-report", "--workers", 0)
     watcher = fleet.start("run", "--study", "c", "--data", path, "--target", "label", *words)
     fleet.wait_for(lambda: fleet.exists("c"))
@@ -251,7 +251,7 @@ def test_the_data_comes_with_the_study(local_fleet):
     assert (watcher.wait(), worker.wait()) == (0, 0), watcher.output + worker.output
     more = fleet.start("run", "--study", "c", "--trials", 3, "--no-report", "--trainers", 1)
     assert more.wait() == 0, more.output
-    fleet.assert_exact("c", 3)
+    invariants(fleet.url, "c", 3)
     replay = fleet.start("replay", "--study", "c", "--trial", 1)
     assert replay.wait() == 0, replay.output
     assert "trial 1 is the same up to rounding" in replay.output
@@ -274,7 +274,7 @@ def test_a_bad_study_is_left_alone_and_a_new_one_in_its_place_is_served(local_fl
         with opened(fleet.url) as database:
             assert find_study(database, "s").id == bad
         fleet.wait_for_trials("s", 2)
-        assert [len(trial.replicates) for trial in fleet.assert_exact("s", 2).trials] == [replicates] * 2
+        assert [len(trial.replicates) for trial in invariants(fleet.url, "s", 2).trials] == [replicates] * 2
     worker.send(signal.SIGTERM)
     assert worker.wait() == 0
 
