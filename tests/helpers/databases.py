@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,8 @@ from hpo_storage.database import Database, connect
 from hpo_storage.engine import parse_url
 from hpo_storage.records import StudyRecord
 from hpo_storage.studies import read_study
+
+from tests.helpers.keeper import session_folder
 
 ROOT = Path(__file__).parents[2]
 USUAL = {
@@ -77,7 +78,7 @@ def _own_server(kind: str) -> str:
     """One for all processes of this session: the first that needs it starts it, and the others wait."""
     distributed = "PYTEST_XDIST_WORKER" in os.environ
     session = os.getppid() if distributed else os.getpid()
-    folder = Path(tempfile.gettempdir()) / f"hpo-servers-{session}"
+    folder = session_folder(session)
     folder.mkdir(exist_ok=True)
     with (folder / kind).open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -28,7 +28,9 @@ def assert_nothing_was_lost(fleet, name, budget):
     assert len(record.trials) <= budget + 1
 
 
-@pytest.mark.parametrize("how", ["cut", "freeze"])
+@pytest.mark.parametrize(
+    ("how", "server_fleet"), [("cut", "postgresql"), ("freeze", "mariadb")], indirect=["server_fleet"]
+)
 def test_faults_4_and_5_results_wait_for_the_database(server_fleet, proxy, how):
     fleet = server_fleet
     fleet.create("o", 12, 0.5).end()  # who still reaches the database would give the slots to others
@@ -48,6 +50,7 @@ def test_faults_4_and_5_results_wait_for_the_database(server_fleet, proxy, how):
     assert not fleet.spooled
 
 
+@pytest.mark.parametrize("server_fleet", ["postgresql"], indirect=True)
 def test_a_stop_during_an_outage_keeps_results_for_the_next_start(server_fleet, proxy):
     fleet = server_fleet
     fleet.create("s", 4, 0.5)

@@ -10,8 +10,8 @@ import pytest
 
 from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
 from hpo.study.study import StudyOptions
+from hpo.worker import run as worker_run
 from hpo.worker.progress import SilentView
-from hpo.worker.run import run
 from tests.helpers.databases import read
 from tests.helpers.invariants import assert_exact
 from tests.helpers.processes import trainers, wait_until
@@ -20,6 +20,11 @@ from tests.helpers.tables import two_classes
 pytestmark = pytest.mark.slow
 
 FAST = {"data": "iris", "max_epochs": 3, "replicates": 2}
+
+
+def run(options, **settings):
+    """With one trainer, unless the test says otherwise: each imports the framework anew."""
+    return worker_run.run(options, **({"trainers": 1} | settings))
 
 
 class Watching(SilentView):
@@ -108,7 +113,7 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = StudyOptions(name="k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none")
+    options = StudyOptions(name="k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none")
     result = run(options, url=url, trials=2, view=view)
     assert killed
     assert_exact(result.record, 2)
@@ -165,8 +170,8 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
 
 
 def test_second_run_leaves_and_a_killed_one_can_be_resumed(local_fleet):
-    words = ("--data", "digits", "--trials", 3, "--replicates", 1, "--max-epochs", 60, "--no-report")
-    first, url = local_fleet.start("run", "--study", "d", *words), local_fleet.url
+    words = ("run", "--study", "d", "--data", "synthetic:2", "--trials", 3, "--no-report")
+    first, url = local_fleet.start(*words, HPO_LEASE_SECONDS="60"), local_fleet.url
     local_fleet.wait_for(lambda: local_fleet.exists("d"))
     local_fleet.wait_for_trials("d", running=True)
     with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
@@ -184,7 +189,7 @@ def test_second_run_leaves_and_a_killed_one_can_be_resumed(local_fleet):
 
 
 def test_killed_supervisors_trainers_end(local_fleet):
-    words = ("--data", "digits", "--trials", 4, "--no-racing", "--no-report")
+    words = ("--data", "digits", "--trials", 4, "--no-racing", "--no-report", "--trainers", 1)
     supervisor = local_fleet.start("run", "--study", "o", *words)
     local_fleet.wait_for(lambda: local_fleet.exists("o"))
     local_fleet.wait_for_trials("o", running=True)

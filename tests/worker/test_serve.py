@@ -42,8 +42,9 @@ def test_workers_meet_the_budget_exactly_and_a_watcher_reports(fleet):
     assert fleet.read("b") == record
 
 
-def test_a_killed_workers_trials_are_done_by_another(fleet):
+def test_a_killed_workers_trials_are_done_by_another(local_fleet):
     """Fault 1."""
+    fleet = local_fleet
     fleet.create("k", 6, 0.6)
     doomed = fleet.start("worker", "--trainers", 2)
     fleet.wait_for_trials("k", 2, running=True)
@@ -61,9 +62,10 @@ def test_a_killed_workers_trials_are_done_by_another(fleet):
 
 
 def test_a_worker_that_serves_once_stays_for_what_others_may_give_back(local_fleet):
-    watcher = local_fleet.create("s", 1, 10.0)  # longer than a worker takes to start
+    watcher = local_fleet.create("s", 1, 2.0)
     first = local_fleet.start("worker", "--trainers", 1)
     local_fleet.wait_for_trials("s", running=True)
+    os.kill(first.trainers[0], signal.SIGSTOP)  # for as long as the second worker takes to start
     second = local_fleet.start("worker", "--trainers", 1, "--once")
     local_fleet.wait_for(lambda: "waiting" in second.output)
     first.send(signal.SIGKILL)
@@ -83,8 +85,9 @@ def test_a_stop_of_the_whole_group_drains_too(local_fleet):
     assert states == {"complete"}, worker.output
 
 
-def test_sigterm_drains(fleet):
+def test_sigterm_drains(local_fleet):
     """Fault 7."""
+    fleet = local_fleet
     fleet.create("d", 50, 4)
     worker = fleet.start("worker", "--trainers", 2)
     fleet.wait_for_trials("d", 2, running=True)
@@ -112,6 +115,7 @@ def test_what_is_not_drained_is_given_back(local_fleet, how):
     assert {(t.state, t.reason) for t in local_fleet.read("g").trials} == {("failed", "interrupted")}
 
 
+@pytest.mark.parametrize("fleet", ["sqlite", "postgresql"], indirect=True)
 def test_a_paused_worker_loses_its_trials_and_goes_on_with_others(fleet):
     """Fault 6."""
     lease = {"HPO_LEASE_SECONDS": "3"}  # no loaded machine holds up the workers that are not paused for so long
@@ -133,7 +137,11 @@ def test_a_paused_worker_loses_its_trials_and_goes_on_with_others(fleet):
     assert len([trial for trial in record.trials if trial.state == "failed"]) == 1
 
 
-@pytest.mark.parametrize("point", ["after_claim", "before_spool", "after_spool", "after_tell"])
+@pytest.mark.parametrize(
+    ("point", "fleet"),  # what each database does of a killed transaction is tested with storage
+    [("after_claim", "postgresql"), ("before_spool", "sqlite"), ("after_spool", "mariadb"), ("after_tell", "sqlite")],
+    indirect=["fleet"],
+)
 def test_a_worker_that_dies_at_any_point_loses_nothing(fleet, point):
     """Fault 2."""
     watcher = fleet.create("f", 4)
@@ -170,7 +178,11 @@ def test_a_trial_over_its_time_limit_fails(local_fleet):
     assert [trial.attempt for trial in record.trials] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("limit", ["--time-limit", "--trainer-seconds"])
+@pytest.mark.parametrize(
+    ("limit", "fleet"),
+    [("--time-limit", "sqlite"), ("--trainer-seconds", "postgresql"), ("--time-limit", "mariadb")],
+    indirect=["fleet"],
+)
 def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
     watcher = fleet.create("l", 12, 0.5, limit, "3s")
     worker = fleet.start("worker", "--trainers", 2)
@@ -193,8 +205,9 @@ def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
     invariants(fleet.url, "l", 12)
 
 
+@pytest.mark.parametrize("fleet", ["sqlite", "mariadb"], indirect=True)
 def test_a_run_and_workers_share_a_study(fleet):
-    run = fleet.start("run", "--study", "s", "--data", "synthetic:1", "--trials", 16, "--no-report", "--trainers", 1)
+    run = fleet.start("run", "--study", "s", "--data", "synthetic:0.7", "--trials", 16, "--no-report", "--trainers", 1)
     fleet.wait_for(lambda: fleet.exists("s"))
     worker = fleet.start("worker", "--trainers", 2, "--once")
     second = fleet.start("run", "--study", "s", "--no-report")
