@@ -20,7 +20,7 @@ from racing import EVALUATION, NEAR, REPLICATES, TABLES, FullTrial, load, replay
 from hpo.search.incumbent import Leaderboard
 from hpo.search.samplers import Proposer
 from hpo.seeds import generator
-from hpo.study.spec import SearchSpec
+from hpo.settings import SearchSpec
 
 RANDOM_TRIALS, FREE_TRIALS = 5, 10
 """Trials before TPE proposes, and before cheap ones are preferred: TPE's own first ten are random."""

@@ -61,7 +61,7 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
     from hpo.engine.fit import fit_stack
     from hpo.engine.stack import Lane
     from hpo.network.architecture import Architecture
-    from hpo.study.spec import EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
     architecture = Architecture(
         widths=widths,

@@ -20,7 +20,7 @@ from hpo_spaces import SearchSpace
 from hpo_storage.records import Outcome, StudyRecord
 from points import Point, read_points, seconds_since_start
 
-from hpo.study.study import StudyOptions
+from hpo.study.resolve import request
 from hpo.worker import run as worker_run
 from hpo.worker import session
 from hpo.worker.progress import SilentView, Snapshot, TrialLine
@@ -69,7 +69,7 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
     session.Proposer = FixedPoints  # type: ignore[assignment, misc]
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        study = StudyOptions(name="points", data=str(options.table), target=options.target, racing=False, pruner="none")
+        study = request("points", data=str(options.table), target=options.target, racing=False, pruner="none")
         url = f"sqlite:///{folder}/hpo.db"
         record = worker_run.run(study, url=url, trials=len(points), backend=options.backend, view=clock).record
     seconds = clock.end - sum(clock.starts) / len(clock.starts)
@@ -118,7 +118,7 @@ def tune(options: argparse.Namespace) -> dict[str, Any]:
     )
     view = UntilReached(options.loss)
     with tempfile.TemporaryDirectory() as folder:
-        study = StudyOptions(name="quality", data=str(options.table), target=options.target)
+        study = request("quality", data=str(options.table), target=options.target)
         url = f"sqlite:///{folder}/hpo.db"
         worker_run.run(study, url=url, trials=options.trials, backend=options.backend, view=view)
     return view.result

@@ -24,7 +24,7 @@ from hpo.data.prepare import prepare
 from hpo.evaluation.job import Job
 from hpo.machine import trainer_environment
 from hpo.seeds import generator
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from hpo.worker.child import Child, wait_for_output
 
 REPLICATES = 3

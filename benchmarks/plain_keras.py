@@ -28,7 +28,7 @@ from hpo.evaluation.metrics import loss_function
 from hpo.network.architecture import Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.seeds import integer_seed
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 PROTOCOL = EvaluationSpec()
 

@@ -22,7 +22,8 @@ from hpo_spaces.mlp import ACTIVATIONS
 
 from hpo.data.fingerprint import file_sha256
 from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
-from hpo.study.spec import DataSpec, EvaluationSpec
+from hpo.data.spec import DataSpec
+from hpo.settings import EvaluationSpec
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -54,8 +55,8 @@ def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: Evaluat
     """Prepare the same replicates as a study of that seed on that file does; `folder` takes the arrays."""
     data = DataSpec(kind="file", source=str(csv), target=target, sha256=file_sha256(csv))
     request = {
-        "data": data.model_dump(mode="json"),
-        "evaluation": (evaluation or EvaluationSpec()).model_dump(mode="json"),
+        "data": data.to_json(),
+        "evaluation": (evaluation or EvaluationSpec()).to_json(),
         "seed": seed,
         "folder": str(folder),
         "copy": None,

@@ -98,7 +98,7 @@ class CountingProgram:
 
 
 def protocol(options: argparse.Namespace):  # noqa: ANN201
-    from hpo.study.spec import EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
     return EvaluationSpec() if options.early_stopping else EvaluationSpec(max_epochs=options.epochs, patience=999)
 

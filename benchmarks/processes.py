@@ -15,7 +15,7 @@ from hpo_spaces.mlp import MLP
 from points import Point, Table, open_table, seconds_since_start
 
 from hpo.network.architecture import Architecture
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 PROTOCOL = EvaluationSpec()
 SPAWN = multiprocessing.get_context("spawn")

@@ -107,7 +107,7 @@ def profile(options: argparse.Namespace) -> None:
     from hpo.search.incumbent import Leaderboard
     from hpo.search.rules import Rules
     from hpo.search.samplers import Proposer
-    from hpo.study.spec import EvaluationSpec, SearchSpec
+    from hpo.settings import EvaluationSpec, SearchSpec
 
     backend, space = load_backend(options.backend), load_space(options.space)
     clock_jax() if options.backend == "jax" else clock_tensorflow()

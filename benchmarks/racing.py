@@ -36,8 +36,8 @@ from hpo.search.cost import training_cost
 from hpo.search.incumbent import Leaderboard
 from hpo.search.pruners import forecast, hopeless_loss, raced_value
 from hpo.search.rules import Rules
+from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.statistics import standard_error
-from hpo.study.spec import EvaluationSpec, SearchSpec
 
 DATA = Path(__file__).parent / "data"
 TABLES = ("vehicle", "segment", "credit_g", "phoneme", "churn_modelling")
@@ -105,7 +105,7 @@ def record_part(folder: Path, slots: range) -> None:
     from hpo.evaluation.job import Job
     from hpo.evaluation.trial import Head, evaluate
     from hpo.seeds import generator
-    from hpo.study.spec import EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
     backend = load_backend("tensorflow")
     facts = open_prepared(folder)

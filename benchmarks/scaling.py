@@ -40,7 +40,17 @@ def study(url: str, workers: int, trials: int, seconds: float) -> StudyRecord:
     """A finished study that so many workers have served."""
     name = f"scaling-{secrets.token_hex(4)}"
     environment = {**os.environ, "HPO_STORAGE": url}
-    data = ["--data", f"synthetic:{seconds}", "--trials", str(trials), "--workers", "0", "--no-report"]
+    data = [
+        "--objective",
+        "synthetic",
+        "--sleep",
+        str(seconds),
+        "--trials",
+        str(trials),
+        "--workers",
+        "0",
+        "--no-report",
+    ]
     commands = [[*HPO, "run", "--study", name, *data]]
     commands += [[*HPO, "worker", "--study", name, "--trainers", "1", "--max-trials", str(trials // workers)]] * workers
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for command in commands]

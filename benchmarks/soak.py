@@ -119,8 +119,17 @@ def main() -> int:
         lease = {"HPO_LEASE_SECONDS": str(arguments.lease), "HPO_ANSWER_SECONDS": "3"}
         fleet = Fleet(Path(folder), {"HPO_STORAGE": url, "XDG_STATE_HOME": f"{folder}/state", **lease})
         print(f"{arguments.storage}: {arguments.slots} slots of {trial_seconds:.2f} s, {arguments.workers} workers")
-        words = ("--data", f"synthetic:{trial_seconds:.3f}", "--trials", str(arguments.slots), "--workers", "0")
-        watcher = fleet.start("run", "--study", STUDY, *words, "--no-report")
+        words = (
+            "--objective",
+            "synthetic",
+            "--sleep",
+            f"{trial_seconds:.3f}",
+            "--trials",
+            str(arguments.slots),
+            "--workers",
+            "0",
+        )
+        watcher = fleet.start("run", "--study", STUDY, *words, "--workers", "0", "--no-report")
         database = wait_for_study(url)
         fleet.workers += [fleet.start_worker() for _ in range(arguments.workers)]
         began = time.monotonic()

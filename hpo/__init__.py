@@ -5,11 +5,33 @@ from typing import TYPE_CHECKING
 from hpo import errors
 
 if TYPE_CHECKING:
-    from hpo.api import Best, Study, open_study, tune
+    from hpo.api import (
+        Best,
+        Study,
+        create_study,
+        delete_study,
+        extend_study,
+        limit_study,
+        open_study,
+        tune,
+        upgrade,
+    )
 
     __version__: str
 
-__all__ = ["Best", "Study", "__version__", "errors", "open_study", "tune"]
+__all__ = [
+    "Best",
+    "Study",
+    "__version__",
+    "create_study",
+    "delete_study",
+    "errors",
+    "extend_study",
+    "limit_study",
+    "open_study",
+    "tune",
+    "upgrade",
+]
 
 
 def __getattr__(name: str) -> object:

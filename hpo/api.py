@@ -5,29 +5,30 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from inspect import Parameter, signature
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import DataError, InputError, StudyError
+from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     import plotly.graph_objects as go
-    from hpo_storage.records import Limits, StudyRecord, TrialRecord
+    from hpo_storage.database import Database
+    from hpo_storage.records import StudyRecord, TrialRecord
 
-    from hpo.study.study import StudyOptions
+    from hpo.objectives.base import StudyRequest
     from hpo.worker.progress import ProgressView
 
-    Duration = str | float
-    Location = str | PathLike[str]
-    Data = pd.DataFrame | Location
-
+Location = str | PathLike[str]
+Keywords = ParamSpec("Keywords")
 NAME_DIGITS = 8
 
 
@@ -149,199 +150,191 @@ def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
     }
 
 
+def with_settings(function: "Callable[Keywords, Study]") -> "Callable[Keywords, Study]":
+    """Let a function that takes settings as keywords show them all: to `help`, and where a notebook completes."""
+    shown = signature(function)
+    named = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+    settings = [
+        Parameter(setting.name, Parameter.KEYWORD_ONLY, default=None, annotation=setting.type)
+        for setting in SETTINGS.values()
+        if setting.name not in shown.parameters
+    ]
+    function.__signature__ = shown.replace(parameters=[*named, *settings])  # type: ignore[attr-defined]
+    return function
+
+
+@with_settings
 def tune(
-    data: "Data",
-    target: "str | Sequence[str]",
+    data: object = None,
+    target: object = None,
     *,
     study: str | None = None,
-    trials: int | None = None,
-    space: str | None = None,
-    seed: int | None = None,
-    replicates: int | None = None,
-    encoding: str | None = None,
-    missing_words: bool | None = None,
-    task: str | None = None,
-    loss: str | None = None,
-    weight: str | None = None,
-    class_weights: str | None = None,
-    method: str | None = None,
-    group: str | None = None,
-    stop_on: str | None = None,
-    max_epochs: int | None = None,
-    patience: int | None = None,
-    sampler: str | None = None,
-    racing: bool | None = None,
-    pruner: str | None = None,
     storage: "Location | None" = None,
-    trainers: int | None = None,
-    population: int | None = None,
-    backend: str | None = None,
-    time_limit: "Duration | None" = None,
-    trainer_seconds: "Duration | None" = None,
-    trial_timeout: "Duration | None" = None,
-    workers: int = 1,
     progress: bool = True,
+    **settings: Any,  # noqa: ANN401 - of `hpo.settings`
 ) -> Study:
     """Tune an MLP that predicts column `target`, or several labels, and return the study.
 
-    `data` is a data frame (its index is not used), the path of a CSV or Parquet file, or the name of a
-    built-in set. The study is stored in `storage`, a URL or an SQLite file (default: the variable HPO_STORAGE, or
-    else `sqlite:///hpo.db`), and with it the data, so that other workers can help; with `workers=0` only they work,
-    and this call waits for them. Limits are seconds or texts such as "10m"; "none" lifts one. The study's
-    name derives from data and settings unless given, so that the same call again resumes it, and more `trials`
-    extend it. What is None has the stored study's value, or else the default of `hpo run`. Progress goes to
-    standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the
-    trials that ran are finished and stored.
+    `data` is a data frame (its index is not used), the path of a CSV or Parquet file, the name of a built-in set, or
+    an array of inputs, with an array of outputs for `target`. The study is stored in `storage`, a URL or an SQLite
+    file (default: the variable HPO_STORAGE, or else `sqlite:///hpo.db`), and with it the data, so that other workers
+    can help; with `workers=0` only they work, and this call waits for them. Limits are seconds or texts such as
+    "10m"; "none" lifts one. The study's name derives from data and settings unless given, so that the same call again
+    resumes it, and more `trials` extend it. What is None has the stored study's value, or else the default of
+    `hpo run`. Progress goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after
+    Ctrl-C, when the trials that ran are finished and stored.
     """
-    from hpo.data.target_names import joined
-    from hpo.study.study import StudyOptions
+    from hpo.worker.run import run
 
-    source = str(data) if isinstance(data, str | PathLike) else None
-    options = StudyOptions(
-        name=study or "",
-        data=source,
-        target=joined(target),
-        space=space,
-        seed=seed,
-        replicates=replicates,
-        encoding=encoding,
-        missing_words=missing_words,
-        task=task,
-        loss=loss,
-        weight=weight,
-        class_weights=class_weights,
-        method=method,
-        group=group,
-        stop_on=stop_on,
-        max_epochs=max_epochs,
-        patience=patience,
-        sampler=sampler,
-        racing=racing,
-        pruner=pruner,
-    )
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-        frame_path = None if source is not None else write_frame(data, Path(folder) / "frame.parquet")
-        if study is None:
-            options = replace(options, name=_derived_name(options, frame_path))
-        settings = {
-            "trials": trials,
-            "trainers": trainers,
-            "population": population,
-            "backend": backend,
-            "limits": _limits(time_limit, trainer_seconds, trial_timeout),
-            "here": _is_here(workers),
-        }
-        return _run(options, frame_path, _url(storage), settings, progress)
+    with _request(data, target, study, settings) as asked_for:
+        result = run(asked_for, url=_url(storage), view=_view(progress))
+    record = result.record
+    if result.interrupted and record.finished < record.budget and record.limit_reached is None:
+        raise KeyboardInterrupt
+    return Study(record)
+
+
+@with_settings
+def create_study(
+    data: object = None,
+    target: object = None,
+    *,
+    study: str | None = None,
+    storage: "Location | None" = None,
+    progress: bool = True,
+    **settings: Any,  # noqa: ANN401 - of `hpo.settings`
+) -> Study:
+    """Store a study and its data as `tune` does, for others to work on, and return it; StudyError where it is there."""
+    from hpo.worker.run import create
+
+    with _request(data, target, study, settings) as asked_for:
+        return Study(create(asked_for, url=_url(storage), view=_view(progress)))
 
 
 def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
-    from hpo_storage.database import connect
     from hpo_storage.studies import read_study
 
     from hpo.study.spec import check_study_name
 
-    database = connect(_url(storage), create=False)
-    try:
+    with _opened(storage) as database:
         return Study(read_study(database, check_study_name(name)))
+
+
+def extend_study(name: str, trials: int, storage: "Location | None" = None) -> None:
+    """Raise a study's budget to so many trials, for whoever works on it; StudyError where that would lower it."""
+    from hpo.study import lifecycle
+
+    with _opened(storage) as database:
+        lifecycle.extend(database, name, SETTINGS["trials"].checked(trials))
+
+
+def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
+    """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
+    from hpo.declaration import taken
+    from hpo.settings import Work, asked
+    from hpo.study import lifecycle
+
+    with _opened(storage) as database:
+        lifecycle.limit(database, name, taken(Work, asked(limits)))
+
+
+def delete_study(name: str, storage: "Location | None" = None) -> None:
+    """Delete a study with all its trials; StudyRunningError where somebody works on it."""
+    from hpo.study import lifecycle
+
+    with _opened(storage) as database:
+        lifecycle.delete(database, name)
+
+
+def upgrade(storage: "Location | None" = None) -> None:
+    """Make a database's tables, or bring them up to date."""
+    from hpo_storage.database import connect
+    from hpo_storage.database import upgrade as upgrade_tables
+
+    database = connect(_url(storage))
+    try:
+        upgrade_tables(database)
     finally:
         database.close()
 
 
-def write_frame(frame: object, path: Path) -> Path:
-    """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
+@contextmanager
+def _request(data: object, target: object, name: str | None, settings: dict[str, Any]) -> "Iterator[StudyRequest]":
+    """What is asked for; a frame is written to a file that lasts as long as the block."""
+    from hpo.data.frames import with_target, write_frame
+    from hpo.study.resolve import request
 
-    The index and what else pandas notes are left out. Raises DataError for what is no frame, has repeated
-    column names or cannot be stored.
-    """
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if not isinstance(frame, pd.DataFrame):
-        kind = type(frame).__name__
-        raise DataError(f"data must be a pandas DataFrame, a path or a built-in name, got {kind}; convert it")
-    names = [str(name) for name in frame.columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise DataError(f"column names must differ, got {', '.join(map(repr, repeated))} twice; rename one")
-    columns = {}
-    for name, (_, column) in zip(names, frame.items(), strict=True):
-        try:
-            columns[name] = pa.array(column, from_pandas=True)
-        except (pa.ArrowException, OverflowError) as error:
-            raise DataError(f"a column must hold values of one kind, got {name!r}: {error}; convert it") from None
-    pq.write_table(pa.table(columns), path)
-    return path
+    if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
+        raise StudyError(
+            f"workers must be 1, which is this process, or 0, got {workers}; for more start `hpo worker` processes",
+            setting="workers",
+        )
+    data, target = with_target(data, target)
+    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+        frame = None
+        if data is not None and not isinstance(data, str | PathLike):
+            frame, data = write_frame(data, Path(folder) / "frame.parquet"), None
+        elif data is None and target is not None:
+            write_frame(data, Path(folder) / "frame.parquet")  # says what data may be
+        asked_for = request(name or "unnamed", frame=frame, data=data, target=target, **settings)
+        if name is None:
+            asked_for = replace(asked_for, name=_derived_name(asked_for))
+        elif not name:
+            request(name)  # says what a name may be
+        yield asked_for
 
 
-def _derived_name(options: "StudyOptions", frame_path: Path | None) -> str:
+def _derived_name(asked_for: "StudyRequest") -> str:
     """`tune-` and 8 hexadecimal digits of a hash of the data and the settings that make a study.
 
     What is not given counts as its default; settings that came later count only where they differ from it.
     """
     from hpo_spaces import load_space
 
-    from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
-    from hpo.data.synthetic import is_synthetic
-    from hpo.study.spec import EvaluationSpec, SearchSpec
-    from hpo.study.study import DEFAULT_SPACE, special_settings
+    from hpo.study.resolve import fixed_settings
 
-    source = options.data
-    path = frame_path or Path(str(source))
-    builtin = source in BUILTIN_NAMES and not path.exists()
-    named = frame_path is None and source is not None and (builtin or is_synthetic(source))
-    content = source if named else file_sha256(path)
-    settings = {
-        "target": options.target,
-        "space": options.space or DEFAULT_SPACE,
-        "seed": SearchSpec().seed if options.seed is None else options.seed,
-        "replicates": EvaluationSpec().replicates if options.replicates is None else options.replicates,
-        **special_settings(options),
+    given = asked_for.given
+    always = {
+        "target": given.get("target"),
+        **{name: given.get(name, SETTINGS[name].default) for name in ("space", "seed", "replicates")},
     }
-    parts = [content, settings, load_space(settings["space"]).describe()]
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()
+    fixed = fixed_settings(asked_for)
+    others = {name: value for name, value in fixed.items() if name not in ("data", *always)}
+    parts = [_content(asked_for), {**always, **others}, load_space(always["space"]).describe()]
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"tune-{digest[:NAME_DIGITS]}"
 
 
-def _plain(value: object) -> object:
-    """Python's own number for one of numpy's; what is neither is refused later, by its name."""
-    return value.item() if hasattr(value, "item") else str(value)
+def _content(asked_for: "StudyRequest") -> str:
+    """What tells one data set from another: the hash of a file, or the name of a built-in set; "" without data."""
+    from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+
+    source = asked_for.given.get("data")
+    if asked_for.frame is None and (source is None or (source in BUILTIN_NAMES and not Path(source).exists())):
+        return source or ""
+    return file_sha256(asked_for.frame or Path(str(source)))
 
 
-def _limits(wall: "Duration | None", trainers: "Duration | None", trial: "Duration | None") -> "Limits":
-    from hpo_storage.records import Limits
+@contextmanager
+def _opened(storage: "Location | None") -> "Iterator[Database]":
+    from hpo_storage.database import connect
 
-    from hpo.study.durations import seconds_of
-
-    def seconds(given: "Duration | None", name: str) -> float | None:
-        return None if given is None else seconds_of(str(given), name)
-
-    return Limits(
-        wall_seconds=seconds(wall, "time_limit"),
-        trainer_seconds=seconds(trainers, "trainer_seconds"),
-        trial_seconds=seconds(trial, "trial_timeout"),
-    )
+    database = connect(_url(storage), create=False)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
-def _is_here(workers: int) -> bool:
-    if workers not in (0, 1):
-        raise StudyError(f"workers must be 1, which is this process, or 0, got {workers}; for more run `hpo worker`")
-    return workers == 1
-
-
-def _url(storage: "Location | None") -> str:
-    return database_url(storage or os.environ.get(STORAGE_VARIABLE))
-
-
-def _run(options: "StudyOptions", frame_path: Path | None, url: str, settings: dict[str, Any], progress: bool) -> Study:
-    from hpo.worker import run as worker_run
-
-    result = worker_run.run(options, url=url, view=_view(progress), frame_path=frame_path, **settings)
-    study = result.record
-    if result.interrupted and study.finished < study.budget and study.limit_reached is None:
-        raise KeyboardInterrupt
-    return Study(study)
+def _url(storage: object) -> str:
+    location = storage or os.environ.get(STORAGE_VARIABLE)
+    if location is not None and not isinstance(location, str | PathLike):
+        raise StorageError(
+            f"a database is given as a URL or an SQLite file, got {location!r}; use {use('storage', 'team.db')}",
+            setting="storage",
+        )
+    return database_url(location)
 
 
 def _view(progress: bool) -> "ProgressView":

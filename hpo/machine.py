@@ -4,12 +4,15 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from hpo.errors import StudyError
+from hpo.settings import Training
+from hpo.words import count_text
 
 BACKENDS = ("auto", "tensorflow", "jax")
 MOST_TRIALS_AT_ONCE, LEAST_ROUNDS = 64, 5
@@ -66,17 +69,44 @@ def has_gpu() -> bool:
     return Path("/dev/nvidiactl").exists() and any(_installed(plugin) for plugin in plugins)
 
 
-def choose_resources(backend: str | None, device: str | None) -> tuple[str, str]:
-    """The backend (see `choose_backend`) and the device that trainers use; all others are hidden from them.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resources:
+    """What trains here: so many trainers, with this backend on this device, so many trials at once in each."""
 
-    `device` is `cpu` or a GPU's number, None for what is there. Raises StudyError for a GPU that would not be used.
+    backend: str
+    device: str
+    trainers: int
+    population: int
+
+    def for_budget(self, budget: int, left: int) -> "Resources":
+        """No more trainers than have work, where `left` trials of the budget are open."""
+        population = min(self.population or default_population(self.backend, budget), left)
+        return replace(self, population=population, trainers=min(self.trainers, -(-left // population)))
+
+    @property
+    def text(self) -> str:
+        """`tensorflow on cpu, 2 trainers`."""
+        at_once = f", {self.population} trials at once each" if self.population > 1 else ""
+        return f"{self.backend} on {self.device}, {count_text(self.trainers, 'trainer')}{at_once}"
+
+
+def choose_resources(training: Training) -> Resources:
+    """What trains here as far as it is asked for, or else what suits the machine; all other devices are hidden.
+
+    The population is 0 where it depends on the study. Raises StudyError for a GPU that would not be used.
     """
+    device = training.device
     if device is not None:
         os.environ.update(_device_environment(device))
-    name = choose_backend(backend)
+    name = choose_backend(training.backend)
     if device not in (None, "cpu"):
         _refuse_idle_gpu(name, device)
-    return name, device_name(name)
+    return Resources(
+        backend=name,
+        device=device_name(name),
+        trainers=training.trainers or default_trainers(name),
+        population=training.population or 0,
+    )
 
 
 def _refuse_idle_gpu(backend: str, number: str) -> None:

@@ -1,6 +1,8 @@
 """Numbers, times and foreign text as a report shows them."""
 
+import csv
 import html
+import io
 from collections.abc import Sequence
 
 ABSENT = "–"
@@ -72,3 +74,12 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def comma_separated(names: Sequence[str]) -> str:
+    """One name as it is; several with commas between, those that hold commas or quotes in quotes."""
+    if len(names) == 1:
+        return names[0]
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="").writerow(names)
+    return stream.getvalue()

@@ -21,7 +21,7 @@ import hpo
 from hpo import api
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
-from hpo.study.study import StudyOptions
+from hpo.study.resolve import request
 from hpo.worker import run as worker_run
 from tests.helpers.processes import run_python
 from tests.helpers.records import make_study, make_trial
@@ -154,7 +154,7 @@ def test_derived_names_tell_data_and_settings_apart(tmp_path):
     path = api.write_frame(pd.DataFrame({"x": [1.0], "y": ["a"]}), tmp_path / "a.parquet")
 
     def named(data=str(path), frame=None, target="y", **settings):
-        return api._derived_name(StudyOptions(name="", data=data, target=target, **settings), frame)
+        return api._derived_name(request("", data=data, target=target, **settings), frame)
 
     names = [
         named(),
@@ -195,7 +195,7 @@ def test_names_stay_derived_as_they_were(tmp_path):
     settings = {"target": "y", "space": "mlp", "seed": 0, "replicates": 5}
     parts = [file_sha256(path), settings, load_space("mlp").describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    assert api._derived_name(StudyOptions(name="", data=str(path), target="y"), None) == f"tune-{digest[:8]}"
+    assert api._derived_name(request("", data=str(path), target="y"), None) == f"tune-{digest[:8]}"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_frame_is_stored_with_its_study(tmp_path, monkeypatch):
     settings = {"study": "f", "trials": 1, "replicates": 1, "trainers": 1, "progress": False}
     first = hpo.tune(frame, "label", trial_timeout="5m", **settings)
     assert first.finished == 1
-    more = worker_run.run(StudyOptions(name="f"), url="sqlite:///team.db", trials=2, trainers=1).record
+    more = worker_run.run(request("f"), url="sqlite:///team.db", trials=2, trainers=1).record
     assert (more.finished, more.limits.trial_seconds) == (2, 300.0)
     assert more.trials[:1] == first._record.trials
     assert hpo.open_study("f").finished == 2

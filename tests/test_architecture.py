@@ -16,12 +16,16 @@ SQL = ("sqlalchemy", "alembic", "sqlite3", "optuna", "hpo_storage")
 SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", "sqlalchemy", "plotly")
 
 LEAVES = (
+    "hpo.data.fingerprint",
     "hpo.data.prepared",
+    "hpo.data.spec",
+    "hpo.declaration",
     "hpo.errors",
     "hpo.evaluation.metrics",
     "hpo.machine",
     "hpo.network.architecture",
     "hpo.seeds",
+    "hpo.settings",
     "hpo.statistics",
     "hpo.study.spec",
     "hpo.words",
@@ -31,7 +35,7 @@ LEAVES = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     (*LEAVES, "hpo_spaces", "hpo_storage"),
     ("hpo.data", "hpo.network", "hpo.engine", "hpo.search"),
-    ("hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
+    ("hpo.objectives", "hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
     ("hpo.trainer", "hpo.worker"),
     ("hpo",),  # the public API, hpo.cli, hpo.service
 )
@@ -42,7 +46,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.seeds": (),
     "hpo.network.architecture": (),
     "hpo.data.prepared": ("hpo.errors",),
-    "hpo.study.spec": ("hpo.errors",),
+    "hpo.declaration": ("hpo.errors", "hpo.words"),
+    "hpo.settings": ("hpo.declaration", "hpo.errors"),
+    "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
+    "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),

@@ -1,8 +1,6 @@
 """A search space of one's own: networks whose hidden layers are all equally wide."""
 
-from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, Params, SearchSpace
-
-from hpo.network.architecture import Architecture
+from hpo.spaces import Architecture, Categorical, Float, Integer, LogFloat, MlpSpace, Ordered, Params
 
 DIMENSIONS = (
     Integer("layers", 1, 4),
@@ -20,4 +18,4 @@ def build(params: Params) -> Architecture:
     return Architecture(widths=widths, initializer="glorot_uniform", batch_size=64, **others)
 
 
-SPACE = SearchSpace(name="equal-layers", dimensions=DIMENSIONS, architecture=build)
+SPACE = MlpSpace(name="equal-layers", dimensions=DIMENSIONS, architecture=build)

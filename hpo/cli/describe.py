@@ -138,8 +138,10 @@ def seconds_of(trial: "TrialRecord") -> float | None:
 
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
+    from hpo.objectives.registry import described
+
     spec, facts, best = study.spec, study.facts, study.best
-    evaluation = spec["evaluation"]
+    objective = described(spec)
     running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
@@ -150,13 +152,15 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         loss_of(facts).name: best_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
-        "data": f"{spec['data']['source']}, target {spec['data']['target']}: "
+        "objective": "" if objective.source else objective.title,
+        "data": f"{objective.source}, target {objective.target}: "
         f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{target_text(facts)}",
+        f"{target_text(facts)}"
+        if objective.source
+        else "",
         "notes": "; ".join(facts.get("notes", [])),
         "space": spec["space"]["reference"],
-        "evaluation": f"{evaluation['method']}, {count_text(study.replicates, 'replicate')}, "
-        f"at most {count_text(evaluation['max_epochs'], 'epoch')}, patience {evaluation['patience']}",
+        "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
         "training": f"{duration_text(work)} in all trainers",
@@ -167,9 +171,9 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
 
 def _search_text(stored: dict[str, Any]) -> str:
     """What proposes trials and what cuts them short, also of a study of the past."""
-    from hpo.study.spec import SearchSpec
+    from hpo.settings import SearchSpec
 
-    search = SearchSpec.model_validate(stored)
+    search = SearchSpec(**stored)
     racing = "racing" if search.racing else "no racing"
     pruning = "no pruning" if search.pruner == "none" else f"pruner {search.pruner}"
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"

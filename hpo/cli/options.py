@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord
 
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
-Method = Literal["bootstrap", "shuffle", "kfold", "holdout"]
-StopOn = Literal["stop", "score"]
-Sampler = Literal["tpe", "random"]
-Pruner = Literal["curve", "halving", "hyperband", "none"]
-Task = Literal["auto", "classification", "multilabel", "regression"]
-LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
-ClassWeights = Literal["none", "balanced"]
 
 
 def _checked_name(context: typer.Context, name: str | None) -> str | None:
@@ -47,7 +40,7 @@ def stored_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def runnable_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the stored and the built-in studies, for shell completion."""
-    from hpo.study.study import definition_names
+    from hpo.study.resolve import definition_names
 
     stored = stored_names(context, incomplete)
     return stored + [n for n in definition_names() if n.startswith(incomplete) and n not in stored]
@@ -85,24 +78,6 @@ Storage = Annotated[
         metavar="URL",
         help=f"Database: a URL or an SQLite file. Default: {DEFAULT_URL}.",
         envvar=STORAGE_VARIABLE,
-    ),
-]
-Trainers = Annotated[
-    int | None, typer.Option("--trainers", help="Trainer processes. Default: one per core, or one on a GPU.")
-]
-Backend = Annotated[
-    Literal["auto", "tensorflow", "jax"] | None,
-    typer.Option("--backend", help="What trains. Default: auto, the faster one that is installed."),
-]
-Device = Annotated[
-    str | None,
-    typer.Option("--device", metavar="DEVICE", help="cpu, or the number of a GPU. Default: what is there."),
-]
-Population = Annotated[
-    int | None,
-    typer.Option(
-        "--population",
-        help="Trials a trainer trains at once, without a race. Default: 1; on a GPU a fifth of the budget, at most 64.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]

@@ -1,25 +1,27 @@
 """The command replay."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.errors import NO_RESULT
-from hpo.cli.options import AsJson, Backend, Storage, StudyName
+from hpo.cli.options import AsJson, Storage, StudyName
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
+from hpo.cli.settings import with_settings
 
 if TYPE_CHECKING:
     from hpo.worker.replay import Replay
 
 
+@with_settings(["backend"])
 def replay(
     study: StudyName,
     trial: Annotated[int, typer.Option("--trial", metavar="NUMBER", help="Its number, as in hpo trials.")],
     storage: Storage = None,
-    backend: Backend = None,
     as_json: AsJson = False,
+    **settings: Any,  # noqa: ANN401 - options
 ) -> int:
     """Train a stored trial again, from its own seeds, and compare its losses.
 
@@ -29,7 +31,7 @@ def replay(
     from hpo.worker.views import make_view
 
     view = make_view(sys.stderr)
-    result = train_again(study, trial, url=database_url(storage), backend=backend, view=view)
+    result = train_again(study, trial, url=database_url(storage), backend=settings["backend"], view=view)
     if as_json:
         write_json(_plain(result))
     else:

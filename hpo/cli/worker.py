@@ -1,24 +1,17 @@
 """Commands on workers: worker serves studies, workers lists who does."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
-from hpo.cli.options import (
-    AsJson,
-    Backend,
-    Device,
-    OptionalStudyName,
-    Population,
-    Storage,
-    Trainers,
-    opened,
-    shown_storage,
-)
+from hpo.cli.options import AsJson, OptionalStudyName, Storage, opened, shown_storage
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
+from hpo.cli.settings import with_settings
+from hpo.declaration import settings_of, taken
+from hpo.settings import Training, asked
 from hpo.words import count_text, duration_text
 
 if TYPE_CHECKING:
@@ -30,13 +23,10 @@ _HEADER = (
 )
 
 
+@with_settings(setting.name for setting in settings_of(Training))
 def worker(
     storage: Storage = None,
     study: OptionalStudyName = None,
-    trainers: Trainers = None,
-    backend: Backend = None,
-    population: Population = None,
-    device: Device = None,
     drain_seconds: Annotated[
         float, typer.Option("--drain-seconds", min=0.0, help="How long trials may go on once a stop is asked for.")
     ] = 30.0,
@@ -47,6 +37,7 @@ def worker(
     max_trials: Annotated[
         int | None, typer.Option("--max-trials", help="End after so many trials. Default: never.")
     ] = None,
+    **training: Any,  # noqa: ANN401 - options of what trains here
 ) -> int:
     """Serve the studies of a database: train their trials, beside any number of other workers.
 
@@ -55,20 +46,12 @@ def worker(
     from hpo.worker.signals import stop_on_signals
 
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
-        from hpo.worker.serve import FleetOptions, serve
+        from hpo.worker.serve import Service, serve
         from hpo.worker.views import make_view
 
-        options = FleetOptions(
-            study=study,
-            trainers=trainers,
-            backend=backend,
-            device=device,
-            population=population,
-            drain_seconds=drain_seconds,
-            once=once,
-            max_trials=max_trials,
-        )
-        finished = serve(options, url=database_url(storage), view=make_view(sys.stdout), stop=stop)
+        service = Service(study=study, drain_seconds=drain_seconds, once=once, max_trials=max_trials)
+        url, view = database_url(storage), make_view(sys.stdout)
+        finished = serve(service, taken(Training, asked(training)), url=url, view=view, stop=stop)
     write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
     return 0
 

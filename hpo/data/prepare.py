@@ -41,11 +41,12 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
     """
     from hpo.data.resampling import resamples
     from hpo.data.source import read_source
+    from hpo.data.spec import DataSpec
     from hpo.data.table import build_table
-    from hpo.study.spec import DataSpec, EvaluationSpec
+    from hpo.settings import EvaluationSpec
 
-    spec = DataSpec.model_validate(request["data"])
-    evaluation = EvaluationSpec.model_validate(request["evaluation"])
+    spec = DataSpec(**request["data"])
+    evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
     source = read_source(spec, Path(copy) if copy else None)
     table = build_table(source, spec.target, evaluation)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hpo.errors import DataError
 from hpo.seeds import generator
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 IntArray = npt.NDArray[np.intp]
 BoolArray = npt.NDArray[np.bool_]

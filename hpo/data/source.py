@@ -17,8 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.data.fingerprint import check_readable, unreadable
+from hpo.data.spec import DataSpec
 from hpo.errors import DataError
-from hpo.study.spec import DataSpec
 
 UNNAMED = "(unnamed column) "
 """Begins the name of a CSV column that has none."""

@@ -13,7 +13,7 @@ from hpo.data.target import Target, read_target
 from hpo.data.target_names import divided
 from hpo.data.weights import row_weights
 from hpo.errors import DataError
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 ID_SHARE = 0.9
 ID_ROWS = 20

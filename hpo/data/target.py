@@ -9,7 +9,7 @@ import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
 from hpo.errors import DataError
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 MAX_FRACTIONAL_CLASSES = 10
 MAX_INTEGER_CLASSES = 100

@@ -22,7 +22,7 @@ from hpo.engine.program import (
 )
 from hpo.engine.stack import Lane, Stack
 from hpo.evaluation.metrics import LossFunction, loss_function
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 MAX_PREDICTED_BYTES = 64 * 2**20
 """Of the values of one layer while predicting."""

@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from hpo.declaration import to_json
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rung
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +28,7 @@ class Job:
             "slot": self.slot,
             "seed": self.seed,
             "architecture": self.architecture.to_json(),
-            "evaluation": self.evaluation.model_dump(mode="json"),
+            "evaluation": to_json(self.evaluation),
             "rules": asdict(self.rules),
         }
 
@@ -38,7 +39,7 @@ class Job:
             **{
                 **values,
                 "architecture": Architecture.from_json(values["architecture"]),
-                "evaluation": EvaluationSpec.model_validate(values["evaluation"]),
+                "evaluation": EvaluationSpec(**values["evaluation"]),
                 "rules": _rules(values["rules"]),
             }
         )

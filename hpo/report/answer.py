@@ -6,6 +6,7 @@ from html import escape
 
 from hpo_storage.records import StudyRecord, TrialRecord
 
+from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import attempts_repeated, counts, leader, state_of
 from hpo.report.losses import error_text, loss_of, target_text
@@ -17,9 +18,9 @@ MOST_REASONS = 3
 
 def header(study: StudyRecord) -> str:
     """The study's name and what it is about."""
-    data, facts = study.spec["data"], study.facts
+    objective, facts = described(study.spec), study.facts
     about = [
-        f"{data['source']}, target {data['target']}",
+        f"{objective.source}, target {objective.target}" if objective.source else objective.title,
         count_text(facts["rows"], "row") if "rows" in facts else "",
         count_text(facts["features"], "feature") if "features" in facts else "",
         target_text(facts) if "classes" in facts else "",
@@ -55,9 +56,9 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
     done = study.finished >= study.budget
     trials = 2 * study.budget if done else study.budget
     purpose = "Extend the study:" if done else "Resume the study:"
-    if study.spec["data"]["kind"] == "frame":
-        target = study.spec["data"]["target"]
-        return f"hpo.tune(frame, target={target!r}, study={name!r}, trials={trials})", purpose
+    objective = described(study.spec)
+    if objective.needs_python:
+        return f"hpo.tune(frame, target={objective.target!r}, study={name!r}, trials={trials})", purpose
     more = ["--trials", str(trials)] if done else []
     return shlex.join(["hpo", "run", "--study", name, *more]), purpose
 
@@ -96,8 +97,8 @@ def _honesty(study: StudyRecord) -> str:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
-    if study.spec["evaluation"]["stop_on"] == "score":
-        notes.append("Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic.")
+    if caution := described(study.spec).caution:
+        notes.append(caution)
     return "".join(f"<p class='note'>{escape(note)}</p>" for note in notes)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from hpo_storage.records import StudyRecord
 
+from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.report.losses import loss_of
@@ -84,10 +85,9 @@ def trials(study: StudyRecord) -> str:
 
 def data_notes(study: StudyRecord) -> str:
     """What is known of the data, and the notes made about it."""
-    facts, data = study.facts, study.spec["data"]
-    known: dict[str, object] = {"source": data["source"], "target": data["target"]}
-    if data.get("sha256"):
-        known["sha256"] = data["sha256"]
+    facts, objective = study.facts, described(study.spec)
+    about = {"source": objective.source, "target": objective.target, "sha256": objective.sha256}
+    known: dict[str, object] = {name: text for name, text in about.items() if text}
     names = {
         "rows": "rows",
         "features": "features, encoded",
@@ -112,14 +112,13 @@ def data_notes(study: StudyRecord) -> str:
 
 def spec(study: StudyRecord) -> str:
     """The study's immutable settings and its search space."""
-    groups = []
-    for name in ("evaluation", "search"):
-        groups.append(f"<h3>{name.capitalize()}</h3>{pairs(flat(study.spec[name]))}")
+    settings = {**described(study.spec).settings, "search": study.spec["search"]}
+    groups = [f"<h3>{escape(name.capitalize())}</h3>{pairs(flat(values))}" for name, values in settings.items()]
     space = study.spec["space"]
     fields = space["description"]["dimensions"]
     ranges = {axis.title: _range(axis, each) for axis, each in zip(axes(study), fields, strict=True)}
-    settings = flat(space["description"].get("settings", {}))
-    groups.append(f"<h3>Search space {escape(str(space['reference']))}</h3>{pairs({**ranges, **settings})}")
+    fixed = flat(space["description"].get("settings", {}))
+    groups.append(f"<h3>Search space {escape(str(space['reference']))}</h3>{pairs({**ranges, **fixed})}")
     return card("spec", "third", f"<h2>Settings</h2>{''.join(groups)}")
 
 

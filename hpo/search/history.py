@@ -1,4 +1,4 @@
-"""The finished trials of a study, as far as this worker knows them: its own and those of others."""
+"""The finished trials of a study, as far as this process knows them: its own and those of others."""
 
 from hpo_storage import studies
 from hpo_storage.database import Database
@@ -6,26 +6,28 @@ from hpo_storage.records import Outcome, TrialRecord
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.rules import Rules
-from hpo.study.spec import EvaluationSpec, SearchSpec, StudySpec
 
 
 class History:
-    """Takes in what this worker finishes, and reads from the database what others do."""
+    """Takes in what this process finishes, and reads from the database what others do."""
 
-    def __init__(self, database: Database, study_id: int, spec: StudySpec | None = None) -> None:
-        """Who only looks on needs no spec: it is for `rules`."""
-        search, evaluation = (spec.search, spec.evaluation) if spec else (SearchSpec(), EvaluationSpec())
-        self._database, self._study_id, self._curves = database, study_id, search.compares_curves
+    def __init__(self, database: Database, study_id: int, leaderboard: Leaderboard | None = None) -> None:
+        """Who only looks on needs no leaderboard of the study's: it is for `rules`."""
+        self._database, self._study_id = database, study_id
+        self._leaderboard = leaderboard or Leaderboard()
         self._known: set[int] = set()
         self._after = -1
-        self._leaderboard = Leaderboard(search, evaluation)
         self.best: Outcome | TrialRecord | None = None
         self.best_trial: int | None = None
 
     def news(self) -> list[TrialRecord]:
         """Trials that have ended and were not known, taken in now."""
         ended, self._after = studies.finished_since(
-            self._database, self._study_id, self._after, known=self._known, curves=self._curves
+            self._database,
+            self._study_id,
+            self._after,
+            known=self._known,
+            curves=self._leaderboard.compares_curves,
         )
         return [trial for trial in ended if self.add(trial.number, trial)]
 

@@ -1,17 +1,16 @@
 """The trial to beat, from the trials that have finished, and what may cut the next one short."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from hpo_storage.records import Outcome, ReplicateRecord, TrialRecord
 
-from hpo.search.cost import training_cost
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
+from hpo.settings import SearchSpec
 from hpo.statistics import pooled_deviation
-from hpo.study.spec import EvaluationSpec, SearchSpec
 
 MIN_FINISHED = 2
 """Trials with all replicates before anything is cut short."""
@@ -46,9 +45,15 @@ class Contender:
 class Leaderboard:
     """Finished trials, as far as racing and pruning need them."""
 
-    def __init__(self, search: SearchSpec, evaluation: EvaluationSpec) -> None:
-        self._search, self._patience = search, evaluation.patience
-        self._epochs = rung_epochs(evaluation.max_epochs) if search.compares_curves else ()
+    def __init__(
+        self,
+        search: SearchSpec = SearchSpec(),  # noqa: B008 - frozen
+        max_epochs: int = 0,
+        cost: Callable[[Outcome | TrialRecord], float | None] = lambda result: None,
+    ) -> None:
+        """`max_epochs` that a trial may train, and what it `cost`, where that is known, are its objective's."""
+        self._search, self._cost = search, cost
+        self._epochs = rung_epochs(max_epochs) if search.compares_curves else ()
         self._rungs = Rungs(self._epochs)
         self._full: list[Contender] = []
         self._partial: list[Contender] = []
@@ -66,6 +71,11 @@ class Leaderboard:
         finished = Contender(number, result.value, result.replicates, self._cost(result))
         (self._partial if result.raced_out else self._full).append(finished)
         self._incumbent = None
+
+    @property
+    def compares_curves(self) -> bool:
+        """Whether it needs the curves of trials."""
+        return self._search.compares_curves
 
     @property
     def best(self) -> Contender | None:
@@ -105,11 +115,6 @@ class Leaderboard:
             stop_deviation=close_deviation([t.stop_differences(best) for t in others]) if enough else None,
             typical_cost=median(costs) if costs else None,
         )
-
-    def _cost(self, result: Outcome | TrialRecord) -> float | None:
-        """None for objectives without networks."""
-        parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
-        return training_cost(parameters, best_epochs, self._patience) if parameters else None
 
 
 def close_deviation(differences: Sequence[Sequence[float]]) -> float | None:

@@ -1,16 +1,7 @@
 """The trainer: a child process that imports Keras once and trains what its supervisor sends.
 
-`python -m hpo.trainer.main` reads one JSON message per line on standard input and answers on standard output:
-
-    -> {"open": folder}                    prepared data of the study; with {"replicates": n} the first n only
-    -> {"train": [Job as JSON, ...]}       trials to train at once
-    <- {"ready": true}                     the framework is loaded
-    <- {"replicate", "epoch", "loss"}      progress, a few times a second
-    <- {"slot", "outcome": Outcome as JSON}  of each trial
-    <- {"error": "...", "traceback": "..."}  something unexpected, the end of all trials without an outcome;
-                                           the trainer goes on
-
-On Linux its forks do the training (see `hpo.trainer.forks`).
+`python -m hpo.trainer.main` speaks as `hpo.trainer.messages` says; an order is a `Job`, and those that come together
+train at once. On Linux its forks do the training (see `hpo.trainer.forks`).
 """
 
 import gc
@@ -22,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo.machine import device_name
 from hpo.trainer.forks import Forks
-from hpo.worker.signals import end_with_supervisor, ignore_stops
+from hpo.trainer.messages import begin
 
 if TYPE_CHECKING:
     from hpo.trainer.networks import Training
@@ -36,15 +27,7 @@ UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn"
 
 def main() -> None:
     """Serve until standard input ends."""
-    ignore_stops()
-    end_with_supervisor()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
-
-    def answer(message: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
+    answer = begin()
     name = os.environ["KERAS_BACKEND"]
     training = _import_training(name, answer)
     most_growth = MOST_GROWTH[name] * (4 if device_name(name) != "cpu" else 1)

@@ -1,21 +1,19 @@
 """The trainer of the synthetic objective: `python -m hpo.trainer.synthetic`, which starts in a tenth of a second.
 
-It speaks as `hpo.trainer.main` does, but instead of Job it takes SyntheticJob. A trial's losses depend on its
-point, the study's seed, slot and replicate only.
+A trial's losses depend on its point, the study's seed, slot and replicate only.
 """
 
-import json
 import math
-import os
 import random
 import statistics
-import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from hpo.worker.signals import end_with_supervisor, ignore_stops
+from hpo_storage.records import Outcome, ReplicateRecord
+
+from hpo.trainer.messages import OnEpoch, serve
 
 NOISE = 0.05
 EPOCHS = 30
@@ -32,10 +30,6 @@ class SyntheticJob:
     replicates: int
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
-
 
 def losses(job: SyntheticJob) -> list[float]:
     """The score loss of each replicate: the mean squared distance to a hidden optimum, and noise."""
@@ -44,53 +38,33 @@ def losses(job: SyntheticJob) -> list[float]:
     return [0.1 + distance + NOISE * one.random() for one in noise]
 
 
-def main() -> None:
-    """Serve until standard input ends."""
-    ignore_stops()
-    end_with_supervisor()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-
-    def answer(message: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
-        answers.flush()
-
-    answer({"ready": True})
-    for line in sys.stdin:
-        for values in json.loads(line).get("train", ()):
-            job = SyntheticJob(**values)
-            answer({"slot": job.slot, "outcome": _evaluate(job, answer)})
-
-
-def _evaluate(job: SyntheticJob, answer: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
-    """An Outcome as JSON."""
+def evaluate(order: Mapping[str, Any], on_epoch: OnEpoch) -> Outcome:
+    """The outcome of a `SyntheticJob`, after its sleep."""
+    job = SyntheticJob(**order)
     scored, each = losses(job), job.seconds / job.replicates
     replicates = []
     for replicate, loss in enumerate(scored):
-        curve = [loss + math.exp(-epoch / 5) for epoch in range(EPOCHS)]
-        answer({"replicate": replicate, "epoch": 0, "loss": curve[0]})
+        curve = tuple(loss + math.exp(-epoch / 5) for epoch in range(EPOCHS))
+        on_epoch(replicate, 0, curve[0])
         time.sleep(each)
         replicates.append(
-            {
-                "index": replicate,
-                "stop_loss": curve[-1],
-                "score_loss": loss,
-                "best_epoch": EPOCHS - 1,
-                "seconds": each,
-                "curve": curve,
-                "predictions": None,
-            }
+            ReplicateRecord(
+                index=replicate,
+                stop_loss=curve[-1],
+                score_loss=loss,
+                best_epoch=EPOCHS - 1,
+                seconds=each,
+                curve=curve,
+            )
         )
     deviation = statistics.stdev(scored) if len(scored) > 1 else None
-    return {
-        "state": "complete",
-        "value": statistics.fmean(scored),
-        "standard_error": None if deviation is None else deviation / math.sqrt(len(scored)),
-        "raced_out": False,
-        "reason": None,
-        "info": {},
-        "replicates": replicates,
-    }
+    return Outcome(
+        state="complete",
+        value=statistics.fmean(scored),
+        standard_error=None if deviation is None else deviation / math.sqrt(len(scored)),
+        replicates=tuple(replicates),
+    )
 
 
 if __name__ == "__main__":
-    main()
+    serve(evaluate)

@@ -19,6 +19,8 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 _PRIVATE = (STORAGE_VARIABLE, "PGPASSWORD", "MYSQL_PWD")
 """Variables that may hold a password, and that no child needs."""
 TAIL_BYTES = 4000
+OWN = "hpo.trainer.own"
+"""Runs a module of the user's own."""
 
 
 class Child:
@@ -28,7 +30,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             # -P: a file of the user's that is named like a module of ours must not be imported for it.
-            [sys.executable, "-P", "-m", module],
+            [sys.executable, "-P", "-m", *([] if module.startswith("hpo.") else [OWN]), module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -1,38 +1,159 @@
-"""This process as a worker of a database: registered, with a heartbeat, and with a spool for its results."""
+"""This process as a worker of a database: registered, with a sign of life, and patient while the database is away."""
 
 import contextlib
+import logging
 import os
+import random
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 # Imported here, as otherwise in the first transaction that needs it, for whose end all other workers would wait.
 import hpo_storage.optuna  # noqa: F401
 from hpo_storage import workers
-from hpo_storage.database import Database
-from hpo_storage.records import Role
+from hpo_storage.database import Database, connect
 from hpo_storage.timing import Timing
 
-from hpo.errors import StorageError
+from hpo.errors import StorageAwayError, StorageError
+from hpo.machine import Resources
 from hpo.words import count_text
-from hpo.worker.heartbeat import Heartbeat
-from hpo.worker.outage import Outage
 from hpo.worker.progress import ProgressView
+from hpo.worker.results import Spool
 from hpo.worker.signals import StopRequest
-from hpo.worker.spool import Spool
 
 DRAIN_SECONDS = 30.0
 """How long trials that run may go on after a stop is asked for."""
+JOIN_SECONDS = 2.0
+PATIENCE_LEASES = 10
+"""A main thread that has said nothing for so many leases hangs: others may have its trials."""
+
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 5.0
+T = TypeVar("T")
+_log = logging.getLogger("hpo")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resources:
-    """What this worker trains with."""
+class Heartbeat:
+    """The sign of life of this worker: a thread with a connection of its own, from start to stop.
 
-    backend: str
-    device: str
-    trainers: int
+    It keeps the leases of the trials that the worker says it works on, also while the main thread is busy, and
+    requeues what the dead have left.
+    """
+
+    def __init__(self, url: str, worker_id: str, timing: Timing) -> None:
+        self._url, self._worker_id, self._timing = url, worker_id, timing
+        self._watched: frozenset[int] = frozenset()
+        self._lost: frozenset[int] = frozenset()
+        self._heard = time.monotonic()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        # After an outage, and so after our own start, leases of living workers may have expired: they come first.
+        self._sweep_at, self._seen = time.monotonic() + timing.lease, time.time()
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more; a call that hangs is left alone."""
+        self._stopping.set()
+        self._thread.join(JOIN_SECONDS)
+
+    def watch(self, trials: Iterable[int]) -> None:
+        """Say which trials the worker works on now, by their ids: their leases are kept, no others.
+
+        To be said again and again, as a sign that the caller does not hang.
+        """
+        self._watched, self._heard = frozenset(trials), time.monotonic()
+        self._lost &= self._watched  # an id may come back, once its study is deleted
+
+    @property
+    def lost(self) -> frozenset[int]:
+        """Ids of trials that are watched and no longer held."""
+        return self._lost
+
+    def _run(self) -> None:
+        database: Database | None = None
+        while not self._stopping.wait(self._timing.beat):
+            try:
+                database = database or connect(self._url, create=False)
+                self._beat(database)
+                self._sweep(database)
+            except StorageError as error:
+                _log.info("no heartbeat: %s", error)
+                if isinstance(error, StorageAwayError):
+                    self._postpone_sweep()
+            except Exception:  # leases must be kept whatever happens
+                _log.exception("the heartbeat met an unexpected error")
+        if database is not None:
+            database.close()
+
+    def _beat(self, database: Database) -> None:
+        if self._watched and time.monotonic() - self._heard > PATIENCE_LEASES * self._timing.lease:
+            return
+        if time.time() - self._seen > self._timing.lease:
+            self._postpone_sweep()  # this machine was asleep: so may others have been
+        watched = self._watched
+        held = workers.beat(database, self._worker_id, lease_seconds=self._timing.lease, held=watched)
+        self._seen = time.time()
+        self._lost = watched - held
+
+    def _sweep(self, database: Database) -> None:
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + self._timing.sweep
+            workers.sweep(database)
+
+    def _postpone_sweep(self) -> None:
+        self._sweep_at = time.monotonic() + self._timing.lease
+
+
+class Outage:
+    """A database that cannot be reached for a while: when it is worth trying again; says so once."""
+
+    def __init__(self, view: ProgressView, stop: StopRequest) -> None:
+        self._view, self._stop = view, stop
+        self._since: float | None = None
+        self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._since is not None
+
+    def may_try(self) -> bool:
+        """Whether the pause after the last failure is over."""
+        return time.monotonic() >= self._next
+
+    def begin(self, error: StorageAwayError) -> None:
+        """An attempt has failed."""
+        if self._since is None:
+            self._since = time.monotonic()
+            self._view.message(f"{error}; waiting for it, while trials that run go on")
+        self._next = time.monotonic() + self._pause * random.uniform(0.75, 1.25)  # so that not all come at once
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+
+    def end(self) -> None:
+        """An attempt has succeeded."""
+        if self._since is not None:
+            self._view.message(f"the database answers again, after {time.monotonic() - self._since:.0f} s")
+        self._since, self._pause, self._next = None, FIRST_PAUSE_SECONDS, 0.0
+
+    def insist(self, action: Callable[[], T]) -> T:
+        """What the action returns, tried until the database is there; StorageAwayError once a stop is asked for."""
+        while True:
+            try:
+                result = action()
+            except StorageAwayError as error:
+                if self._stop.count:
+                    raise
+                self.begin(error)
+                self._stop.wait(self._next - time.monotonic())
+            else:
+                self.end()
+                return result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,27 +172,28 @@ class Worker:
 
 
 @contextmanager
-def at_work(
+def joined(
     database: Database,
     url: str,
-    study_id: int | None,
-    role: Role,
     resources: Resources,
     view: ProgressView,
     stop: StopRequest,
+    *,
+    runs: int | None = None,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> Iterator[Worker]:
     """This process as a worker while the block runs. Begins with telling the results that are kept on this machine.
 
-    Raises StudyRunningError where `role` is "run" and another run of the study is alive.
+    `runs` is the study that it runs, None for a worker of any. Raises StudyRunningError where another run of that
+    study is alive.
     """
     timing, spool = Timing.from_environment(), Spool(database)
     worker_id = workers.start_worker(
         database,
-        study_id,
+        runs,
         host=socket.gethostname(),
         pid=os.getpid(),
-        role=role,
+        role="worker" if runs is None else "run",
         device=resources.device,
         backend=resources.backend,
         trainers=resources.trainers,

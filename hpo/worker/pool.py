@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from hpo.machine import trainer_environment
 from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
 from hpo.worker.progress import Running
+from hpo.worker.results import Settled
 
-NETWORKS, SYNTHETIC = "hpo.trainer.main", "hpo.trainer.synthetic"
 TICK_SECONDS = 0.25
 START_SECONDS = 300.0
 """A trainer that is not ready by then hangs."""
@@ -27,16 +27,6 @@ _log = logging.getLogger("hpo")
 
 class TrainersError(RuntimeError):
     """Trainers cannot work on this machine, whatever the study."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A trial that a trainer no longer works on, after so many seconds: with an outcome, or broken off for a reason."""
-
-    claim: Claim
-    seconds: float
-    outcome: Outcome | None
-    reason: str = ""
 
 
 class Trainer:
@@ -84,17 +74,25 @@ class Trainer:
         trial = min(claim.number for claim in self.claims.values())
         return replace(self._noted, trial=trial, others=len(self.claims) - 1)
 
-    def end(self, slot: int, outcome: Outcome) -> list[Ended]:
+    def end(self, slot: int, outcome: Outcome) -> list[Settled]:
         """A trial has an outcome; nothing where it is no longer the trainer's."""
         claim = self.claims.pop(slot, None)
-        return [Ended(claim, time.monotonic() - self._started, outcome)] if claim else []
+        return [Settled(claim, outcome, seconds=time.monotonic() - self._started)] if claim else []
 
-    def break_off(self, reason: str) -> list[Ended]:
-        """All its trials, which end without an outcome."""
+    def break_off(self, reason: str) -> list[Settled]:
+        """All its trials, which end without an outcome, as failed attempts."""
+        seconds = time.monotonic() - self._started
+        return [Settled(claim, reason=reason, counts=True, seconds=seconds) for claim in self._let_go()]
+
+    def interrupt(self) -> list[Settled]:
+        """All its trials, which are stopped through no fault of theirs."""
+        return [Settled(claim) for claim in self._let_go()]
+
+    def _let_go(self) -> list[Claim]:
         claims, self.claims = self.claims, {}
-        return [Ended(claim, time.monotonic() - self._started, None, reason) for claim in claims.values()]
+        return list(claims.values())
 
-    def end_overdue(self) -> list[Ended]:
+    def end_overdue(self) -> list[Settled]:
         """The trials that have had all the time they may have, as failed; the child is replaced."""
         if not self.claims or time.monotonic() <= self._deadline:
             return []
@@ -133,19 +131,24 @@ class TrainerPool:
         for number in range(len(self._trainers), count):
             self._trainers.append(Trainer(number, module, self._backend))
 
+    def open(self, folder: Path) -> None:
+        """Name the folder of the study that all of them work on from now on."""
+        for trainer in self._trainers:
+            trainer.open(folder)
+
     @property
     def claims(self) -> list[Claim]:
         """The trials that trainers work on now."""
         return [claim for trainer in self._trainers for claim in trainer.claims.values()]
 
-    def listen(self) -> list[Ended]:
+    def listen(self) -> list[Settled]:
         """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, or are
         overdue are replaced.
 
         Raises RuntimeError where trainers cannot work on the study, TrainersError where they can on none.
         """
         wait_for_output([trainer.child for trainer in self._trainers], TICK_SECONDS)
-        ended: list[Ended] = []
+        ended: list[Settled] = []
         for trainer in self._trainers:
             for message in trainer.child.messages():
                 ended += self._hear(trainer, message)
@@ -162,7 +165,7 @@ class TrainerPool:
             trainer.kill()
         self._trainers, self._idle_deaths = [], 0
 
-    def _hear(self, trainer: Trainer, message: dict[str, Any]) -> list[Ended]:
+    def _hear(self, trainer: Trainer, message: dict[str, Any]) -> list[Settled]:
         if "ready" in message:
             trainer.ready = True
         elif "outcome" in message:
@@ -177,7 +180,7 @@ class TrainerPool:
             trainer.note(message["replicate"], message["epoch"], message["loss"])
         return []
 
-    def _replace(self, trainer: Trainer, ending: str) -> list[Ended]:
+    def _replace(self, trainer: Trainer, ending: str) -> list[Settled]:
         """A trainer has died or hangs: its trials have broken off, and another takes its place."""
         errors = trainer.child.errors()
         if not trainer.claims:

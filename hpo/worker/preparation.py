@@ -1,63 +1,50 @@
-"""The supervisor's side of the data: where it comes from, and the child process that makes arrays of it."""
+"""What all trials of a study share: made once, in a folder, by a child process where it is work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hpo_storage.database import Database
 from hpo_storage.datasets import fetch_dataset
-from hpo_storage.records import StudyHeader, StudyRecord
 
 import hpo.errors
-from hpo.data.synthetic import synthetic_facts
-from hpo.errors import DataError, StudyError
-from hpo.study.spec import DataSpec, StudySpec
+from hpo.errors import DataError
+from hpo.study.resolve import ResolvedStudy
 from hpo.worker.child import Child, wait_for_output
 
 TICK_SECONDS = 0.25
 FETCHED = "data"
 
 
-def fetch_data(database: Database, stored: StudyHeader | StudyRecord, folder: Path) -> Path | None:
-    """A copy of a study's data from the database, in the folder; None where the data is read from its source.
+def prepare_study(
+    database: Database,
+    study: ResolvedStudy,
+    dataset: str | None,
+    folder: Path,
+    on_wait: Callable[[], None],
+    *,
+    copy: Path | None = None,
+    reads_source: bool = True,
+) -> dict[str, Any]:
+    """Prepare a study in the folder, and return the facts that its objective found.
 
-    StudyError where the data is a frame that is not stored.
+    Its data is `copy` where there is one; or else, where it `reads_source`, the file that the spec names; or else the
+    stored `dataset`. `on_wait` is called a few times a second and may raise to give up. Raises InputError.
     """
-    if stored.dataset is not None:
-        fetch_dataset(database, stored.dataset, folder / FETCHED)
-        return folder / FETCHED
-    if stored.spec["data"]["kind"] == "frame":
-        raise StudyError(
-            f"study {stored.name!r} was made from a data frame, which is not stored; "
-            f"resume it with hpo.tune(frame, ...)"
-        )
-    return None
+    if copy is None and dataset is not None:
+        source = study.objective.data_file(study.spec) if reads_source else None
+        if source is None or not source.exists():
+            copy = folder / FETCHED
+            fetch_dataset(database, dataset, copy)
+    return study.objective.prepare(study.spec, folder, copy, partial(run_child, on_wait))
 
 
-def is_at_its_source(data: DataSpec) -> bool:
-    """Whether the data needs no copy: it is built in, or its file is where the spec says."""
-    return data.kind in ("builtin", "synthetic") or (data.kind == "file" and Path(data.source).exists())
-
-
-def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Callable[[], None]) -> dict[str, Any]:
-    """Write every replicate's arrays into the folder and return the facts about the data.
-
-    `copy` is a file with the content of the data, which is read instead of its source. `on_wait` is called a few
-    times a second and may raise to give up. Raises InputError for unusable data.
-    """
-    if spec.data.kind == "synthetic":
-        return synthetic_facts(spec.evaluation.replicates)
-    child = Child("hpo.data.prepare")
+def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a module in a child with one request, and return the facts it answers with; raises its InputError."""
+    child = Child(module)
     try:
-        child.send(
-            {
-                "data": spec.data.model_dump(mode="json"),
-                "evaluation": spec.evaluation.model_dump(mode="json"),
-                "seed": spec.search.seed,
-                "folder": str(folder),
-                "copy": str(copy) if copy else None,
-            }
-        )
+        child.send(request)
         child.finish_input()
         answers: list[dict[str, Any]] = []
         while not child.closed:
@@ -68,7 +55,8 @@ def prepare_data(spec: StudySpec, folder: Path, copy: Path | None, on_wait: Call
             raise RuntimeError(f"preparing the data failed ({child.ending()}):\n{child.errors()}")
     finally:
         child.kill()
-    if not answers[-1]["ok"]:
-        raise getattr(hpo.errors, answers[-1]["kind"], DataError)(answers[-1]["message"])
-    facts: dict[str, Any] = answers[-1]["facts"]
+    answer = answers[-1]
+    if not answer["ok"]:
+        raise getattr(hpo.errors, answer["kind"], DataError)(answer["message"], setting=answer.get("setting"))
+    facts: dict[str, Any] = answer["facts"]
     return facts

@@ -10,17 +10,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+from hpo.declaration import to_json
 from hpo.errors import HpoError, StorageError, StudyError
+from hpo.settings import Training
 from hpo.worker.membership import DRAIN_SECONDS
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 30.0
 """What a worker may take beyond its drain to end."""
 TAIL_BYTES = 2000
+TRAINERS = 1
+"""Each worker has a core, unless told otherwise."""
 
 
 class WorkerError(HpoError):
@@ -29,17 +32,6 @@ class WorkerError(HpoError):
 
 class WorkerKilledError(HpoError):
     """A worker was killed by a signal; Ray starts another one."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RayOptions:
-    """How many workers, and what each of them gets: `trainers` cores."""
-
-    workers: int
-    trainers: int = 1
-    backend: str | None = None
-    population: int | None = None
-    drain_seconds: float = DRAIN_SECONDS
 
 
 class RayWorkers:
@@ -77,28 +69,31 @@ class RayWorkers:
 
 
 @contextmanager
-def ray_workers(url: str, study: str, options: RayOptions) -> Iterator[RayWorkers]:
-    """Workers of a study that exists, on the Ray cluster at RAY_ADDRESS or else on this machine's; stopped at the end.
+def ray_workers(
+    url: str, study: str, workers: int, training: Training, drain_seconds: float = DRAIN_SECONDS
+) -> Iterator[RayWorkers]:
+    """So many workers of a study that exists, on the Ray cluster at RAY_ADDRESS or else on this machine's.
 
+    They are stopped at the end.
     Every node needs hpo and a way to the database. Raises StudyError without Ray, StorageError for an SQLite file.
     """
-    check_ray(url, options.workers)
+    check_ray(url, workers)
     import ray
 
-    arguments = _arguments(study, options)
+    arguments = _arguments(study, training, drain_seconds)
     with _connected(ray):
         task = ray.remote(_work).options(
             name=f"hpo worker {study}",
-            num_cpus=options.trainers,
+            num_cpus=training.trainers or TRAINERS,
             max_retries=-1,  # a node that is lost
             retry_exceptions=[WorkerKilledError],
         )
         # As an argument, since what goes through Ray's runtime environment is shown on its dashboard.
-        workers = RayWorkers(ray, [task.remote(url, arguments) for _ in range(options.workers)])
+        launched = RayWorkers(ray, [task.remote(url, arguments) for _ in range(workers)])
         try:
-            yield workers
+            yield launched
         finally:
-            workers.stop(options.drain_seconds + STOP_SECONDS)
+            launched.stop(drain_seconds + STOP_SECONDS)
 
 
 def check_ray(url: str, workers: int) -> None:
@@ -133,17 +128,20 @@ def _connected(ray: ModuleType) -> Iterator[None]:
         ray.shutdown()
 
 
-def _arguments(study: str, options: RayOptions) -> list[str]:
+def _arguments(study: str, training: Training, drain_seconds: float) -> list[str]:
     given = {
-        "--study": study,
-        "--trainers": options.trainers,
-        "--drain-seconds": options.drain_seconds,
-        "--backend": options.backend,
-        "--device": "cpu",
-        "--population": options.population,
+        "study": study,
+        "drain_seconds": drain_seconds,
+        **to_json(training),
+        "trainers": training.trainers or TRAINERS,
+        "device": "cpu",
     }
     # Not --once: what a lost node was working on comes back when its lease has ended, and then somebody must be there.
-    return [text for name, value in given.items() if value is not None for text in (name, str(value))]
+    return [text for name, value in given.items() if value is not None for text in (_option(name), str(value))]
+
+
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def _work(url: str, arguments: list[str]) -> None:

@@ -14,11 +14,11 @@ from hpo_storage.studies import read_study
 
 from hpo.errors import StudyError
 from hpo.machine import choose_backend
+from hpo.search.rules import Rules
+from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.study.study import ResolvedStudy, reopen
-from hpo.worker.orders import module_of, order_of
 from hpo.worker.pool import TrainerPool
-from hpo.worker.preparation import fetch_data, prepare_data
+from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
 
 TOLERANCE = 1e-4
@@ -68,17 +68,17 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         stack.callback(view.close)
         record = read_study(database, name)
         trial = _find(record, number)
-        study = reopen(StudySpec.model_validate(record.spec))
+        study = reopen(StudySpec.from_json(record.spec))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
         pool = TrainerPool(backend)
         stack.callback(pool.close)
-        pool.grow(module_of(study), 1)
+        pool.grow(trainer_of(study), 1)
         started = time.monotonic()
 
         def show(phase: str = "preparing data") -> None:
             view.update(Snapshot(study=name, phase=phase, budget=1, seconds=time.monotonic() - started))
 
-        prepare_data(study.spec, folder, fetch_data(database, record, folder), show)
+        prepare_study(database, study, record.dataset, folder, show, reads_source=False)
         outcome = _train(pool, study, trial, folder, lambda: show(f"training trial {number} again"))
         return Replay(trial=trial, backend=backend, losses=tuple(_compared(trial, outcome)))
 
@@ -106,7 +106,7 @@ def _train(
     trainer.claims[trial.slot] = Claim(
         slot=trial.slot, attempt=trial.attempt, token="", trial_id=0, number=trial.number, params=trial.params
     )
-    trainer.train([order_of(study, trial.slot, trial.params, None)], float("inf"))
+    trainer.train([study.objective.order(study.spec, study.space, trial.slot, trial.params, Rules())], float("inf"))
     while True:
         show()
         for ended in pool.listen():

@@ -5,6 +5,7 @@ import random
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,16 +15,16 @@ from hpo_storage import studies, workers
 from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
-from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError
-from hpo.machine import choose_resources, default_population, default_trainers
+from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError, use
+from hpo.machine import Resources, choose_resources, default_population
+from hpo.settings import Training
+from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.study.study import ResolvedStudy, reopen
-from hpo.worker.membership import DRAIN_SECONDS, Resources, Worker, at_work
-from hpo.worker.orders import module_of
+from hpo.worker.membership import DRAIN_SECONDS, Worker, joined
 from hpo.worker.pool import TrainerPool, TrainersError
-from hpo.worker.preparation import fetch_data, prepare_data
+from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
-from hpo.worker.session import Session
+from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
 
 POLL_SECONDS = 2.0
@@ -34,39 +35,33 @@ _log = logging.getLogger("hpo")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FleetOptions:
-    """How a worker serves: which study (None: any), with what, and until when."""
+class Service:
+    """How a worker serves: which study (None: any), and until when."""
 
     study: str | None = None
-    trainers: int | None = None
-    backend: str | None = None
-    device: str | None = None
-    population: int | None = None
     drain_seconds: float = DRAIN_SECONDS
     once: bool = False
     max_trials: int | None = None
 
 
-def serve(options: FleetOptions, *, url: str, view: ProgressView, stop: StopRequest) -> int:
+def serve(service: Service, training: Training, *, url: str, view: ProgressView, stop: StopRequest) -> int:
     """Work on open studies until told to stop, and return how many trials were finished.
 
     With `once` it ends when all studies are finished. The first request to stop lets running trials finish,
     the second gives them back at once. Raises InputError for anything unusable.
     """
-    for name in ("trainers", "population", "max_trials"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise StudyError(f"{name} must be at least 1, got {value}; use --{name.replace('_', '-')} 1")
-    backend, device = choose_resources(options.backend, options.device)
-    trainers = options.trainers or default_trainers(backend)
-    resources = Resources(backend=backend, device=device, trainers=trainers)
+    if service.max_trials is not None and service.max_trials < 1:
+        raise StudyError(
+            f"max_trials must be at least 1, got {service.max_trials}; use {use('max_trials', 1)}", setting="max_trials"
+        )
+    resources = choose_resources(training)
     database = connect(url, create=False)
     try:
         with (
-            at_work(database, url, None, "worker", resources, view, stop, options.drain_seconds) as worker,
+            joined(database, url, resources, view, stop, drain_seconds=service.drain_seconds) as worker,
             ExitStack() as stack,
         ):
-            return Fleet(options, worker, resources, stack).serve()
+            return Server(service, worker, resources, stack).serve()
     finally:
         view.close()
         database.close()
@@ -94,12 +89,11 @@ class Opened:
     study: ResolvedStudy
 
 
-class Fleet:
+class Server:
     """One worker among others; it keeps the data of one study, and lives until the stack unwinds."""
 
-    def __init__(self, options: FleetOptions, worker: Worker, resources: Resources, stack: ExitStack) -> None:
-        self._options, self._worker, self._resources = options, worker, resources
-        self._view, self._stop, self._outage = worker.view, worker.stop, worker.outage
+    def __init__(self, service: Service, worker: Worker, resources: Resources, stack: ExitStack) -> None:
+        self._service, self._worker, self._resources = service, worker, resources
         self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
@@ -111,30 +105,30 @@ class Fleet:
     def serve(self) -> int:
         """Work on one study after the other."""
         try:
-            while not self._stop.count and self._left != 0:
-                unfinished = self._outage.insist(self._unfinished)
+            while not self._worker.stop.count and self._left != 0:
+                unfinished = self._worker.outage.insist(self._unfinished)
                 if (chosen := fairest(unfinished, None)) is not None:
                     self._work_on(chosen)
-                elif self._options.once and not unfinished:
+                elif self._service.once and not unfinished:
                     break
                 else:  # what others hold they may give back
                     self._say(self._waiting_for())
-                    self._stop.wait(POLL_SECONDS)
+                    self._worker.stop.wait(POLL_SECONDS)
         except StorageError:
-            if not self._stop.count:
+            if not self._worker.stop.count:
                 raise
         return self._finished
 
     @property
     def _left(self) -> int | None:
         """How many trials this worker may still finish, None without end."""
-        most = self._options.max_trials
+        most = self._service.max_trials
         return None if most is None else max(0, most - self._finished)
 
     def _unfinished(self) -> list[OpenStudy]:
         """Studies that this worker may serve; StudyNotFoundError where the one named is not there, with `once`."""
-        named = self._options.study
-        if named is not None and self._options.once and studies.find_study(self._worker.database, named) is None:
+        named = self._service.study
+        if named is not None and self._service.once and studies.find_study(self._worker.database, named) is None:
             studies.read_study(self._worker.database, named)  # says which studies there are
         return [
             study
@@ -153,7 +147,7 @@ class Fleet:
 
         What is wrong with a study ends a worker only where it is the one that was named.
         """
-        header = self._outage.insist(lambda: studies.find_study(self._worker.database, chosen.name))
+        header = self._worker.outage.insist(lambda: studies.find_study(self._worker.database, chosen.name))
         if header is None or header.id != chosen.id:
             return  # it was deleted meanwhile
         try:
@@ -161,16 +155,16 @@ class Fleet:
         except (StorageAwayError, TrainersError):
             raise
         except StudyNotFoundError as error:
-            self._view.message(f"{header.name}: {error}")
+            self._worker.view.message(f"{header.name}: {error}")
         except Exception as error:
-            if self._options.study is not None:
+            if self._service.study is not None:
                 raise
             self._refused[header.id] = header.created
             if not isinstance(error, InputError):
                 _log.exception("study %s cannot be worked on", header.name)
-            self._view.message(f"this worker leaves {header.name} to others: {error}")
-        if not self._stop.count:
-            self._outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
+            self._worker.view.message(f"this worker leaves {header.name} to others: {error}")
+        if not self._worker.stop.count:
+            self._worker.outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
 
     def _run(self, header: StudyHeader, started: float) -> None:
         """Open the study, and let a session work on it until it is over."""
@@ -178,14 +172,15 @@ class Fleet:
             study = self._open(header, started)
         except KeyboardInterrupt:
             return  # a stop was asked for while the data was prepared
-        self._pool.grow(module_of(study), self._resources.trainers)
+        self._pool.grow(trainer_of(study), self._resources.trainers)
+        self._pool.open(self._data)
         self._say("")
-        self._outage.insist(lambda: self._take_place(header))
-        session = self._outage.insist(lambda: self._session(header, study, started))
+        self._worker.outage.insist(lambda: self._take_place(header))
+        session = self._worker.outage.insist(lambda: self._session(header, study, started))
         look_at = time.monotonic() + _share_seconds()
         try:
             while session.step():
-                if time.monotonic() >= look_at and not self._outage.is_on:
+                if time.monotonic() >= look_at and not self._worker.outage.is_on:
                     look_at = time.monotonic() + _share_seconds()
                     if self._is_wanted_elsewhere(header):
                         session.wind_down()
@@ -201,7 +196,7 @@ class Fleet:
         try:
             wanted = fairest(self._unfinished(), header.id)
         except StorageAwayError as error:
-            self._outage.begin(error)
+            self._worker.outage.begin(error)
             return False
         return wanted is not None and wanted.id != header.id
 
@@ -210,23 +205,22 @@ class Fleet:
         last = self._opened
         if last is not None and (last.id, last.created) == (header.id, header.created):
             return last.study
-        study = reopen(StudySpec.model_validate(header.spec))
-        self._pool.grow(module_of(study), max(1, self._resources.trainers - 1))
+        study = reopen(StudySpec.from_json(header.spec))
+        self._pool.grow(trainer_of(study), max(1, self._resources.trainers - 1))
         self._opened = None
         shutil.rmtree(self._data, ignore_errors=True)
         self._data.mkdir()
-        copy = self._outage.insist(lambda: fetch_data(self._worker.database, header, self._data))
 
         def show() -> None:
             seconds = time.monotonic() - started
-            self._view.update(
+            self._worker.view.update(
                 Snapshot(study=header.name, phase="preparing data", budget=header.budget, seconds=seconds)
             )
-            if self._stop.count:
+            if self._worker.stop.count:
                 raise KeyboardInterrupt
 
         show()
-        prepare_data(study.spec, self._data, copy, show)
+        self._worker.outage.insist(lambda: self._prepare(study, header, show))
         self._opened = Opened(header.id, header.created, study)
         return study
 
@@ -235,27 +229,23 @@ class Fleet:
         workers.serve(self._worker.database, self._worker.id, header.id)
         workers.requeue_orphans(self._worker.database, header.id)
 
+    def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: Callable[[], None]) -> None:
+        database = self._worker.database
+        prepare_study(database, study, header.dataset, self._data, show, reads_source=False)
+
     def _session(self, header: StudyHeader, study: ResolvedStudy, started: float) -> Session:
-        return Session(
-            self._worker,
-            study,
-            header,
-            self._data,
-            self._pool,
-            started=started,
-            population=self._options.population or default_population(self._resources.backend, header.budget),
-            most_trials=self._left,
-            stays=False,
-        )
+        population = self._resources.population or default_population(self._resources.backend, header.budget)
+        share = Share(population=population, most_trials=self._left, stays=False)
+        return Session(self._worker, study, header, self._pool, share, started)
 
     def _waiting_for(self) -> str:
-        named = self._options.study
+        named = self._service.study
         return f"waiting for study {named} to have open slots" if named else "waiting for a study with open slots"
 
     def _say(self, text: str) -> None:
         """A message, unless it is the same as before."""
         if text and text != self._said:
-            self._view.message(text)
+            self._worker.view.message(text)
         self._said = text
 
 

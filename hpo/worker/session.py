@@ -1,25 +1,21 @@
-"""A worker's work on one study: claims slots, hands trials to trainers, learns from what comes back."""
+"""A worker's work on one study: keeps trainers busy with what the advisor offers, and tells what comes back."""
 
 import logging
 import time
-from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from hpo_storage import slots, studies
-from hpo_storage.failpoints import failpoint
-from hpo_storage.records import StudyHeader
+from hpo_storage.records import Outcome, StudyHeader
+from hpo_storage.slots import Claim
 
 from hpo.errors import StorageAwayError
-from hpo.search.history import History
-from hpo.search.samplers import Proposer
-from hpo.study.study import ResolvedStudy
+from hpo.search.advisor import Advisor
+from hpo.study.resolve import ResolvedStudy
 from hpo.worker.membership import Worker
-from hpo.worker.orders import order_of
-from hpo.worker.outbox import Outbox, Result, Return, Told
-from hpo.worker.pool import Ended, Trainer, TrainerPool
+from hpo.worker.pool import Trainer, TrainerPool
 from hpo.worker.progress import Snapshot, line_of, snapshot_of
+from hpo.worker.results import Outbox, Settled, Told
 
 LOOK_SECONDS = 1.0
 """How often a session asks how far the study is, with all its workers."""
@@ -27,38 +23,49 @@ LOOK_SECONDS = 1.0
 _log = logging.getLogger("hpo")
 
 
-class Session:
-    """Keeps trainers busy with a study's open slots, `population` at once each, and at most `most_trials` in all.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """How much of a study a session takes.
 
-    A session that `stays` is over when the study is; another one as soon as nothing is left to claim.
+    Attributes:
+        population: trials that a trainer takes at once.
+        most_trials: how many it may finish in all, None for no end.
+        stays: whether it is over only when the study is, or as soon as nothing is left to claim.
     """
+
+    population: int = 1
+    most_trials: int | None = None
+    stays: bool = True
+
+
+class Session:
+    """Works on a study whose data is prepared, until it is over; trainers live on."""
 
     def __init__(
         self,
         worker: Worker,
         study: ResolvedStudy,
         header: StudyHeader,
-        folder: Path,
         trainers: TrainerPool,
-        *,
+        share: Share,
         started: float,
-        population: int = 1,
-        most_trials: int | None = None,
-        stays: bool = True,
     ) -> None:
-        self._worker, self._study, self._header, self._trainers = worker, study, header, trainers
-        self._started, self._population, self._most_trials, self._stays = started, population, most_trials, stays
-        self._distributions = study.space.distributions()
-        self._proposer = Proposer(study.spec.search.sampler, study.spec.search.seed, study.space)
-        self._history = History(worker.database, header.id, study.spec)
-        self._outbox = Outbox(worker)
+        self._worker, self._study, self._trainers, self._share = worker, study, trainers, share
+        self._advisor = Advisor(
+            worker.database,
+            header.id,
+            worker.id,
+            study.space,
+            study.spec.search,
+            study.leaderboard(),
+            lease_seconds=worker.timing.lease,
+        )
+        self._outbox = Outbox(self._advisor, worker.spool, worker.view)
+        self._shown = _Shown(header, started, self._advisor.progress.finished)
+        self._look_at = time.monotonic() + LOOK_SECONDS
         self._broken_off: set[int] = set()
-        self._winding_down, self._drains, self._trains = False, False, False
+        self._winding_down = False
         self.finished = 0
-        self._look()
-        self._before = self._progress.finished
-        for trainer in trainers:
-            trainer.open(folder)
 
     def work(self) -> None:
         """Return when the session is over, or the user has asked to stop and what runs has had its time.
@@ -94,8 +101,7 @@ class Session:
     def close(self) -> None:
         """Give back what still runs; a result that cannot be told stays on disk."""
         for trainer in self._trainers:
-            for ended in trainer.break_off(""):
-                self._outbox.add(Return(ended.claim))
+            self._take(trainer.interrupt())
         self._outbox.close()
         self._worker.heartbeat.watch(())
 
@@ -104,100 +110,88 @@ class Session:
         return bool(self._outbox or self._trainers.claims)
 
     def _is_over(self) -> bool:
-        stop = self._worker.stop
+        stop, drain = self._worker.stop, self._worker.drain_seconds
         if stop.count:
-            if self._is_busy and not self._drains:
-                self._drains = True
-                limit = f"for at most {self._worker.drain_seconds:.0f} s"
-                self._worker.view.message(f"finishing the trials that run, {limit}; press Ctrl-C again to stop at once")
-            return not self._is_busy or stop.count > 1 or stop.waited > self._worker.drain_seconds
+            if self._is_busy and not self._shown.stopping:
+                self._shown.stopping = True
+                self._worker.view.message(
+                    f"finishing the trials that run, for at most {drain:.0f} s; press Ctrl-C again to stop at once"
+                )
+            return not self._is_busy or stop.count > 1 or stop.waited > drain
         if self._is_busy or self._worker.outage.is_on:
             return False
-        progress = self._progress
+        progress = self._advisor.progress
         if self._winding_down or self._room() <= 0 or progress.limit is not None:
             return True
-        return not progress.open and not (self._stays and progress.claimed)
+        return not progress.open and not (self._share.stays and progress.claimed)
 
     def _deal(self) -> None:
         """All that needs the database: look, tell, claim."""
         if self._outbox or self._worker.outage.is_on or time.monotonic() >= self._look_at:
-            self._look()
+            self._advisor.look()
+            self._look_at = time.monotonic() + LOOK_SECONDS
         while self._outbox:
             if told := self._outbox.tell():
-                self._learn(told)
-        if self._progress.limit is not None:
+                self._note(told)
+        if self._advisor.progress.limit is not None:
             self._stop_trials()
         elif not (self._worker.stop.count or self._winding_down):
             for trainer in self._trainers:
-                if trainer.ready and not trainer.claims and self._progress.open:
+                if trainer.ready and not trainer.claims and self._advisor.progress.open:
                     self._supply(trainer)
 
-    def _look(self) -> None:
-        """See how far the study is, and learn from what others have finished."""
-        self._progress = studies.progress(self._worker.database, self._header.id)
-        self._look_at = time.monotonic() + LOOK_SECONDS
-        for trial in self._history.news():
-            self._proposer.observe(trial.number, trial.params, trial)
-
     def _supply(self, trainer: Trainer) -> None:
-        """Give an idle trainer the next open slots; one that has broken off before ends the batch."""
+        """Give an idle trainer the next open slots."""
         orders: list[dict[str, Any]] = []
         try:
-            for _ in range(self._room()):
-                claim = self._claim(trainer)
-                if claim is None:
-                    break
-                try:
-                    orders.append(order_of(self._study, claim.slot, claim.params, self._history))
-                except Exception as error:  # a user's function: its point fails, the study goes on
-                    _log.exception("the search space could not build a network")
-                    del trainer.claims[claim.slot]
-                    reason = f"the search space failed: {type(error).__name__}: {error}"
-                    self._take([Ended(claim, 0.0, None, reason)])
-                if claim.slot in self._broken_off:
-                    break
-        finally:
+            for order in self._orders(trainer):
+                orders.append(order)
+        finally:  # what is claimed is trained, even if the database has gone away in between
             if orders:
-                trainer.train(orders, self._progress.limits.trial_seconds or float("inf"))
+                trainer.train(orders, self._advisor.progress.limits.trial_seconds or float("inf"))
+
+    def _orders(self, trainer: Trainer) -> Iterator[dict[str, Any]]:
+        """What the trainer is to do with slots claimed for it; one that has broken off before ends the batch."""
+        for _ in range(self._room()):
+            claim = self._advisor.ask(trainer.number)
+            if claim is None:
+                return
+            trainer.claims[claim.slot] = claim
+            self._watch()
+            try:
+                order = self._order(claim)
+            except Exception as error:  # a user's function: its point fails, the study goes on
+                _log.exception("the search space could not build a network")
+                del trainer.claims[claim.slot]
+                reason = f"the search space failed: {type(error).__name__}: {error}"
+                self._take([Settled(claim, reason=reason, counts=True)])
+            else:
+                yield order
+            if claim.slot in self._broken_off:
+                return
+
+    def _order(self, claim: Claim) -> dict[str, Any]:
+        rules = self._advisor.history.rules(claim.slot)
+        return self._study.objective.order(self._study.spec, self._study.space, claim.slot, claim.params, rules)
 
     def _room(self) -> int:
         """How many trials may be claimed for one trainer."""
-        if self._most_trials is None:
-            return self._population
-        return min(self._population, self._most_trials - self.finished - len(self._trainers.claims))
-
-    def _claim(self, trainer: Trainer) -> slots.Claim | None:
-        claim = slots.claim(
-            self._worker.database,
-            self._header.id,
-            self._worker.id,
-            lambda offer: self._proposer.propose(offer.slot, offer.pending),
-            self._distributions,
-            trainer=trainer.number,
-            lease_seconds=self._worker.timing.lease,
-        )
-        if claim is None:
-            self._progress = replace(self._progress, open=0)  # until the next look
-            return None
-        failpoint("after_claim")
-        trainer.claims[claim.slot] = claim
-        self._watch()
-        self._progress = replace(self._progress, open=self._progress.open - 1, claimed=self._progress.claimed + 1)
-        return claim
+        share = self._share
+        if share.most_trials is None:
+            return share.population
+        return min(share.population, share.most_trials - self.finished - len(self._trainers.claims))
 
     def _watch(self) -> None:
         """Tell the heartbeat which trials are ours."""
         claims = [*self._trainers.claims, *self._outbox.claims]
         self._worker.heartbeat.watch(claim.trial_id for claim in claims)
 
-    def _take(self, ended: Iterable[Ended]) -> None:
+    def _take(self, settled: Iterable[Settled]) -> None:
         """Trials have ended in the trainers: they are to be told."""
-        for one in ended:
-            if one.outcome is not None:
-                self._outbox.add(Result(one.claim, one.outcome, one.seconds))
-            else:
+        for one in settled:
+            if one.counts:
                 self._broken_off.add(one.claim.slot)
-                self._outbox.add(Return(one.claim, one.reason, counts=True))
+            self._outbox.add(one)
 
     def _drop_lost(self) -> None:
         """Work no more on trials that were given to another worker."""
@@ -212,43 +206,51 @@ class Session:
     def _stop_trials(self) -> None:
         """The study is over before its budget is used up: give back what runs."""
         for trainer in self._trainers:
-            if ended := trainer.break_off(""):
-                for one in ended:
-                    self._outbox.add(Return(one.claim))
+            if stopped := trainer.interrupt():
+                self._take(stopped)
                 trainer.restart()
 
-    def _learn(self, told: Told) -> None:
-        """The database has taken the end of a trial."""
-        entry = told.entry
-        if isinstance(entry, Return):
-            if entry.counts:
-                then = "trying again" if told.is_open else "given up"
-                self._worker.view.message(f"trial {entry.claim.number} broke off ({entry.reason}); {then}")
-            self._count("open" if told.is_open else "failed")
-            return
-        claim, outcome = entry.claim, entry.outcome
-        self._count("raced_out" if outcome.raced_out else outcome.state)
-        if self._history.add(claim.number, outcome):
-            self._proposer.observe(claim.number, claim.params, outcome)
-        is_best = self._history.best is outcome
-        line = line_of(claim.number, claim.params, outcome, entry.seconds, is_best=is_best)
+    def _note(self, told: Told) -> None:
+        """The database has taken the end of a trial: count and show it."""
+        entry = told.settled
+        self.finished += not told.is_open
+        if entry.outcome is not None:
+            self._show_trial(entry.claim, entry.outcome, entry.seconds, told.is_best)
+        elif entry.counts:
+            then = "trying again" if told.is_open else "given up"
+            self._worker.view.message(f"trial {entry.claim.number} broke off ({entry.reason}); {then}")
+
+    def _show_trial(self, claim: Claim, outcome: Outcome, seconds: float, is_best: bool) -> None:
+        line = line_of(claim.number, claim.params, outcome, seconds, is_best=is_best)
         self._worker.view.trial(line, self._snapshot())
 
-    def _count(self, state: str) -> None:
-        """A claimed slot is in another state now; where that is an end, it is one of ours."""
-        self.finished += state != "open"
-        counts = {"claimed": self._progress.claimed - 1, state: getattr(self._progress, state) + 1}
-        self._progress = replace(self._progress, **counts)
-
     def _snapshot(self) -> Snapshot:
-        self._trains = self._trains or any(trainer.ready for trainer in self._trainers)
-        phase = "training" if self._trains else "starting trainers"
+        shown = self._shown
+        shown.training = shown.training or any(trainer.ready for trainer in self._trainers)
         return snapshot_of(
-            self._header,
-            self._progress,
-            self._history,
-            phase="stopping" if self._drains else phase,
-            seconds=time.monotonic() - self._started,
-            finished_before=self._before,
+            shown.header,
+            self._advisor.progress,
+            self._advisor.history,
+            phase=shown.phase,
+            seconds=time.monotonic() - shown.started,
+            finished_before=shown.finished_before,
             running=tuple(trainer.running for trainer in self._trainers if trainer.running),
         )
+
+
+@dataclass
+class _Shown:
+    """What a view is told of a session, beside how far the study is."""
+
+    header: StudyHeader
+    started: float
+    finished_before: int
+    training: bool = False
+    stopping: bool = False
+
+    @property
+    def phase(self) -> str:
+        """What the session does now."""
+        if self.stopping:
+            return "stopping"
+        return "training" if self.training else "starting trainers"

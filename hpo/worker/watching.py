@@ -9,8 +9,7 @@ from hpo_storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, 
 from hpo_storage.timing import Timing
 
 from hpo.search.history import History
-from hpo.study.spec import StudySpec
-from hpo.worker.outage import Outage
+from hpo.worker.membership import Outage
 from hpo.worker.progress import ProgressView, line_of, snapshot_of
 from hpo.worker.signals import StopRequest
 
@@ -64,7 +63,7 @@ class Watcher:
         self._database, self._study, self._outage, self._warn = database, study, outage, warn
         self._timing, self._warned = Timing.from_environment(), False
         self._care_at, self._sweep_at = 0.0, time.monotonic() + self._timing.lease
-        self.history = History(database, study.id, StudySpec.model_validate(study.spec))
+        self.history = History(database, study.id)
 
     def look(self) -> tuple[list[TrialRecord], StudyProgress]:
         """The trials that have ended since the last look, and how far the study is."""

@@ -2,14 +2,9 @@
 
 from hpo_spaces.conditions import Condition
 from hpo_spaces.dimensions import Categorical, Dimension, Float, Integer, LogFloat, Ordered, Value
-from hpo_spaces.space import Params, SearchSpace, changed_dimensions, load_space
-
-SPACES = {
-    "mlp": "hpo_spaces.mlp:MLP",
-    "mlp_strong": "hpo_spaces.mlp_strong:MLP_STRONG",
-    "mlp_wide": "hpo_spaces.mlp_wide:MLP_WIDE",
-}
-"""Name given as `--space` -> where the space is defined; imported when it is asked for."""
+from hpo_spaces.loading import SPACES, load_space
+from hpo_spaces.mlp_space import MlpSpace
+from hpo_spaces.space import Params, SearchSpace, changed_dimensions
 
 __all__ = [
     "SPACES",
@@ -19,6 +14,7 @@ __all__ = [
     "Float",
     "Integer",
     "LogFloat",
+    "MlpSpace",
     "Ordered",
     "Params",
     "SearchSpace",

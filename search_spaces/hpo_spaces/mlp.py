@@ -10,7 +10,8 @@ from functools import partial
 from hpo.errors import SpaceError
 from hpo.network.architecture import Architecture
 from hpo_spaces.dimensions import Categorical, Float, Integer, LogFloat
-from hpo_spaces.space import Params, SearchSpace
+from hpo_spaces.mlp_space import MlpSpace
+from hpo_spaces.space import Params
 
 UNITS = 500
 MOST_LAYERS = 10
@@ -54,11 +55,11 @@ def layer_widths(percent: float, shrink: float, units: int) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def mlp_space(units: int = UNITS) -> SearchSpace:
+def mlp_space(units: int = UNITS) -> MlpSpace:
     """Return the space whose widest first layer has `units` units; SpaceError below 1."""
     if not isinstance(units, int) or isinstance(units, bool) or units < 1:
         raise SpaceError(f"units must be a whole number of at least 1, got {units!r}; the default is {UNITS}")
-    return SearchSpace(
+    return MlpSpace(
         name="mlp",
         dimensions=(
             Float("dropout", 0.0, 0.5),

@@ -18,7 +18,8 @@ from typing import Any
 
 from hpo.network.architecture import Architecture
 from hpo_spaces.dimensions import Categorical, Float, Integer, LogFloat, Ordered
-from hpo_spaces.space import Params, SearchSpace
+from hpo_spaces.mlp_space import MlpSpace
+from hpo_spaces.space import Params
 
 CLIP_NORM = 1.0
 INITIALIZERS = {"relu": "he_normal", "selu": "lecun_normal", "gelu": "he_normal", "mish": "he_normal"}
@@ -69,7 +70,7 @@ def _architecture(params: Params) -> Architecture:
     )
 
 
-MLP_STRONG = SearchSpace(
+MLP_STRONG = MlpSpace(
     name="mlp_strong",
     dimensions=DIMENSIONS,
     architecture=_architecture,

@@ -9,7 +9,8 @@ from hpo.network.architecture import Architecture
 from hpo_spaces.dimensions import Categorical, Float, LogFloat, Ordered
 from hpo_spaces.mlp import MLP, UNITS, layer_widths
 from hpo_spaces.mlp import STARTS as MLP_STARTS
-from hpo_spaces.space import Params, SearchSpace
+from hpo_spaces.mlp_space import MlpSpace
+from hpo_spaces.space import Params
 
 RATE_SCALES = {"sgd": 10.0, "adamax": 2.0, "lion": 0.1}
 """Learning rate over Adam's; 1 for the others. sgd: its usual rate is 0.01 where Adam's is 0.001. adamax: 0.002 (Kingma
@@ -71,7 +72,7 @@ def _architecture(params: Params) -> Architecture:
     )
 
 
-MLP_WIDE = SearchSpace(
+MLP_WIDE = MlpSpace(
     name="mlp_wide",
     dimensions=DIMENSIONS,
     architecture=_architecture,

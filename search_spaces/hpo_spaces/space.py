@@ -1,23 +1,16 @@
-"""A search space: an ordered list of dimensions and a function from their values to an architecture."""
+"""A search space: an ordered list of dimensions, between values by name and vectors."""
 
-import importlib
 import json
-import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hpo.errors import SpaceError
-from hpo.network.architecture import Architecture
 from hpo_spaces.conditions import check_conditions, is_active
-from hpo_spaces.dimensions import NAME, Categorical, Dimension, Ordered, Value
+from hpo_spaces.dimensions import NAME, Dimension, Ordered, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,7 +19,6 @@ Params = Mapping[str, Any]
 """Values by name, each as its dimension has it; only those of dimensions whose condition holds."""
 NEUTRAL = 0.5
 """Every coordinate of a dimension whose condition does not hold."""
-REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +28,12 @@ class SearchSpace:
     Attributes:
         name: shown in reports.
         dimensions: at least one, with different names; their order is the order of the vector.
-        architecture: builds the network for values by name; must do so for every point of the space.
         settings: JSON values the space was made with, stored with a study: {"units": 500}.
         starts: points that a study tries first, before the sampler knows anything; good guesses, if there are any.
     """
 
     name: str
     dimensions: tuple[Dimension, ...]
-    architecture: Callable[[Params], Architecture]
     settings: Mapping[str, Any] = field(default_factory=dict)
     starts: tuple[Params, ...] = ()
 
@@ -55,11 +45,6 @@ class SearchSpace:
             )
         object.__setattr__(self, "dimensions", _checked_dimensions(self.name, self.dimensions))
         object.__setattr__(self, "settings", _checked_settings(self.name, self.settings))
-        if not callable(self.architecture):
-            raise SpaceError(
-                f"space {self.name!r}: architecture must be a function of the values by name, "
-                f"got {self.architecture!r}; give the function itself"
-            )
         for start in self.starts:
             self.encode(start)
 
@@ -169,45 +154,6 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     return changed + ["name of the space"] * (stored["name"] != now["name"])
 
 
-def _remedy(reference: str, names: Iterable[str]) -> str:
-    """What to write instead of a reference that is none."""
-    module = reference.removesuffix(".py").replace("/", ".")
-    if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(Path(*module.split(".")).with_suffix(".py")):
-        return f"write --space {module}:NAME"
-    close = get_close_matches(reference, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else "correct --space"
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that no file could have
-        return False
-
-
-def load_space(reference: str) -> SearchSpace:
-    """Return the space called `reference` in the registry, or found at `package.module:NAME`.
-
-    The current folder is importable, as with `python -m`. The space's function is tried with each choice, at
-    the ends of each range and at each start.
-    Raises SpaceError; what a module raised while it was imported stays as the cause.
-    """
-    from hpo_spaces import SPACES
-
-    match = REFERENCE.fullmatch(SPACES.get(reference, reference))
-    if match is None:
-        raise SpaceError(
-            f"a space must be one of {', '.join(sorted(SPACES))}, or package.module:NAME, "
-            f"got {reference!r}; {_remedy(reference, SPACES)}"
-        )
-    module = _import(match["module"])
-    space = getattr(module, match["name"], None)
-    if not isinstance(space, SearchSpace):
-        raise SpaceError(_no_space(module, match["name"]))
-    _try(space)
-    return space
-
-
 def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:
     if not isinstance(dimensions, Sequence) or not dimensions:
         raise SpaceError(f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one")
@@ -234,81 +180,3 @@ def _checked_settings(space: str, settings: Mapping[str, Any]) -> dict[str, Any]
             f"space {space!r}: settings must be finite JSON values by name, got {settings!r}; {error}"
         ) from error
     return dict(values)
-
-
-def _import(name: str) -> ModuleType:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    importlib.invalidate_caches()
-    try:
-        return importlib.import_module(name)
-    except SpaceError:
-        raise  # it names the dimension already
-    except (Exception, SystemExit) as error:
-        missing = error.name if isinstance(error, ModuleNotFoundError) else None
-        if missing is not None and f"{name}.".startswith(f"{missing}."):
-            raise SpaceError(
-                f"the module of a space must be importable, got {name!r}, of which {missing!r} was "
-                f"not found in {folder} or among the installed packages; correct --space, or change folder"
-            ) from error
-        raise SpaceError(
-            f"the module of a space must be importable, got {type(error).__name__} from {name!r}: {error}; "
-            f"correct the module"
-        ) from error
-
-
-def _no_space(module: ModuleType, name: str) -> str:
-    """Return why `module.name` is not a space."""
-    spaces = sorted(key for key, value in vars(module).items() if isinstance(value, SearchSpace))
-    file = getattr(module, "__file__", None) or module.__name__
-    if not hasattr(module, name):
-        remedy = f"use one of {', '.join(spaces)}" if spaces else "define it there"
-        return f"a space must be defined in its module, got {name!r}, which is not in {file}; {remedy}"
-    found = type(getattr(module, name)).__name__
-    return f"{name!r} in {file} must be a SearchSpace, got {found}; write {name} = SearchSpace(...)"
-
-
-def _try(space: SearchSpace) -> None:
-    """Build the network of every trial point; SpaceError where the space's function cannot."""
-    for params in _trial_points(space):
-        try:
-            made = space.architecture(params)
-        except Exception as error:
-            raise SpaceError(
-                f"space {space.name!r}: architecture must accept every point, got {type(error).__name__} "
-                f"for {params}: {error}; correct the function"
-            ) from error
-        if not isinstance(made, Architecture):
-            raise SpaceError(
-                f"space {space.name!r}: architecture must return an Architecture, got {made!r} "
-                f"for {params}; correct the function"
-            )
-        try:
-            json.dumps(made.to_json(), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise SpaceError(
-                f"space {space.name!r}: architecture must hold plain values that JSON can store, got {made!r} "
-                f"for {params}: {error}; correct the function"
-            ) from error
-
-
-def _trial_points(space: SearchSpace) -> Iterator[Params]:
-    """Corners and centre, the starts, and around the centre each dimension's choices or ends, made active."""
-    for coordinate in (0.0, 0.5, 1.0):
-        yield space.decode([coordinate] * space.size)
-    yield from space.starts
-    by_name = {dimension.name: dimension for dimension in space.dimensions}
-    for dimension in space.dimensions:
-        chain: dict[str, Sequence[float]] = {}
-        upper = dimension
-        while upper.when is not None:
-            name, choices = upper.when
-            upper = by_name[name]
-            chain[name] = upper.encode(choices[0])
-        ends: list[Sequence[float]] = [(0.0,) * dimension.size, (1.0,) * dimension.size]
-        if isinstance(dimension, Ordered | Categorical):
-            ends = [dimension.encode(choice) for choice in dimension.choices]
-        for end in ends:
-            chain[dimension.name] = end
-            yield space.decode(np.concatenate([chain.get(d.name, (0.5,) * d.size) for d in space.dimensions]))

@@ -13,7 +13,7 @@ import typer.main
 import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
-from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.worker.membership import DRAIN_SECONDS
 from tests.helpers.fleet import CLI
 from tests.helpers.processes import run_python

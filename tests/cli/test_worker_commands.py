@@ -102,7 +102,7 @@ def test_trials_that_cannot_be_replayed(bench, hpo, trial, named):
 
 @pytest.mark.slow
 def test_a_synthetic_trial_is_replayed_and_a_changed_one_found(bench, hpo):
-    words = ["--study", "x", "--data", "synthetic", "--trials", "2", "--replicates", "3", "--no-report"]
+    words = ["--study", "x", "--objective", "synthetic", "--trials", "2", "--replicates", "3", "--no-report"]
     assert hpo("run", *words, "--trainers", "1").code == 0
     ended = hpo("replay", "--study", "x", "--trial", "1", "--json")
     shown = json.loads(ended.out)

@@ -18,7 +18,7 @@ from hpo.data.prepared import PARTS, open_prepared, open_replicate
 from hpo.data.resampling import resamples
 from hpo.data.source import Source
 from hpo.data.table import build_table
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 COLORS = ("red", "blue", "green")
 GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hpo.data.resampling import resamples
 from hpo.errors import DataError
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 METHODS = ("bootstrap", "shuffle", "kfold", "holdout")
 PARTS = ("train", "stop", "score")

@@ -7,9 +7,9 @@ from sklearn import datasets
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
 from hpo.data.source import read_source
+from hpo.data.spec import DataSpec
 from hpo.data.table import build_table
 from hpo.errors import DataError
-from hpo.study.spec import DataSpec
 
 GOOD = "size,color,label\n" + "".join(
     f"{i + 0.5},{('red', 'blue', 'green')[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60)

@@ -7,7 +7,7 @@ import pytest
 from hpo.data.source import Source
 from hpo.data.table import Column, build_table
 from hpo.errors import DataError
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 ROWS = 60
 

@@ -16,7 +16,7 @@ from hpo.data.target_names import divided, joined
 from hpo.data.weights import balanced_weights, row_weights
 from hpo.errors import DataError
 from hpo.evaluation.metrics import loss_function
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 ROWS = 60
 PRICES = np.random.default_rng(0).lognormal(12, 1, ROWS)

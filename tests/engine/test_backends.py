@@ -12,7 +12,7 @@ from hpo.data.prepared import ReplicateData
 from hpo.engine.backend.jax import JaxBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import HEADS, layout_of
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from tests.engine.engine import CLASSES, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"

@@ -21,7 +21,7 @@ from hpo.engine.program import (
 from hpo.engine.stack import Stack, random_bits
 from hpo.engine.step import noisy
 from hpo.network.keras_model import build_keras_model, compile_keras_model
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from tests.engine.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
 
 

@@ -14,7 +14,7 @@ from hpo.engine.backend.cache import ProgramCache, cache_folder, key_of
 from hpo.engine.backend.tensorflow import TensorFlowBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import layout_of
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 from tests.engine.engine import CLASSES, architecture, lane
 
 ARCHITECTURES = {

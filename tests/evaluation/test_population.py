@@ -14,7 +14,7 @@ from hpo.evaluation.trial import Head, evaluate, lane_of
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 CLASSES, FEATURES, REPLICATES = 3, 5, 3
 HEAD = Head("softmax", CLASSES)

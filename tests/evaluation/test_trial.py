@@ -15,7 +15,7 @@ from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import BEHIND, HOPELESS, Rules
 from hpo.search.rungs import Rung
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 CLASSES, REPLICATES = 3, 4
 HEAD = Head("softmax", CLASSES)

@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from tests.helpers.databases import KINDS
+from tests.helpers.fleet import synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +66,7 @@ def test_fault_02_a_worker_killed_while_it_tells(fleet):
 @pytest.mark.parametrize("point", ["after_claim", "after_ask", "before_spool", "after_spool", "mid_tell", "after_tell"])
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_02_a_run_killed_and_resumed(fleet, point):
-    words = ("run", "--study", "s", "--data", "synthetic:0.05", "--trials", 4, "--no-report", "--trainers", 1)
+    words = ("run", "--study", "s", *synthetic(0.05, 4), "--no-report", "--trainers", 1)
     doomed = fleet.start(*words, HPO_FAILPOINT=f"{point}:kill:2")
     assert doomed.wait() == -signal.SIGKILL
     again = fleet.start(*words)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.fleet import synthetic
 from tests.helpers.invariants import invariants
 from tests.helpers.processes import command_line, descendants
 
@@ -52,7 +53,7 @@ def disk(tmp_path):
 
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_15_no_room_for_the_database(fleet, disk):
-    words = ("run", "--study", "s", "--data", "synthetic", "--trials", 300, "--trainers", 2, "--no-report")
+    words = ("run", "--study", "s", "--objective", "synthetic", "--trials", 300, "--trainers", 2, "--no-report")
     url = f"sqlite:///{disk.folder}/hpo.db"
     run = fleet.start(*words, HPO_STORAGE=url)
     assert run.wait() == 2, run.output
@@ -81,7 +82,7 @@ def test_fault_15_no_room_for_results_that_wait(fleet, disk):
 
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_15_no_room_for_the_report(fleet, disk):
-    words = ("run", "--study", "s", "--data", "synthetic", "--trials", 3, "--trainers", 1, "--no-report")
+    words = ("run", "--study", "s", "--objective", "synthetic", "--trials", 3, "--trainers", 1, "--no-report")
     assert fleet.start(*words).wait() == 0
     old = disk.folder / "report.html"
     old.write_text("the old one")
@@ -97,7 +98,7 @@ def test_fault_15_no_room_for_the_report(fleet, disk):
 @pytest.mark.parametrize("fleet", ["postgresql"], indirect=True)
 def test_fault_33_a_password_is_nowhere_but_in_the_environment(fleet):
     url = fleet.url.replace("postgres@", f"postgres:{PASSWORD}@")  # which the server does not ask for
-    words = ("run", "--study", "s", "--data", "synthetic:0.3", "--trials", 12, "--trainers", 1, "--report", "r.html")
+    words = ("run", "--study", "s", *synthetic(0.3, 12), "--trainers", 1, "--report", "r.html")
     run = fleet.start(*words, HPO_STORAGE=url)
     fleet.wait_for(lambda: fleet.exists("s"))
     worker = fleet.start("worker", "--trainers", 1, HPO_STORAGE=url)

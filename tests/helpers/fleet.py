@@ -21,6 +21,11 @@ CLI = [sys.executable, "-m", "hpo.cli.main"]
 LEASE_SECONDS = 1.0
 
 
+def synthetic(seconds: float, trials: int) -> tuple[object, ...]:
+    """Settings of a study that trains nothing, of trials that take so long."""
+    return ("--objective", "synthetic", "--sleep", seconds, "--trials", trials)
+
+
 class Process:
     """An `hpo` command that runs; its output goes to a file, so that it never waits for a reader."""
 
@@ -91,8 +96,7 @@ class Fleet:
 
     def create(self, name: str, trials: int, seconds: float = 0.05, *more: object) -> Process:
         """Start a watcher, which makes a study of the synthetic objective; returns once it is there."""
-        data = f"synthetic:{seconds}"
-        words = ("run", "--study", name, "--data", data, "--trials", trials, "--workers", 0, "--no-report", *more)
+        words = ("run", "--study", name, *synthetic(seconds, trials), "--workers", 0, "--no-report", *more)
         watcher = self.start(*words)
         self.wait_for(lambda: self.exists(name))
         return watcher

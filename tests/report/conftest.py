@@ -75,7 +75,7 @@ def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
         "data": DataSpec(kind="builtin", source="digits", target="target"),
         "space": SpaceSpec(reference="mlp", description=MLP.describe()),
     }
-    return StudySpec(**(fields | changes)).model_dump(mode="json")
+    return StudySpec(**(fields | changes)).to_json()
 
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:

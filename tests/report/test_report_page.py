@@ -7,11 +7,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hpo.data.spec import DataSpec
 from hpo.errors import InputError
 from hpo.report.answer import next_command
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_plot, write_report
-from hpo.study.spec import DataSpec, EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 

@@ -21,7 +21,7 @@ from hpo.search.pruners import (
     race_z,
     raced_value,
 )
-from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec, SearchSpec
 from tests.helpers.records import make_outcome, make_replicate
 
 losses = st.floats(0.01, 5.0)

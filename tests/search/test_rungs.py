@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.rungs import FIRST_EPOCHS, REDUCTION, Rung, Rungs, is_behind, rung_epochs, rungs_skipped
-from hpo.study.spec import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec, SearchSpec
 from tests.helpers.records import make_outcome, make_replicate
 
 losses = st.floats(0.01, 5.0)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hpo.data.fingerprint import file_sha256
 from hpo.errors import DataError, SpaceError, StudyError
+from hpo.study.resolve import definition_names, refuse_changes, request, resolve
 from hpo.study.spec import STUDY_NAME, StudySpec, check_study_name, differences
-from hpo.study.study import StudyOptions, definition_names, refuse_changes, resolve
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def csv(tmp_path):
 
 def test_built_in_study_needs_no_options():
     assert definition_names() == ["mlp"]
-    study = resolve(StudyOptions(name="mlp"))
+    study = resolve(request("mlp"))
     assert (study.spec.data.kind, study.spec.data.source, study.spec.data.target) == (
         "builtin",
         "digits",
@@ -34,65 +34,65 @@ def test_built_in_study_needs_no_options():
 
 def test_file_needs_a_target_and_is_fingerprinted(csv):
     with pytest.raises(StudyError, match="--target COLUMN"):
-        resolve(StudyOptions(name="s", data=str(csv)))
-    spec = resolve(StudyOptions(name="s", data=str(csv), target="label")).spec
+        resolve(request("s", data=str(csv)))
+    spec = resolve(request("s", data=str(csv), target="label")).spec
     assert spec.data.sha256 == file_sha256(csv)
 
 
 def test_own_data_may_use_the_name_of_a_built_in_study(csv):
-    spec = resolve(StudyOptions(name="mlp", data=str(csv), target="label")).spec
+    spec = resolve(request("mlp", data=str(csv), target="label")).spec
     assert spec.data.source == str(csv)
 
 
 def test_new_study_without_data_says_what_to_give():
     with pytest.raises(StudyError, match=r"needs data.*built-in: mlp.*--data FILE --target COLUMN"):
-        resolve(StudyOptions(name="mine"))
+        resolve(request("mine"))
 
 
 def test_options_not_given_are_the_stored_ones(csv):
-    options = StudyOptions(name="s", data=str(csv), target="label", patience=3, seed=9, racing=False)
+    options = request("s", data=str(csv), target="label", patience=3, seed=9, racing=False)
     stored = resolve(options).spec
-    assert resolve(StudyOptions(name="s"), stored).spec == stored
-    assert StudySpec.model_validate(stored.model_dump(mode="json")) == stored
+    assert resolve(request("s"), stored).spec == stored
+    assert StudySpec.from_json(stored.to_json()) == stored
 
 
 @pytest.mark.parametrize(("pruning", "pruner"), [(True, "curve"), (False, "none")])
 def test_studies_stored_with_pruning_have_a_pruner(csv, pruning, pruner):
-    stored = resolve(StudyOptions(name="s", data=str(csv), target="label", pruner=pruner)).spec
-    values = stored.model_dump(mode="json")
+    stored = resolve(request("s", data=str(csv), target="label", pruner=pruner)).spec
+    values = stored.to_json()
     del values["search"]["pruner"]
     values["search"]["pruning"] = pruning
-    loaded = StudySpec.model_validate(values)
+    loaded = StudySpec.from_json(values)
     assert loaded == stored
-    assert resolve(StudyOptions(name="s", pruner=pruner), loaded).spec == stored
+    assert resolve(request("s", pruner=pruner), loaded).spec == stored
     with pytest.raises(StudyError, match=f"pruner: stored '{pruner}', now 'halving'"):
-        resolve(StudyOptions(name="s", pruner="halving"), loaded)
+        resolve(request("s", pruner="halving"), loaded)
 
 
 def test_differences_are_named(csv, tmp_path):
-    stored = resolve(StudyOptions(name="s", data=str(csv), target="label")).spec
+    stored = resolve(request("s", data=str(csv), target="label")).spec
     with pytest.raises(StudyError, match=r"racing: stored True, now False; search\.seed: stored 0, now 4") as error:
-        resolve(StudyOptions(name="s", seed=4, racing=False), stored)
+        resolve(request("s", seed=4, racing=False), stored)
     assert "choose another name with --study" in str(error.value)
     csv.write_text("x,label\n1,b\n2,b\n")
     with pytest.raises(StudyError, match=r"data\.sha256"):
-        resolve(StudyOptions(name="s"), stored)
+        resolve(request("s"), stored)
 
 
 def test_the_same_file_may_have_moved(csv, tmp_path):
-    stored = resolve(StudyOptions(name="s", data=str(csv), target="label")).spec
+    stored = resolve(request("s", data=str(csv), target="label")).spec
     moved = csv.rename(tmp_path / "elsewhere.csv")
-    assert resolve(StudyOptions(name="s", data=str(moved)), stored)
+    assert resolve(request("s", data=str(moved)), stored)
     with pytest.raises(DataError):
-        resolve(StudyOptions(name="s"), stored)
+        resolve(request("s"), stored)
 
 
 def test_without_work_only_what_the_options_name_is_looked_at(csv, tmp_path):
-    stored = resolve(StudyOptions(name="s", data=str(csv), target="label")).spec
+    stored = resolve(request("s", data=str(csv), target="label")).spec
     stored = stored.model_copy(update={"space": stored.space.model_copy(update={"reference": "gone:SPACE"})})
     moved = csv.rename(tmp_path / "elsewhere.csv")
     for options in ({}, {"target": "label", "seed": 0, "encoding": "utf8"}, {"data": str(moved)}):
-        refuse_changes(StudyOptions(name="s", **options), stored)
+        refuse_changes(request("s", **options), stored)
     moved.write_text("x,label\n1,b\n2,b\n")
     for options, named in (
         ({"data": str(moved)}, r"data\.sha256"),
@@ -101,93 +101,93 @@ def test_without_work_only_what_the_options_name_is_looked_at(csv, tmp_path):
         ({"missing_words": False}, r"data\.missing_words"),
     ):
         with pytest.raises(StudyError, match=named):
-            refuse_changes(StudyOptions(name="s", **options), stored)
+            refuse_changes(request("s", **options), stored)
     with pytest.raises(DataError, match="file that exists"):
-        refuse_changes(StudyOptions(name="s", data=str(csv)), stored)
+        refuse_changes(request("s", data=str(csv)), stored)
     with pytest.raises(SpaceError):
-        refuse_changes(StudyOptions(name="s", space="gone:SPACE"), stored)
+        refuse_changes(request("s", space="gone:SPACE"), stored)
 
 
 def test_how_a_csv_file_is_read_is_part_of_the_spec(csv):
-    options = StudyOptions(name="s", data=str(csv), target="label", encoding="Latin-1", missing_words=False)
+    options = request("s", data=str(csv), target="label", encoding="Latin-1", missing_words=False)
     stored = resolve(options).spec
     assert (stored.data.encoding, stored.data.missing_words) == ("iso8859-1", False)
     for same in (
         options,
-        StudyOptions(name="s"),
-        StudyOptions(name="s", data=str(csv)),
+        request("s"),
+        request("s", data=str(csv)),
         replace(options, encoding="L1"),
     ):
         assert resolve(same, stored).spec == stored
     with pytest.raises(StudyError, match=r"data\.encoding: stored 'iso8859-1', now 'utf-8'"):
         resolve(replace(options, encoding="utf-8"), stored)
     with pytest.raises(StudyError, match=r"data\.encoding: stored 'iso8859-1', now 'utf-8'; data\.kind"):
-        resolve(StudyOptions(name="s", data="wine"), stored)
+        resolve(request("s", data="wine"), stored)
 
 
 def test_specs_of_before_are_read():
-    spec = resolve(StudyOptions(name="mlp")).spec
-    values = spec.model_dump(mode="json")
+    spec = resolve(request("mlp")).spec
+    values = spec.to_json()
     del values["data"]["encoding"], values["data"]["missing_words"]
     for name in ("task", "loss", "weight", "class_weights"):
         del values["evaluation"][name]
-    stored = StudySpec.model_validate(values)
+    stored = StudySpec.from_json(values)
     assert stored == spec
-    assert resolve(StudyOptions(name="mlp", task="auto", loss="auto", class_weights="none"), stored).spec == stored
+    assert resolve(request("mlp", task="auto", loss="auto", class_weights="none"), stored).spec == stored
 
 
 TASK = {"task": "regression", "loss": "gaussian", "weight": "w", "class_weights": "balanced"}
 
 
 def test_the_task_its_loss_and_the_weights_are_part_of_the_spec(csv):
-    plain = StudyOptions(name="s", data=str(csv), target="label")
+    plain = request("s", data=str(csv), target="label")
     stored = resolve(replace(plain, **TASK)).spec
     assert stored.evaluation.model_dump(include=set(TASK)) == TASK
-    assert resolve(StudyOptions(name="s"), stored).spec == stored
+    assert resolve(request("s"), stored).spec == stored
     for name, value in (("task", "multilabel"), ("loss", "auto"), ("weight", "v"), ("class_weights", "none")):
         named = rf"evaluation\.{name}: stored '{TASK[name]}', now '{value}'"
         for check in (resolve, refuse_changes):
             with pytest.raises(StudyError, match=named):
-                check(StudyOptions(name="s", **{name: value}), stored)
+                check(request("s", **{name: value}), stored)
         with pytest.raises(StudyError, match=rf"evaluation\.{name}: stored"):
-            resolve(StudyOptions(name="s", **{name: TASK[name]}), resolve(plain).spec)
+            resolve(request("s", **{name: TASK[name]}), resolve(plain).spec)
 
 
 @pytest.mark.parametrize("name", ["klingon", "rot13", "base64", "", "a\0b", "\ud800"])
 def test_unknown_encodings_are_refused(csv, name):
     with pytest.raises(StudyError, match="an encoding must be one that Python knows, such as") as error:
-        resolve(StudyOptions(name="s", data=str(csv), target="label", encoding=name))
+        resolve(request("s", data=str(csv), target="label", encoding=name))
     assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize("setting", [{"encoding": "cp1252"}, {"missing_words": False}])
 def test_settings_of_csv_files_are_refused_for_other_data(setting):
     with pytest.raises(StudyError, match=r"are for CSV files, got them for wine; leave the options away"):
-        resolve(StudyOptions(name="s", data="wine", **setting))
+        resolve(request("s", data="wine", **setting))
     with pytest.raises(StudyError, match=r"are for CSV files, got them for frame"):
-        resolve(StudyOptions(name="s", target="y", **setting), frame_sha256="0" * 64)
+        resolve(request("s", target="y", **setting), frame_sha256="0" * 64)
 
 
 def test_the_target_of_a_frame_is_compared(tmp_path):
-    stored = resolve(StudyOptions(name="s", target="y"), frame_sha256="0" * 64).spec
-    assert resolve(StudyOptions(name="s"), stored).spec == stored
+    stored = resolve(request("s", target="y"), frame_sha256="0" * 64).spec
+    assert resolve(request("s"), stored).spec == stored
     with pytest.raises(StudyError, match=r"data\.target: stored 'y', now 'z'"):
-        resolve(StudyOptions(name="s", target="z"), stored)
+        resolve(request("s", target="z"), stored)
 
 
 def test_bad_settings_are_refused_with_the_rule():
     with pytest.raises(StudyError, match=r"patience.*greater than or equal to 1.*got 0"):
-        resolve(StudyOptions(name="mlp", patience=0))
+        resolve(request("mlp", patience=0))
     with pytest.raises(StudyError, match="method"):
-        resolve(StudyOptions(name="mlp", method="jackknife"))
+        resolve(request("mlp", method="jackknife"))
     with pytest.raises(StudyError, match=r"class-weights: input should be 'none' or 'balanced', got 'heavy'; change"):
-        resolve(StudyOptions(name="mlp", class_weights="heavy"))
+        resolve(request("mlp", class_weights="heavy"))
     with pytest.raises(SpaceError):
-        resolve(StudyOptions(name="mlp", space="no.such.module:SPACE"))
+        resolve(request("mlp", space="no.such.module:SPACE"))
 
 
 def test_differences_of_equal_specs_are_empty():
-    spec = resolve(StudyOptions(name="mlp")).spec
+    spec = resolve(request("mlp")).spec
     assert differences(spec, spec) == []
 
 

@@ -22,8 +22,8 @@ from hpo.machine import (
     usable_cores,
     usable_memory,
 )
-from hpo.study.spec import EvaluationSpec
-from hpo.study.study import StudyOptions, resolve
+from hpo.settings import EvaluationSpec
+from hpo.study.resolve import request, resolve
 from hpo.worker.child import Child, wait_for_output
 from hpo.worker.preparation import prepare_data
 from tests.helpers.processes import run_python, wait_until
@@ -95,7 +95,7 @@ def test_children_get_no_passwords(module, monkeypatch):
 
 @pytest.mark.slow
 def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(tmp_path):
-    prepare_data(resolve(StudyOptions(name="s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    prepare_data(resolve(request("s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
     trainer = Child("hpo.trainer.main", machine.trainer_environment("tensorflow"))
     for folder in (tmp_path, tmp_path / "none"):
         trainer.send({"open": str(folder)})
@@ -110,7 +110,7 @@ def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(t
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do forks train")
 def test_forks_of_a_trainer_train(tmp_path):
-    prepare_data(resolve(StudyOptions(name="s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    prepare_data(resolve(request("s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
     trainer = Child("hpo.trainer.main", machine.trainer_environment("tensorflow"))
     children = Path(f"/proc/{trainer.process_id}/task/{trainer.process_id}/children")
     network, evaluation = MLP.architecture(MLP.decode([0.1] * MLP.size)), EvaluationSpec(max_epochs=1, replicates=1)

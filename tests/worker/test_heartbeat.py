@@ -10,8 +10,8 @@ from hpo_storage.timing import Timing
 from hpo_storage.workers import list_workers, start_worker, stop_worker, sweep
 from optuna.distributions import FloatDistribution
 
-from hpo.worker import heartbeat as module
-from hpo.worker.heartbeat import Heartbeat
+from hpo.worker import membership as module
+from hpo.worker.membership import Heartbeat
 from tests.helpers.processes import wait_until
 
 TIMING = Timing(lease=0.4)

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
-from hpo.study.study import StudyOptions
-from hpo.worker import run as worker_run
+from hpo.study import resolve
 from hpo.worker.progress import SilentView
+from hpo.worker.run import run
 from tests.helpers.databases import read
+from tests.helpers.fleet import synthetic
 from tests.helpers.invariants import assert_exact
 from tests.helpers.processes import trainers, wait_until
 from tests.helpers.tables import two_classes
@@ -22,9 +23,9 @@ pytestmark = pytest.mark.slow
 FAST = {"data": "iris", "max_epochs": 3, "replicates": 2}
 
 
-def run(options, **settings):
+def request(name, **given):
     """With one trainer, unless the test says otherwise: each imports the framework anew."""
-    return worker_run.run(options, **({"trainers": 1} | settings))
+    return resolve.request(name, **({"trainers": 1} | given))
 
 
 class Watching(SilentView):
@@ -59,8 +60,8 @@ def table(folder, rows=60):
 
 def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
     view = Watching()
-    options = StudyOptions(name="s", **FAST)
-    result = run(options, url=url, trials=3, view=view)
+    options = request("s", **FAST, trials=3)
+    result = run(options, url=url, view=view)
     assert not result.already_finished
     assert_exact(result.record, 3)
     assert len(view.lines) == 3
@@ -69,37 +70,37 @@ def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
     assert view.snapshots[-1].finished == 3
     assert view.snapshots[-1].prior_loss == pytest.approx(1.0986, abs=1e-4)
 
-    again = run(StudyOptions(name="s"), url=url)
+    again = run(request("s"), url=url)
     assert again.already_finished
     assert again.record == result.record
 
-    extended = run(StudyOptions(name="s"), url=url, trials=4)
+    extended = run(request("s", trials=4), url=url)
     assert_exact(extended.record, 4)
     assert extended.record.trials[:3] == result.record.trials
 
     with pytest.raises(StudyError, match=r"evaluation.patience: stored 10, now 3"):
-        run(StudyOptions(name="s", patience=3), url=url)
+        run(request("s", patience=3), url=url)
     with pytest.raises(StudyError, match=r"data.source: stored 'iris', now 'wine'"):
-        run(StudyOptions(name="s", data="wine"), url=url)
+        run(request("s", data="wine"), url=url)
     with pytest.raises(StudyError, match=r"budget can only grow.*has 4 trials, got 2"):
-        run(StudyOptions(name="s"), url=url, trials=2)
+        run(request("s", trials=2), url=url)
     assert read(url, "s") == extended.record
 
 
 def test_changed_file_is_refused(url, tmp_path):
     path = table(tmp_path)
-    options = StudyOptions(name="f", data=str(path), target="label", max_epochs=2, replicates=2)
-    assert_exact(run(options, url=url, trials=1).record, 1)
+    options = request("f", data=str(path), target="label", max_epochs=2, replicates=2, trials=1)
+    assert_exact(run(options, url=url).record, 1)
     path.write_text(path.read_text() + "1,2,a\n")
     with pytest.raises(StudyError, match=r"data\.sha256"):
-        run(StudyOptions(name="f"), url=url, trials=2)
+        run(request("f", trials=2), url=url)
     with pytest.raises(DataError, match="file that exists"):
-        run(StudyOptions(name="g", data=str(tmp_path / "none.csv"), target="label"), url=url)
+        run(request("g", data=str(tmp_path / "none.csv"), target="label"), url=url)
 
 
 def test_nothing_is_stored_for_bad_data(url, tmp_path):
     with pytest.raises(DataError, match=r"target must be a column of .*got 'lable'"):
-        run(StudyOptions(name="bad", data=str(table(tmp_path)), target="lable"), url=url)
+        run(request("bad", data=str(table(tmp_path)), target="lable"), url=url)
     assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
 
 
@@ -113,8 +114,8 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = StudyOptions(name="k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none")
-    result = run(options, url=url, trials=2, view=view)
+    options = request("k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none", trials=2)
+    result = run(options, url=url, view=view)
     assert killed
     assert_exact(result.record, 2)
     broken = [trial for trial in result.record.trials if trial.reason and "SIGKILL" in trial.reason]
@@ -133,13 +134,13 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
 
     asked, handler = [], signal.getsignal(signal.SIGINT)
     view = Watching(on_update=stop)
-    first = run(StudyOptions(name="i", **FAST), url=url, trials=12, view=view)
+    first = run(request("i", **FAST, trials=12), url=url, view=view)
     assert first.interrupted
     assert 1 <= first.record.finished < 12
     assert not [trial for trial in first.record.trials if trial.state != "complete"]
     assert any("Ctrl-C again" in message for message in view.messages)
     assert signal.getsignal(signal.SIGINT) is handler
-    second = run(StudyOptions(name="i"), url=url)
+    second = run(request("i"), url=url)
     assert_exact(second.record, 12)
     assert not second.interrupted
 
@@ -147,7 +148,7 @@ def test_interrupt_lets_running_trials_finish_and_can_be_resumed(url):
 @pytest.mark.parametrize("trainers", [1, 2])
 def test_populations_keep_the_budget(url, trainers):
     view = Watching()
-    record = run(StudyOptions(name="p", **FAST), url=url, trials=7, trainers=trainers, population=3, view=view).record
+    record = run(request("p", **FAST, trials=7, trainers=trainers, population=3), url=url, view=view).record
     assert_exact(record, 7)
     assert {trial.state for trial in record.trials} == {"complete"}
     assert all(len(trial.replicates) == 2 and not trial.raced_out for trial in record.trials[:6])
@@ -161,7 +162,7 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
             os.kill(os.getpid(), signal.SIGINT)
 
     slow = {"data": "digits", "max_epochs": 150, "patience": 150, "replicates": 2, "pruner": "none"}
-    first = run(StudyOptions(name="g", **slow), url=url, trials=3, trainers=1, population=3, view=Watching(stop))
+    first = run(request("g", **slow, trials=3, trainers=1, population=3), url=url, view=Watching(stop))
     assert first.interrupted
     broken = [trial for trial in first.record.trials if trial.reason == "interrupted"]
     assert len(broken) + first.record.finished == 3
@@ -170,15 +171,15 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
 
 
 def test_second_run_leaves_and_a_killed_one_can_be_resumed(local_fleet):
-    words = ("run", "--study", "d", "--data", "synthetic:2", "--trials", 3, "--no-report")
+    words = ("run", "--study", "d", *synthetic(2, 3), "--no-report")
     first, url = local_fleet.start(*words, HPO_LEASE_SECONDS="60"), local_fleet.url
     local_fleet.wait_for(lambda: local_fleet.exists("d"))
     local_fleet.wait_for_trials("d", running=True)
     with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
-        run(StudyOptions(name="d"), url=url)
+        run(request("d"), url=url)
     first.end()
     assert not read(url, "d").running
-    result = run(StudyOptions(name="d"), url=url)
+    result = run(request("d"), url=url)
     assert_exact(result.record, 3)
     killed = [trial for trial in result.record.trials if trial.state == "failed"]
     assert killed
@@ -217,8 +218,8 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
     """Fault 18."""
     (tmp_path / "wild_space.py").write_text(DIVERGING)
     monkeypatch.chdir(tmp_path)
-    options = StudyOptions(name="w", space="wild_space:SPACE", sampler="random", **FAST)
-    record = run(options, url=url, trials=8).record
+    options = request("w", space="wild_space:SPACE", sampler="random", **FAST, trials=8)
+    record = run(options, url=url).record
     assert_exact(record, 8)
     failed = [trial for trial in record.trials if trial.state == "failed"]
     assert failed
@@ -229,7 +230,7 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
     (tmp_path / "wild_space.py").write_text(DIVERGING.replace("1e-3)", "2e-3)"))
     monkeypatch.delitem(sys.modules, "wild_space")
     with pytest.raises(StudyError, match=r"search space: .*rate"):
-        run(StudyOptions(name="w"), url=url, trials=9)
+        run(request("w", trials=9), url=url)
 
 
 FAILING = """
@@ -252,8 +253,8 @@ SPACE = SearchSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architectur
 def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
     (tmp_path / "part_space.py").write_text(FAILING)
     monkeypatch.chdir(tmp_path)
-    options = StudyOptions(name="p", space="part_space:SPACE", sampler="random", **FAST)
-    record = run(options, url=url, trials=6, trainers=1).record
+    options = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6)
+    record = run(options, url=url).record
     assert_exact(record, 6)
     bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
     assert {(trial.state, trial.reason) for trial in bad} == {
@@ -266,17 +267,17 @@ def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path
 
 def test_same_seed_same_study(url, tmp_path):
     """One trainer: nothing depends on timing."""
-    first = run(StudyOptions(name="a", **FAST), url=url, trials=5, trainers=1).record
-    second = run(StudyOptions(name="b", **FAST), url=url, trials=5, trainers=1).record
+    first = run(request("a", **FAST, trials=5), url=url).record
+    second = run(request("b", **FAST, trials=5), url=url).record
     assert [t.params for t in first.trials] == [t.params for t in second.trials]
     assert [t.value for t in first.trials] == [t.value for t in second.trials]
-    other = run(StudyOptions(name="c", seed=1, **FAST), url=url, trials=5, trainers=1).record
+    other = run(request("c", seed=1, **FAST, trials=5), url=url).record
     assert first.trials[4].params != other.trials[4].params
 
 
 def test_runs_outside_the_main_thread(url):
     results = []
-    thread = threading.Thread(target=lambda: results.append(run(StudyOptions(name="t", **FAST), url=url, trials=1)))
+    thread = threading.Thread(target=lambda: results.append(run(request("t", **FAST, trials=1), url=url)))
     thread.start()
     thread.join()
     assert_exact(results[0].record, 1)
@@ -284,12 +285,12 @@ def test_runs_outside_the_main_thread(url):
 
 def test_counts_below_one_are_refused(url):
     with pytest.raises(StudyError, match="trials must be at least 1, got 0"):
-        run(StudyOptions(name="z", **FAST), url=url, trials=0)
+        run(request("z", **FAST, trials=0), url=url)
     with pytest.raises(StudyError, match="trainers must be at least 1, got -1"):
-        run(StudyOptions(name="z", **FAST), url=url, trainers=-1)
+        run(request("z", **FAST, trainers=-1), url=url)
     with pytest.raises(SpaceError):
-        run(StudyOptions(name="z", space="nowhere:SPACE", **FAST), url=url)
+        run(request("z", space="nowhere:SPACE", **FAST), url=url)
     with pytest.raises(StudyError, match="replicates"):
-        run(StudyOptions(name="z", data="iris", replicates=0), url=url)
+        run(request("z", data="iris", replicates=0), url=url)
     with pytest.raises(StudyError, match="needs data"):
-        run(StudyOptions(name="nothing"), url=url)
+        run(request("nothing"), url=url)

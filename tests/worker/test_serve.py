@@ -9,7 +9,7 @@ from hpo_storage.records import OpenStudy, Outcome
 from hpo_storage.studies import create_study, delete_study, find_study
 
 from hpo.errors import StorageAwayError, StudyError
-from hpo.study.study import StudyOptions
+from hpo.study.resolve import request
 from hpo.worker import replay as replay_module
 from hpo.worker import run as worker_run
 from hpo.worker import serve as serve_module
@@ -18,6 +18,7 @@ from hpo.worker.progress import SilentView
 from hpo.worker.serve import FleetOptions, fairest, serve
 from hpo.worker.signals import StopRequest
 from tests.helpers.databases import opened
+from tests.helpers.fleet import synthetic
 from tests.helpers.invariants import invariants
 from tests.helpers.processes import descendants, run_python
 from tests.helpers.tables import two_classes
@@ -169,8 +170,8 @@ def test_no_transaction_waits_for_an_import(module):
 
 def test_a_trial_over_its_time_limit_fails(local_fleet):
     """Fault 20."""
-    words = ("run", "--study", "t", "--data", "synthetic:60", "--trials", 3, "--trainers", 2, "--trial-timeout", 1)
-    run = local_fleet.start(*words, "--no-report")
+    words = ("run", "--study", "t", *synthetic(60, 3), "--trainers", 2, "--trial-timeout", 1, "--no-report")
+    run = local_fleet.start(*words)
     assert run.wait() == 1
     assert "t has no result" in run.output
     record = invariants(local_fleet.url, "t", 3)
@@ -207,7 +208,7 @@ def test_a_limit_ends_a_study_and_lifting_it_goes_on(fleet, limit):
 
 @pytest.mark.parametrize("fleet", ["sqlite", "mariadb"], indirect=True)
 def test_a_run_and_workers_share_a_study(fleet):
-    run = fleet.start("run", "--study", "s", "--data", "synthetic:0.7", "--trials", 16, "--no-report", "--trainers", 1)
+    run = fleet.start("run", "--study", "s", *synthetic(0.7, 16), "--no-report", "--trainers", 1)
     fleet.wait_for(lambda: fleet.exists("s"))
     worker = fleet.start("worker", "--trainers", 2, "--once")
     second = fleet.start("run", "--study", "s", "--no-report")
@@ -303,7 +304,7 @@ def test_a_watcher_gives_back_what_the_dead_left_and_says_that_nobody_is_there(l
 
 
 def run_synthetic(url, trials):
-    return worker_run.run(StudyOptions(name="s", data="synthetic:0.05"), url=url, trials=trials, trainers=1).record
+    return worker_run.run(request("s", objective="synthetic", sleep=0.05, trials=trials, trainers=1), url=url).record
 
 
 def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, monkeypatch):

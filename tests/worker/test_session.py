@@ -8,7 +8,7 @@ from hpo_storage.database import connect, upgrade
 from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
-from hpo.study.study import StudyOptions, resolve
+from hpo.study.resolve import request, resolve
 from hpo.worker import pool as pool_module
 from hpo.worker.membership import Resources, at_work
 from hpo.worker.pool import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
@@ -85,8 +85,8 @@ def work(tmp_path, monkeypatch):
     def work(kind, trials=2, population=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
         monkeypatch.setattr(pool_module, "Child", child)
-        study = resolve(StudyOptions(name="s", data="iris"))
-        spec = study.spec.model_dump(mode="json")
+        study = resolve(request("s", data="iris"))
+        spec = study.spec.to_json()
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
         pool, view, stop = TrainerPool("tensorflow"), SilentView(), StopRequest()
         pool.grow(NETWORKS, 1)

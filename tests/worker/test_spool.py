@@ -13,12 +13,10 @@ from hpo_storage.workers import start_worker
 from optuna.distributions import FloatDistribution
 
 from hpo.errors import StorageAwayError
-from hpo.worker.membership import Worker
-from hpo.worker.outage import Outage
-from hpo.worker.outbox import Outbox, Result
+from hpo.worker.membership import Outage, Worker
 from hpo.worker.progress import SilentView
+from hpo.worker.results import Outbox, Result, Spool
 from hpo.worker.signals import StopRequest
-from hpo.worker.spool import Spool
 from tests.helpers.records import make_outcome, make_replicate
 
 REPLICATE = make_replicate(loss=0.1 + 0.2, stop_loss=0.25, curve=(1.5, 0.25), predictions=b"\x00\xff\x00\x80")

@@ -1,4 +1,7 @@
-"""Results on this machine's disk until the database has them: a crash or an outage loses none."""
+"""What a worker has to tell the database: results, and slots to give back.
+
+It waits here while the database is away; results also on this machine's disk, so that a crash loses none.
+"""
 
 import contextlib
 import hashlib
@@ -7,22 +10,107 @@ import logging
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hpo_storage import slots
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import Outcome
+from hpo_storage.records import INTERRUPTED_REASON, Outcome
 from hpo_storage.slots import Claim
 
 from hpo.errors import LeaseLostError, StorageError
+from hpo.search.advisor import Advisor
+from hpo.words import count_text
+from hpo.worker.progress import ProgressView
 
 DIGITS = 16
 WRITING_SECONDS = 3600.0
 """A file that was begun so long ago was left by a process that was killed."""
 _log = logging.getLogger("hpo")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A claim that nobody works on any more, after so many seconds: with an outcome, or broken off for a reason, which
+    is a failed attempt where it `counts`."""
+
+    claim: Claim
+    outcome: Outcome | None = None
+    reason: str = INTERRUPTED_REASON
+    counts: bool = False
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the database has taken: whether the slot is open again, and whether the outcome is the best so far."""
+
+    settled: Settled
+    is_open: bool = False
+    is_best: bool = False
+
+
+class Outbox:
+    """Claims that are settled, in the order in which they came. Results are also kept on disk until they are told."""
+
+    def __init__(self, advisor: Advisor, spool: "Spool", view: ProgressView) -> None:
+        self._advisor, self._spool, self._view = advisor, spool, view
+        self._entries: deque[Settled] = deque()
+        self._kept: set[str] = set()
+        self._warned = False
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    @property
+    def claims(self) -> list[Claim]:
+        """The trials that entries are about."""
+        return [entry.claim for entry in self._entries]
+
+    def add(self, entry: Settled) -> None:
+        """Take an entry to be told next."""
+        if entry.outcome is not None:
+            try:
+                self._spool.keep(entry.claim, entry.outcome)
+                self._kept.add(entry.claim.token)
+            except OSError as error:
+                if not self._warned:
+                    self._view.message(f"results cannot be kept on this machine until they are told: {error}")
+                self._warned = True
+        self._entries.append(entry)
+
+    def tell(self) -> Told | None:
+        """Tell the first entry; None where the slot was another's by now. StorageAwayError leaves it first."""
+        entry = self._entries[0]
+        try:
+            told: Told | None = self._tell(entry)
+        except LeaseLostError:
+            self._view.message(f"trial {entry.claim.number} was given to another worker; its end is not used")
+            told = None
+        self._entries.popleft()
+        self._spool.drop(entry.claim)
+        return told
+
+    def close(self) -> None:
+        """Tell what can be told; results that are left then stay on disk."""
+        with contextlib.suppress(StorageError):
+            while self._entries:
+                self.tell()
+        left = [entry.claim.token for entry in self._entries if entry.outcome is not None]
+        kept = sum(token in self._kept for token in left)
+        if kept:
+            place = self._spool.folder
+            self._view.message(f"kept in {place}, to be told at the next start: {count_text(kept, 'result')}")
+        if lost := len(left) - kept:
+            self._view.message(f"neither told nor kept, so to be trained again: {count_text(lost, 'result')}")
+
+    def _tell(self, entry: Settled) -> Told:
+        if entry.outcome is None:
+            return Told(entry, is_open=self._advisor.give_back(entry.claim, entry.reason, counts=entry.counts))
+        return Told(entry, is_best=self._advisor.tell(entry.claim, entry.outcome))
 
 
 class Spool:

@@ -1,0 +1,46 @@
+"""From the settings of hpo to options of the command line."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from hpo.declaration import Group, Setting
+from hpo.settings import SETTINGS
+
+Command = TypeVar("Command", bound=Callable[..., int])
+
+
+def option_name(setting: str) -> str:
+    """`--max-epochs`."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def with_settings(names: Iterable[str]) -> Callable[[Command], Command]:
+    """Give a command, which takes them as keywords, an option for each setting; one that is not given is None."""
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command)
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        options = [_parameter(SETTINGS[name]) for name in names]
+        command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _parameter(setting: Setting) -> inspect.Parameter:
+    name, about = option_name(setting.name), setting.about
+    declared = f"{name}/--no-{name.removeprefix('--')}" if setting.type is bool else name
+    option = typer.Option(
+        declared,
+        metavar=about.example or None,
+        help=setting.text,
+        rich_help_panel=None if about.group is Group.RUN else about.group,
+        hidden=not about.listed,
+    )
+    kind: Any = str if about.group is Group.LIMITS else setting.type
+    return inspect.Parameter(
+        setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )

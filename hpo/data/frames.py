@@ -1,0 +1,92 @@
+"""Data that is handed over in Python, and the Parquet file that stands for it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TARGET = "target"
+"""The name of a target that has none."""
+
+
+def with_target(data: object, target: object) -> "tuple[object, Any]":
+    """Inputs and outputs as scikit-learn takes them, joined to a frame and the name of its target.
+
+    `data` is a frame or an array (rows, columns), `target` a series or an array (rows,) or (rows, labels). All else is
+    returned as it is: `target` names columns then. DataError where their lengths differ or names would be lost.
+    """
+    if isinstance(target, str) or not hasattr(target, "shape") or not hasattr(target, "__len__") or not target.shape:
+        return data, target
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(data, np.ndarray) and data.ndim == 2:
+        data = pd.DataFrame(data, columns=[f"x{number}" for number in range(data.shape[1])])
+    if not isinstance(data, pd.DataFrame):
+        return data, target
+    outputs = _outputs(target)
+    if len(outputs) != len(data):
+        raise DataError(
+            f"there must be a target for each row, got {len(outputs)} for {len(data)} rows; give as many",
+            setting="target",
+        )
+    both = sorted({str(name) for name in outputs.columns} & {str(name) for name in data.columns})
+    if both:
+        raise DataError(
+            f"a target must not be an input too, got {', '.join(map(repr, both))} in both; leave it away in one",
+            setting="target",
+        )
+    joined = pd.concat([data.reset_index(drop=True), outputs.reset_index(drop=True)], axis=1)
+    return joined, [str(name) for name in outputs.columns]
+
+
+def _outputs(target: Any) -> "pd.DataFrame":  # noqa: ANN401 - anything like an array
+    import numpy as np
+    import pandas as pd
+
+    if isinstance(target, pd.DataFrame):
+        return target
+    if isinstance(target, pd.Series):
+        return target.to_frame(name=TARGET if target.name is None else target.name)
+    values = np.asarray(target)
+    if values.ndim == 1 or values.shape[1] == 1:
+        return pd.DataFrame({TARGET: values.reshape(len(values))})
+    return pd.DataFrame(values, columns=[f"y{number}" for number in range(values.shape[1])])
+
+
+def write_frame(frame: object, path: Path) -> Path:
+    """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
+
+    The index and what else pandas notes are left out. Raises DataError for what is no frame, has repeated
+    column names or cannot be stored.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not isinstance(frame, pd.DataFrame):
+        kind = type(frame).__name__
+        raise DataError(
+            f"data must be a pandas DataFrame, a path, a built-in name, or arrays of inputs and targets, got {kind}; "
+            f"convert it",
+            setting="data",
+        )
+    names = [str(name) for name in frame.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(
+            f"column names must differ, got {', '.join(map(repr, repeated))} twice; rename one", setting="data"
+        )
+    columns = {}
+    for name, (_, column) in zip(names, frame.items(), strict=True):
+        try:
+            columns[name] = pa.array(column, from_pandas=True)
+        except (pa.ArrowException, OverflowError) as error:
+            raise DataError(
+                f"a column must hold values of one kind, got {name!r}: {error}; convert it", setting="data"
+            ) from None
+    pq.write_table(pa.table(columns), path)
+    return path

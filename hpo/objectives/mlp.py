@@ -1,0 +1,181 @@
+"""The objective `mlp`: the loss of networks on resamples of a table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from hpo_spaces import MlpSpace, SearchSpace
+from hpo_storage.records import Outcome, TrialRecord
+
+from hpo.data.fingerprint import BUILTIN_NAMES, encoding_name, file_sha256
+from hpo.data.spec import DataSpec
+from hpo.declaration import settings_of, taken, to_json
+from hpo.errors import SpaceError, StudyError, use
+from hpo.evaluation.job import Job
+from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
+from hpo.search.cost import training_cost
+from hpo.search.rules import Rules
+from hpo.settings import EvaluationSpec, Reading
+from hpo.study.spec import StudySpec
+from hpo.words import count_text
+
+_OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
+_READING = tuple(setting.name for setting in settings_of(Reading))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlpPart:
+    """What a study of networks on a table has of its own."""
+
+    data: DataSpec
+    evaluation: EvaluationSpec
+
+    def to_json(self) -> Json:
+        """Plain values for JSON; `from_json` is the inverse."""
+        return {"data": self.data.to_json(), "evaluation": to_json(self.evaluation)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`."""
+        return cls(data=DataSpec(**values["data"]), evaluation=EvaluationSpec(**values["evaluation"]))
+
+    @classmethod
+    def of(cls, spec: StudySpec) -> Self:
+        """That of a study."""
+        return cls.from_json(spec.objective.part)
+
+
+class Mlp(Objective):
+    """Networks on a table; trainers train them on Keras' backends."""
+
+    settings = frozenset({"data", "target", *_READING, *(setting.name for setting in settings_of(EvaluationSpec))})
+    trainer = "hpo.trainer.main"
+
+    def define(self, request: StudyRequest, before: StudySpec | None, *, works: bool, has_copy: bool) -> Json:
+        """Data and evaluation; a file is read for its hash."""
+        stored = MlpPart.of(before) if before else None
+        data = _data(request, stored.data if stored else None, reads_stored=works, has_copy=has_copy)
+        return MlpPart(
+            data=data, evaluation=taken(EvaluationSpec, request.given, stored.evaluation if stored else None)
+        ).to_json()
+
+    def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A file may have moved."""
+        old, new = stored["data"], part["data"]
+        same = old["kind"] == new["kind"] == "file" and old["sha256"] == new["sha256"]
+        return {**stored, "data": {**old, "source": new["source"]}} if same else stored
+
+    def check_space(self, space: SearchSpace) -> None:
+        """A space must make networks of its points."""
+        if not isinstance(space, MlpSpace):
+            raise SpaceError(
+                f"the space of an MLP must make a network of each point, {space.name!r} has no architecture; "
+                f"write MlpSpace(..., architecture=...) instead of SearchSpace(...)",
+                setting="space",
+            )
+        space.check()
+
+    def data_file(self, spec: StudySpec) -> Path | None:
+        """The table, where it is a file."""
+        data = MlpPart.of(spec).data
+        return Path(data.source) if data.kind == "file" else None
+
+    def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
+        """Write every replicate's arrays into the folder, in a child process."""
+        part = MlpPart.of(spec)
+        if part.data.kind == "frame" and copy is None:
+            raise StudyError(
+                f"a study of a data frame needs the frame, which is not stored with {spec.name!r}; "
+                f"resume it with hpo.tune(frame, ...)"
+            )
+        request = {**part.to_json(), "seed": spec.search.seed, "folder": str(folder)}
+        return run("hpo.data.prepare", {**request, "copy": str(copy) if copy else None})
+
+    def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
+        """A `Job`."""
+        assert isinstance(space, MlpSpace)
+        evaluation = MlpPart.of(spec).evaluation
+        job = Job(
+            slot=slot,
+            seed=spec.search.seed,
+            architecture=space.architecture(params),
+            evaluation=evaluation,
+            rules=rules,
+        )
+        return job.to_json()
+
+    def max_epochs(self, spec: StudySpec) -> int:
+        """As the evaluation says."""
+        return MlpPart.of(spec).evaluation.max_epochs
+
+    def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
+        """Weights times epochs; see `training_cost`."""
+        parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
+        patience = MlpPart.of(spec).evaluation.patience
+        return training_cost(parameters, best_epochs, patience) if parameters and best_epochs else None
+
+    def describe(self, spec: StudySpec) -> Description:
+        """The table and how trials are judged."""
+        part = MlpPart.of(spec)
+        judged = part.evaluation
+        return Description(
+            title="multilayer perceptrons on a table",
+            source=part.data.source,
+            target=part.data.target,
+            sha256=part.data.sha256,
+            settings={"evaluation": to_json(judged)},
+            summary=f"{judged.method}, {count_text(judged.replicates, 'replicate')}, "
+            f"at most {count_text(judged.max_epochs, 'epoch')}, patience {judged.patience}",
+            caution=_OPTIMISTIC if judged.stop_on == "score" else "",
+            needs_python=part.data.kind == "frame",
+        )
+
+
+MLP = Mlp()
+
+
+def _data(request: StudyRequest, stored: DataSpec | None, *, reads_stored: bool, has_copy: bool) -> DataSpec:
+    """The data that is asked for, or the stored one."""
+    given = request.given
+    if request.frame is not None or "data" in given:
+        return _as_given(_given_data(request, stored), given)
+    if stored is None:
+        raise StudyError(
+            f"a new study needs data: no study or built-in study is named {request.name!r}; "
+            f"give {use('data', 'FILE')} {use('target', 'COLUMN')}",
+            setting="data",
+        )
+    is_read = reads_stored and stored.kind == "file" and not (has_copy and not Path(stored.source).exists())
+    now = replace(stored, sha256=file_sha256(Path(stored.source))) if is_read else stored
+    return _as_given(now, given)
+
+
+def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
+    """A frame, a built-in set or a file; of a file, how the stored one was read holds on."""
+    given = request.given
+    target = given.get("target") or (stored.target if stored else None)
+    if request.frame is not None:
+        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=file_sha256(request.frame))
+    source = given["data"]
+    if source in BUILTIN_NAMES and not Path(source).exists():
+        return DataSpec(kind="builtin", source=source, target=target or "target")
+    if target is None:
+        raise StudyError(f"a target column is needed for {source}; give {use('target', 'COLUMN')}", setting="target")
+    reading = to_json(stored) if stored is not None and stored.kind == "file" else {}
+    kept = {name: reading[name] for name in _READING if name in reading}
+    return DataSpec(kind="file", source=source, target=target, sha256=file_sha256(Path(source)), **kept)
+
+
+def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
+    """`data` with the target, encoding and missing words that are given; the latter two are for files."""
+    changes = {name: given[name] for name in ("target", *_READING) if name in given}
+    if "encoding" in changes:
+        changes["encoding"] = encoding_name(changes["encoding"])
+    changed = replace(data, **changes)
+    if changed.kind != "file" and any(getattr(changed, s.name) != s.default for s in settings_of(Reading)):
+        raise StudyError(
+            f"an encoding and missing words are for CSV files, got them for {changed.source}; leave them away",
+            setting="encoding",
+        )
+    return changed

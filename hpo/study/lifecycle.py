@@ -1,0 +1,110 @@
+"""A stored study's life: create, extend, limit and delete it, without training anything."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from hpo_storage import studies
+from hpo_storage.database import Database, prepare
+from hpo_storage.datasets import store_dataset
+from hpo_storage.records import Limits, StudyHeader, StudyRecord
+
+from hpo.errors import StorageError, StudyError, StudyNotFoundError, use
+from hpo.settings import DEFAULT_TRIALS, Work
+from hpo.study.resolve import ResolvedStudy
+
+Stored = StudyHeader | StudyRecord
+
+
+def create(
+    database: Database,
+    study: ResolvedStudy,
+    facts: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    work: Work,
+    *,
+    data: Path | None = None,
+) -> int:
+    """Store a new study with its budget, its limits and a copy of its data, and return its id.
+
+    `facts` are what its objective found when it was prepared; `data` is the file to store, by default the
+    objective's. Tables are made where there are none. StudyError where the name is taken.
+    """
+    prepare(database)
+    file = data or study.objective.data_file(study.spec)
+    return studies.create_study(
+        database,
+        study.spec.name,
+        study.spec.to_json(),
+        dict(facts),
+        dict(environment),
+        budget(None, work.trials),
+        dataset=store_data(database, file) if file is not None and work.store_data else None,
+        limits=limits(None, work),
+    )
+
+
+def store_data(database: Database, path: Path) -> str | None:
+    """Store a file in the database and return its hash; None where it is too large for it, but need not be there.
+
+    StorageError where it is too large and workers elsewhere could not read it.
+    """
+    try:
+        return store_dataset(database, path)
+    except StorageError:
+        if not database.on_sqlite:
+            raise
+        return None  # whoever shares an SQLite file can read the table from its path
+
+
+def extend(database: Database, name: str, trials: int) -> None:
+    """Raise a study's budget to so many trials; StudyError where that would lower it."""
+    stored = _read(database, name)
+    studies.extend_study(database, stored.id, budget(stored, trials))
+
+
+def limit(database: Database, name: str, work: Work) -> None:
+    """Change the limits that are given; an infinite one lifts it."""
+    stored = _read(database, name)
+    studies.set_limits(database, stored.id, limits(stored, work))
+
+
+def delete(database: Database, name: str) -> None:
+    """Delete a study with all its trials, and its data where no other study uses it.
+
+    StudyRunningError where somebody works on it.
+    """
+    studies.delete_study(database, _read(database, name).id)
+
+
+def budget(stored: Stored | None, trials: int | None) -> int:
+    """The budget of a study when so many trials are asked for; StudyError where it would shrink."""
+    if stored is None:
+        return trials or DEFAULT_TRIALS
+    if trials is not None and trials < stored.budget:
+        raise StudyError(
+            f"a study's budget can only grow: {stored.name!r} has {stored.budget} trials, got {trials}; "
+            f"use {use('trials', stored.budget)} or more",
+            setting="trials",
+        )
+    return trials or stored.budget
+
+
+def limits(stored: Stored | None, work: Work) -> Limits:
+    """The stored limits with those that are given; an infinite one is none."""
+    given = Limits(wall_seconds=work.time_limit, trainer_seconds=work.trainer_seconds, trial_seconds=work.trial_timeout)
+    before = stored.limits if stored else Limits()
+    values = {field.name: getattr(given, field.name) or getattr(before, field.name) for field in fields(Limits)}
+    return Limits(**{name: None if value == inf else value for name, value in values.items()})
+
+
+def _read(database: Database, name: str) -> StudyHeader:
+    """The study; StudyNotFoundError where there is none."""
+    stored = studies.find_study(database, name)
+    if stored is None:
+        raise StudyNotFoundError(
+            f"a study must be there to be changed, got {name!r}; correct {use('study')}", setting="study"
+        )
+    return stored

@@ -1,0 +1,184 @@
+"""From what a person asked for to a study's spec: new, built-in or stored."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from hpo_spaces import SearchSpace, changed_dimensions, load_space
+
+from hpo.data.fingerprint import encoding_name
+from hpo.declaration import settings_of, taken
+from hpo.errors import StudyError, use
+from hpo.objectives.base import Objective, StudyRequest
+from hpo.objectives.registry import load_objective
+from hpo.search.incumbent import Leaderboard
+from hpo.settings import SETTINGS, SearchSpec, Training, Work, asked
+from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec, check_study_name, differences
+
+_FOR_ALL = frozenset(
+    {"objective", "space", *(setting.name for group in (Work, Training, SearchSpec) for setting in settings_of(group))}
+)
+"""Settings that every study has, whatever its objective."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedStudy:
+    """A spec with its search space and its objective loaded."""
+
+    spec: StudySpec
+    space: SearchSpace
+    objective: Objective
+
+    def leaderboard(self) -> Leaderboard:
+        """An empty one, for its trials."""
+        objective, spec = self.objective, self.spec
+        return Leaderboard(spec.search, objective.max_epochs(spec), partial(objective.cost, spec))
+
+
+def request(name: str, *, frame: Path | None = None, **given: object) -> StudyRequest:
+    """A request whose settings are checked; StudyError for a name or a value that cannot be."""
+    return StudyRequest(name=check_study_name(name), given=asked(given), frame=frame)
+
+
+def resolve(asked_for: StudyRequest, stored: StudySpec | None = None, *, has_copy: bool = False) -> ResolvedStudy:
+    """The study that is asked for. Where the database `has_copy` of the stored data, its file may be gone.
+
+    Raises StudyError where it differs from the stored one (naming the differences) or is incomplete; another
+    InputError where its data, its space or its objective cannot be used.
+    """
+    if stored is None:
+        asked_for = replace(asked_for, given={**_definition(asked_for), **asked_for.given})
+    objective_name = _named("objective", asked_for, stored.objective.name if stored else None)
+    objective = _objective(objective_name, asked_for.given)
+    reference = _named("space", asked_for, stored.space.reference if stored else None)
+    space = load_space(reference)
+    objective.check_space(space)
+    spec = StudySpec(
+        name=asked_for.name,
+        objective=ObjectiveSpec(
+            name=objective_name,
+            part=objective.define(asked_for, _alike(stored, objective_name), works=True, has_copy=has_copy),
+        ),
+        space=SpaceSpec(reference=reference, description=space.describe()),
+        search=taken(SearchSpec, asked_for.given, stored.search if stored else None),
+    )
+    if stored is not None:
+        _refuse_differences(stored, spec, objective)
+    return ResolvedStudy(spec=spec, space=space, objective=objective)
+
+
+def reopen(spec: StudySpec) -> ResolvedStudy:
+    """A stored study, to work on it as it is.
+
+    Raises SpaceError or StudyError where its space or objective cannot be imported here, or is another one here.
+    """
+    reference = spec.space.reference
+    space = load_space(reference)
+    if changes := changed_dimensions(spec.space.description, space.describe()):
+        raise StudyError(
+            f"a study needs the search space that it was made with, {reference!r} differs here from that of "
+            f"{spec.name!r}: {'; '.join(changes)}; install the version of it that the study was made with",
+            setting="space",
+        )
+    objective = load_objective(spec.objective.name)
+    objective.check_space(space)
+    return ResolvedStudy(spec=spec, space=space, objective=objective)
+
+
+def trainer_of(study: ResolvedStudy) -> str:
+    """The module that evaluates its trials; StudyError where nobody here does."""
+    if study.objective.trainer is None:
+        raise StudyError(
+            f"trials that are trained here need a trainer, the objective of {study.spec.name!r} has none: others ask "
+            f"for its points and tell what they found"
+        )
+    return study.objective.trainer
+
+
+def refuse_changes(asked_for: StudyRequest, stored: StudySpec) -> None:
+    """Raise StudyError where what is asked for differs from the stored spec.
+
+    What is not named is not looked at: the data file and the space's module may be gone.
+    """
+    given, name = asked_for.given, _named("objective", asked_for, stored.objective.name)
+    space = stored.space
+    if "space" in given:
+        space = SpaceSpec(reference=given["space"], description=load_space(given["space"]).describe())
+    part, objective = stored.objective.part, None
+    if asked_for.frame is not None or not given.keys() <= _FOR_ALL or name != stored.objective.name:
+        objective = _objective(name, given)
+        part = objective.define(asked_for, _alike(stored, name), works=False, has_copy=False)
+    spec = replace(
+        stored,
+        objective=ObjectiveSpec(name=name, part=part),
+        space=space,
+        search=taken(SearchSpec, given, stored.search),
+    )
+    _refuse_differences(stored, spec, objective)
+
+
+def fixed_settings(asked_for: StudyRequest) -> dict[str, Any]:
+    """What is given of the settings that are fixed for a study, and is not the default."""
+    own = load_objective(_named("objective", asked_for, None)).settings
+    fixed = {"objective", "space", *(setting.name for setting in settings_of(SearchSpec)), *own}
+    given = {name: value for name, value in asked_for.given.items() if name in fixed}
+    if "encoding" in given:
+        given["encoding"] = encoding_name(given["encoding"])
+    return {name: value for name, value in given.items() if value != SETTINGS[name].default}
+
+
+def _named(setting: str, asked_for: StudyRequest, stored: str | None) -> str:
+    return str(asked_for.given.get(setting) or stored or SETTINGS[setting].default)
+
+
+def _objective(name: str, given: Mapping[str, Any]) -> Objective:
+    """The objective; StudyError where a setting is given that it does not have."""
+    objective = load_objective(name)
+    for setting in given:
+        if setting not in _FOR_ALL | objective.settings:
+            there = ", ".join(sorted(objective.settings)) or "none of its own"
+            raise StudyError(
+                f"a setting must be one of the objective's, {name!r} has no {setting}; leave it away (it has {there})",
+                setting=setting,
+            )
+    return objective
+
+
+def _alike(stored: StudySpec | None, objective: str) -> StudySpec | None:
+    """The stored spec, unless it is another objective's."""
+    return stored if stored is not None and stored.objective.name == objective else None
+
+
+def definition_names() -> list[str]:
+    """Names of the built-in studies."""
+    folder = files("hpo.study") / "definitions"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def _definition(asked_for: StudyRequest) -> dict[str, Any]:
+    """Settings of the built-in study of that name, where the user named no data and no objective of his own."""
+    own = asked_for.frame is not None or {"data", "objective"} & asked_for.given.keys()
+    if own or asked_for.name not in definition_names():
+        return {}
+    text = (files("hpo.study") / "definitions" / f"{asked_for.name}.toml").read_text("utf-8")
+    return asked(tomllib.loads(text))
+
+
+def _refuse_differences(stored: StudySpec, spec: StudySpec, objective: Objective | None) -> None:
+    """Raise StudyError where the specs differ; without an objective, its part is the same."""
+    if objective is not None and stored.objective.name == spec.objective.name:
+        part = objective.comparable(stored.objective.part, spec.objective.part)
+        stored = replace(stored, objective=replace(stored.objective, part=part))
+    same_space = stored.space.reference == spec.space.reference
+    dimensions = changed_dimensions(stored.space.description, spec.space.description) if same_space else []
+    lines = [line for line in differences(stored, spec) if not line.startswith("space.description")]
+    if lines or dimensions:
+        changes = "; ".join([*lines, *(f"search space: {line}" for line in dimensions)])
+        raise StudyError(
+            f"study {spec.name!r} is stored with other settings, and they cannot change: {changes}; "
+            f"resume it without these, or choose another name with {use('study')}"
+        )
