@@ -199,7 +199,6 @@ def fill(database: Database, study_id: int, worker_id: str, count: int) -> None:
                     "number": number,
                     "state": "complete",
                     "value": loss(number),
-                    "raced_out": False,
                     "info": OUTCOME.info,
                     "worker_id": worker_id,
                     "trainer": 0,

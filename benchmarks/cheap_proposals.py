@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from hpo_spaces.mlp import MLP
-from hpo_storage.records import Outcome
+from hpo_storage.records import RANKED, Outcome
 from racing import EVALUATION, NEAR, REPLICATES, TABLES, FullTrial, load, replay_trial
 
 from hpo.search.incumbent import Leaderboard
@@ -90,7 +90,7 @@ def nearest(points: Sequence[dict[str, Any]], left: Sequence[int], point: dict[s
 
 def is_good(outcome: Outcome, near: float) -> bool:
     """Whether the trial has all replicates and the loss wanted."""
-    return outcome.state == "complete" and not outcome.raced_out and outcome.value is not None and outcome.value <= near
+    return outcome.state in RANKED and outcome.value is not None and outcome.value <= near
 
 
 if __name__ == "__main__":

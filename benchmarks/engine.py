@@ -59,7 +59,8 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
 
     from hpo.data.prepared import ReplicateData
     from hpo.engine.fit import fit_stack
-    from hpo.engine.stack import Lane
+    from hpo.engine.stack import Lane, Streams
+    from hpo.losses import Head
     from hpo.network.architecture import Architecture
     from hpo.settings import EvaluationSpec
 
@@ -78,18 +79,14 @@ def epoch_seconds(backend, widths, stack, batch, activation) -> float:  # noqa: 
 
     def lane(index: int) -> Lane:
         data = ReplicateData(*part(ROWS), *part(ROWS // 10), *part(ROWS // 3))
-        streams = {
-            name: np.random.Generator(np.random.SFC64(index)) for name in ("weights", "order", "dropout", "noise")
-        }
-        return Lane(architecture=architecture, replicate=index, data=data, **streams)
+        return Lane(architecture=architecture, slot=0, replicate=index, data=data, streams=Streams.of(0, 0, index))
 
     protocol = EvaluationSpec(max_epochs=EPOCHS + 1, patience=EPOCHS + 1)
     ends: list[float] = []
     fit_stack(
         backend,
         [lane(index) for index in range(stack)],
-        "softmax",
-        CLASSES,
+        Head("softmax", CLASSES),
         protocol,
         on_epoch=lambda epoch, loss: ends.append(time.perf_counter()),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_spaces import SearchSpace
-from hpo_storage.records import Outcome, StudyRecord
+from hpo_storage.records import VALUED, Outcome, StudyRecord
 from points import Point, read_points, seconds_since_start
 
 from hpo.study.resolve import request
@@ -79,7 +79,7 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
 def losses_by_slot(record: StudyRecord) -> list[list[float] | None]:
     """Score losses by replicate of each slot, None where it failed."""
     by_slot = {
-        trial.slot: [r.score_loss for r in trial.replicates] if trial.state == "complete" else None
+        trial.slot: [r.score_loss for r in trial.replicates] if trial.state in VALUED else None
         for trial in record.trials
     }
     return [by_slot[slot] for slot in sorted(by_slot)]  # type: ignore[misc]

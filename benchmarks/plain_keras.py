@@ -24,7 +24,7 @@ import optuna
 from hpo_spaces.mlp import MLP
 
 from hpo.data.prepared import ReplicateData
-from hpo.evaluation.metrics import loss_function
+from hpo.losses import mean_loss
 from hpo.network.architecture import Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.seeds import integer_seed
@@ -65,7 +65,7 @@ def fit_model(model: keras.Sequential, data: ReplicateData, batch_size: int) -> 
 def score_model(model: keras.Sequential, data: ReplicateData, head: str) -> float:
     """Log loss (nats) on the score rows; they fit in one batch, for which Keras advises a plain call."""
     logits = keras.ops.convert_to_numpy(model(data.score_x, training=False))
-    return loss_function(head)(data.score_y, logits)
+    return mean_loss(head, data.score_y, logits)
 
 
 def train_replicate(architecture: Architecture, table: Table, data: ReplicateData, seed: int) -> float:

@@ -60,7 +60,7 @@ def prepared(folder: Path, options: argparse.Namespace):  # noqa: ANN201
     from points import prepare
     from sklearn.datasets import load_digits
 
-    from hpo.evaluation.trial import Head
+    from hpo.losses import Head
 
     table = folder / "digits.csv"
     load_digits(as_frame=True).frame.to_csv(table, index=False)

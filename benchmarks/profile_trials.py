@@ -70,10 +70,10 @@ def clock_tensorflow() -> None:
 
         return wrapper
 
-    for kind in (FusedProgram, GeneralProgram):
-        kind.run = clocked(kind.run)
+    for program in (FusedProgram, GeneralProgram):
+        program.run = clocked(program.run)
         for name in ("start", "hold", "weights"):
-            timed(kind, name, "transfer (weights, rows)")
+            timed(program, name, "transfer (weights, rows)")
 
 
 def main() -> None:
@@ -102,8 +102,9 @@ def profile(options: argparse.Namespace) -> None:
     from points import prepare
 
     from hpo.engine.backend.load import load_backend
-    from hpo.evaluation import trial as objective
+    from hpo.evaluation import trial
     from hpo.evaluation.job import Job
+    from hpo.losses import Head
     from hpo.search.incumbent import Leaderboard
     from hpo.search.rules import Rules
     from hpo.search.samplers import Proposer
@@ -141,9 +142,7 @@ def profile(options: argparse.Namespace) -> None:
             )
             start = time.perf_counter()
             job = Job.from_json(json.loads(json.dumps(job.to_json())))
-            outcome: Outcome = objective.evaluate(
-                job, table.replicates, objective.Head(table.head, table.outputs), backend
-            )
+            outcome: Outcome = trial.evaluate(job, table.replicates, Head(table.head, table.outputs), backend)
             SECONDS["trial"] += time.perf_counter() - start
             proposer.observe(claim.number, claim.params, outcome)
             leaderboard.add(claim.number, outcome)

@@ -27,12 +27,12 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
-from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.records import RANKED, Outcome, ReplicateRecord, TrialState
 
 from hpo.engine.backend.tensorflow import STACKED_PARAMETERS
+from hpo.evaluation.cost import training_cost
 from hpo.evaluation.trial import blocks
 from hpo.search import pruners
-from hpo.search.cost import training_cost
 from hpo.search.incumbent import Leaderboard
 from hpo.search.pruners import forecast, hopeless_loss, raced_value
 from hpo.search.rules import Rules
@@ -103,13 +103,14 @@ def record_part(folder: Path, slots: range) -> None:
     from hpo.data.prepared import open_prepared, open_replicate
     from hpo.engine.backend.load import load_backend
     from hpo.evaluation.job import Job
-    from hpo.evaluation.trial import Head, evaluate
+    from hpo.evaluation.trial import evaluate
+    from hpo.losses import Head
     from hpo.seeds import generator
     from hpo.settings import EvaluationSpec
 
     backend = load_backend("tensorflow")
     facts = open_prepared(folder)
-    data = [open_replicate(folder, r) for r in range(facts["replicates"])]
+    data = [open_replicate(folder, r) for r in range(facts.replicates)]
     for slot in slots:
         params = MLP.decode(generator(1, "sample", slot=slot).random(MLP.size))
         job = Job(slot=slot, seed=1, architecture=MLP.architecture(params), evaluation=EvaluationSpec())
@@ -117,9 +118,9 @@ def record_part(folder: Path, slots: range) -> None:
         parts, seconds = [], []
         for part in data:
             start = time.process_time()
-            parts.append(evaluate(job, [part], Head(facts["head"], facts["outputs"]), backend))
+            parts.append(evaluate(job, [part], Head(facts.head, facts.outputs), backend))
             seconds.append(time.process_time() - start)
-        replicates = [part.replicates[0] for part in parts if part.state == "complete"]
+        replicates = [part.replicates[0] for part in parts if part.state in RANKED]
         row = {
             "slot": slot,
             "parameters": parts[0].info["parameters"],
@@ -264,15 +265,15 @@ def replay_trial(trial: FullTrial, rules: Rules, *, cost: bool = True) -> tuple[
         if ends:
             cut = [replace(r, curve=r.curve[: min(ends)], score_loss=None) for r in records]
             spent += sum(r.seconds * len(c.curve) / len(r.curve) for r, c in zip(records, cut, strict=True))
-            return spent, Outcome(state="pruned", replicates=(*done, *cut), info=info)
+            return spent, Outcome(state=TrialState.PRUNED, replicates=(*done, *cut), info=info)
         spent += sum(r.seconds for r in records)
         done += records
         losses = {r.index: float(r.score_loss or 0.0) for r in done}
         price = training_cost(trial.parameters, [r.best_epoch for r in done], EVALUATION.patience) if cost else None
         if len(done) < REPLICATES and rules.incumbent and rules.drops(losses, price):
             value = raced_value(rules.incumbent, losses)
-            return spent, Outcome(state="complete", raced_out=True, value=value, replicates=tuple(done), info=info)
-    return spent, Outcome(state="complete", value=trial.value, replicates=tuple(done), info=info)
+            return spent, Outcome(state=TrialState.RACED_OUT, value=value, replicates=tuple(done), info=info)
+    return spent, Outcome(state=TrialState.COMPLETE, value=trial.value, replicates=tuple(done), info=info)
 
 
 def replay(trials: Sequence[FullTrial], order: Sequence[int], rule: Rule, winner: FullTrial, error: float) -> Study:
@@ -284,7 +285,7 @@ def replay(trials: Sequence[FullTrial], order: Sequence[int], rule: Rule, winner
         seconds, outcome = replay_trial(trials[number], board.rules(slot), cost=rule.cost)
         spent += seconds
         board.add(number, outcome)
-        full = outcome.state == "complete" and not outcome.raced_out
+        full = outcome.state in RANKED
         if full and outcome.value is not None and outcome.value <= near:
             reached = min(reached, spent)
     assert board.best is not None

@@ -27,12 +27,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hpo.study.standing import winner
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose files have packages' names
 
 import sqlalchemy as sa
 from hpo_storage.checks import broken_rules
 from hpo_storage.database import Database, connect
-from hpo_storage.records import StudyProgress, StudyRecord
+from hpo_storage.records import ACCEPTED, RANKED, StudyProgress, StudyRecord, TrialState
 from hpo_storage.slots import MAX_ATTEMPTS
 from hpo_storage.studies import find_study, progress, read_study
 from hpo_storage.tables import SLOTS, WORKERS
@@ -273,15 +275,16 @@ def report(
 ) -> bool:
     """Print what has happened and what is missing; whether that is anything."""
     record = read_study(database, STUDY)
-    results = [trial for trial in record.trials if trial.state in ("complete", "pruned")]
+    results = [trial for trial in record.trials if trial.state in ACCEPTED]
     wrong = [*broken_rules(database), *broken(record)]
     if found is None or found.finished != found.budget:
         wrong.append(f"the study is not over: {found}")
     print(f"  {seconds:.0f} s; " + ", ".join(f"{count} {what}" for what, count in sorted(fleet.done.items())))
     print(f"  results: {len(results)} of {record.budget}; attempts: {len(record.trials)}")
-    failed = Counter(trial.reason.partition(":")[0] for trial in record.trials if trial.state == "failed")
+    broken_off = [trial for trial in record.trials if trial.state in (TrialState.FAILED, TrialState.INTERRUPTED)]
+    failed = Counter((trial.reason or trial.state).partition(":")[0] for trial in broken_off)
     print("  attempts that ended without one: " + (", ".join(f"{n} {why}" for why, n in failed.items()) or "none"))
-    given_up = [trial.slot for trial in record.trials if trial.state == "failed"]
+    given_up = [trial.slot for trial in broken_off]
     given_up = sorted(set(given_up) - {trial.slot for trial in results})
     print(f"  slots given up after three attempts that died: {len(given_up)}; results left on disk: {spooled}")
     print(f"  exit codes of workers and watcher: {sorted(set(codes))}")
@@ -295,14 +298,15 @@ def report(
 
 def broken(record: StudyRecord) -> Iterator[str]:
     """What must hold of a finished study, beside what the database checks of itself."""
-    results = [trial for trial in record.trials if trial.state in ("complete", "pruned")]
+    results = [trial for trial in record.trials if trial.state in ACCEPTED]
     if len({trial.slot for trial in results}) != len(results):
         yield "a slot has two results"
     points = {(trial.slot, str(sorted(trial.params.items()))) for trial in record.trials}
     if len(points) != len({trial.slot for trial in record.trials}):
         yield "attempts at one slot differ in their parameters"
-    values = [trial.value for trial in results if trial.value is not None and not trial.raced_out]
-    if (record.best.value if record.best else None) != min(values, default=None):
+    values = [trial.value for trial in results if trial.value is not None and trial.state in RANKED]
+    best = winner(record)
+    if (best.value if best else None) != min(values, default=None):
         yield "the best is not the least"
 
 

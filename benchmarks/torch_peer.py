@@ -31,7 +31,7 @@ from processes import PROTOCOL, EarlyStopping, Team, train_points
 from torch import nn
 from torch.nn import functional
 
-from hpo.evaluation.metrics import loss_function
+from hpo.losses import mean_loss
 from hpo.network.architecture import Architecture
 from hpo.network.initializers import INITIALIZERS
 from hpo.seeds import generator, integer_seed
@@ -130,7 +130,7 @@ def score(model: nn.Sequential, stopping: EarlyStopping, table: Table, replicate
         for parameter, best in zip(model.parameters(), stopping.weights, strict=True):
             parameter.copy_(best)
         logits = model.eval()(torch.from_numpy(data.score_x)).numpy()
-    return loss_function(table.head)(data.score_y, logits)
+    return mean_loss(table.head, data.score_y, logits)
 
 
 def make_objective(table: Table, seed: int, report: str) -> Callable[[optuna.Trial], float]:

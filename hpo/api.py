@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -81,14 +81,16 @@ class Study:
     def loss_name(self) -> str:
         """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
         variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
-        from hpo.report.losses import loss_of
+        from hpo.study.facts import Facts
 
-        return loss_of(self._record.facts).name
+        return Facts.from_json(self._record.facts).loss_name
 
     @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
-        trial = self._record.best
+        from hpo.study.standing import winner
+
+        trial = winner(self._record)
         if trial is None or trial.value is None:
             reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
             raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
@@ -114,7 +116,7 @@ class Study:
         names = dict.fromkeys(name for trial in trials for name in trial.params)
         rows = []
         for trial in trials:
-            row = _trial_row(trial)
+            row = _trial_row(self._record, trial)
             columns = parameter_columns(names, row)
             rows.append({**row, **{columns[name]: value for name, value in trial.params.items()}})
         return pd.DataFrame(rows)
@@ -134,19 +136,25 @@ class Study:
         return FIGURES[name](self._record)
 
 
-def _trial_row(trial: "TrialRecord") -> dict[str, Any]:
+def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
+    from hpo_storage.records import TrialState
+
+    from hpo.study.facts import TrialInfo
+    from hpo.study.standing import trial_state
+
+    info = TrialInfo.from_json(trial.info)
     return {
         "trial": trial.number,
-        "state": trial.state,
-        "raced_out": trial.raced_out,
+        "state": str(trial_state(study, trial)),
+        "raced_out": trial.state == TrialState.RACED_OUT,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "replicates": len(trial.replicates),
         "reason": trial.reason,
         "started": trial.started,
         "finished": trial.finished,
-        "weights": trial.info.get("parameters"),
-        "widths": trial.info.get("widths"),
+        "weights": info.parameters,
+        "widths": list(info.widths) or None,
     }
 
 
@@ -184,12 +192,13 @@ def tune(
     `hpo run`. Progress goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after
     Ctrl-C, when the trials that ran are finished and stored.
     """
+    from hpo.study.standing import is_over
     from hpo.worker.run import run
 
     with _request(data, target, study, settings) as asked_for:
         result = run(asked_for, url=_url(storage), view=_view(progress))
     record = result.record
-    if result.interrupted and record.finished < record.budget and record.limit_reached is None:
+    if result.interrupted and not is_over(record):
         raise KeyboardInterrupt
     return Study(record)
 
@@ -215,35 +224,38 @@ def open_study(name: str, storage: "Location | None" = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
     from hpo_storage.studies import read_study
 
-    from hpo.study.spec import check_study_name
-
-    with _opened(storage) as database:
-        return Study(read_study(database, check_study_name(name)))
+    with _opened(name, storage) as database:
+        return Study(read_study(database, name))
 
 
 def extend_study(name: str, trials: int, storage: "Location | None" = None) -> None:
     """Raise a study's budget to so many trials, for whoever works on it; StudyError where that would lower it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.extend(database, name, SETTINGS["trials"].checked(trials))
+    budget = SETTINGS["trials"].checked(trials)
+    with _opened(name, storage) as database:
+        lifecycle.extend(database, name, budget)
 
 
 def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
-    from hpo.declaration import taken
+    from hpo.declaration import Group, taken
     from hpo.settings import Work, asked
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
-        lifecycle.limit(database, name, taken(Work, asked(limits)))
+    given = asked(limits)
+    for setting in given:
+        if SETTINGS[setting].about.group is not Group.LIMITS:
+            raise StudyError(f"a study's limits can be changed, got {setting}; leave it away", setting=setting)
+    with _opened(name, storage) as database:
+        lifecycle.limit(database, name, taken(Work, given))
 
 
 def delete_study(name: str, storage: "Location | None" = None) -> None:
     """Delete a study with all its trials; StudyRunningError where somebody works on it."""
     from hpo.study import lifecycle
 
-    with _opened(storage) as database:
+    with _opened(name, storage) as database:
         lifecycle.delete(database, name)
 
 
@@ -267,7 +279,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
 
     if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
         raise StudyError(
-            f"workers must be 1, which is this process, or 0, got {workers}; for more start `hpo worker` processes",
+            f"workers must be 1, which is this process, or 0, got {workers}; for more start {do('worker')}",
             setting="workers",
         )
     data, target = with_target(data, target)
@@ -317,9 +329,13 @@ def _content(asked_for: "StudyRequest") -> str:
 
 
 @contextmanager
-def _opened(storage: "Location | None") -> "Iterator[Database]":
+def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
+    """The database of a study whose name is one."""
     from hpo_storage.database import connect
 
+    from hpo.study.spec import check_study_name
+
+    check_study_name(name)
     database = connect(_url(storage), create=False)
     try:
         yield database

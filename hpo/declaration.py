@@ -138,7 +138,7 @@ class Setting:
         if close:
             return f"; did you mean {use(self.name, close[0])}?"
         if self.type is int and isinstance(value, int) and self.about.least is not None and value < self.about.least:
-            return f"; use {use(self.name, f'{self.about.least:g}')} or more"
+            return f"; use {use(self.name, int(self.about.least))} or more"
         return f"; change {use(self.name)}"
 
 
@@ -245,7 +245,7 @@ def _seconds(value: object) -> float | None:
         text = value.strip().lower()
         if text == NO_LIMIT:
             return math.inf
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)", text)
+        found = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([smhd]?)", text)
         value = float(found[1]) * _UNITS[found[2] or "s"] if found else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

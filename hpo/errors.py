@@ -15,35 +15,47 @@ HpoError
 └── LeaseLostError         a result came after its slot was given to another attempt
 
 A remedy often is a setting or an action. The command line, Python and HTTP write these in words of their own, so a
-message holds marks, made by `use` and `do`, and whoever shows the error has them written by a `Face`:
+message holds marks, made by `use` and `do`, and whoever shows the message has them written by a `Face`:
 
     raise StudyError(f"a budget can only grow, got {trials}; use {use('trials', 50)} or more", setting="trials")
 
 reads `use trials=50 or more` in Python and `use --trials 50 or more` on the command line.
 """
 
+import json
 import re
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
-_MARK = re.compile("⟨(?P<action>!?)(?P<name>[a-z_]+)(?:=(?P<value>[^⟩]*))?⟩")
+Action = Literal["run", "status", "trials", "upgrade", "worker"]
+"""What a message may tell the user to do."""
+
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""Around a mark. Unicode keeps these for a program's own use, and `repr` escapes them: quoted text of a user's makes no
+mark."""
+_MARK = re.compile(f"{_OPEN}(?P<action>!?)(?P<name>[a-z_]+)=(?P<value>[^{_OPEN}{_CLOSE}]*){_CLOSE}")
 
 
 def use(setting: str, value: object = None) -> str:
     """The mark of a setting in a message, with the value that it should have where there is one."""
-    return f"⟨{setting}⟩" if value is None else f"⟨{setting}={value}⟩"
+    return _mark(setting, value)
 
 
-def do(action: str, study: object = None) -> str:
-    """The mark of something to be done, to a study where one is named; `PythonFace.actions` lists what there is."""
-    return f"⟨!{action}⟩" if study is None else f"⟨!{action}={study}⟩"
+def do(action: Action, study: str | None = None) -> str:
+    """The mark of something to be done, to a study where one is named."""
+    return _mark(f"!{action}", study)
+
+
+def _mark(name: str, value: object) -> str:
+    # JSON keeps a value's kind, and writes in ASCII: no value can end its mark.
+    return f"{_OPEN}{name}={json.dumps(value, default=str)}{_CLOSE}"
 
 
 class Face(Protocol):
-    """How settings and actions are written where an error is shown."""
+    """How settings and actions are written where a message is shown."""
 
-    def setting(self, name: str, value: str | None) -> str:
-        """A setting of hpo's, with a value to give it or none."""
+    def setting(self, name: str, value: object) -> str:
+        """A setting of hpo's, with a value to give it or None."""
 
     def action(self, name: str, study: str | None) -> str:
         """What to do, as `do` names it."""
@@ -53,27 +65,41 @@ class PythonFace:
     """Settings as keywords, actions as calls."""
 
     actions: ClassVar[dict[str, Callable[[str], str]]] = {
-        "run": lambda study: f"hpo.tune(..., study={study})",
-        "status": lambda study: f"hpo.open_study({study})",
-        "trials": lambda study: f"hpo.open_study({study}).trials_frame()",
-        "upgrade": lambda study: "hpo.upgrade(storage)",
+        "run": lambda study: f"hpo.tune(..., study={study})" if study else "hpo.tune(...)",
+        "status": lambda study: f"hpo.open_study({study or '...'})",
+        "trials": lambda study: f"hpo.open_study({study or '...'}).trials_frame()",
+        "upgrade": lambda study: "`hpo db upgrade` in a shell",
         "worker": lambda study: "`hpo worker` in a shell",
     }
 
-    def setting(self, name: str, value: str | None) -> str:
+    def setting(self, name: str, value: object) -> str:
         """`trials=50`; texts in quotes."""
-        if value is None:
-            return name
-        return f"{name}={value if _is_plain(value) else repr(value)}"
+        return name if value is None else f"{name}={value!r}"
 
     def action(self, name: str, study: str | None) -> str:
         """`hpo.open_study('churn')`."""
-        return self.actions[name]("..." if study is None else repr(study))
+        return self.actions[name]("" if study is None else repr(study))
 
 
-def _is_plain(value: str) -> bool:
-    """Whether it is written without quotes: a number, True, False or None, or a name for a value."""
-    return value in ("True", "False", "None") or value.isupper() or re.fullmatch(r"[0-9.]+", value) is not None
+PYTHON = PythonFace()
+
+
+def written(text: str, face: Face) -> str:
+    """The text with its marks in the words of a face."""
+
+    def write(mark: re.Match[str]) -> str:
+        try:
+            value = json.loads(mark["value"])
+            return face.action(mark["name"], value) if mark["action"] else face.setting(mark["name"], value)
+        except (ValueError, LookupError, TypeError):
+            return mark.group()  # not ours
+
+    return _MARK.sub(write, text)
+
+
+def marked(error: BaseException) -> str:
+    """An error's message for whoever will write its marks."""
+    return error.marked if isinstance(error, InputError) else str(error)
 
 
 class HpoError(Exception):
@@ -83,29 +109,31 @@ class HpoError(Exception):
 class InputError(HpoError):
     """Unusable input: the message says the rule, the value and the remedy; `setting` is the one that is at fault."""
 
+    usual: ClassVar[str | None] = None
+    """The setting that is at fault where none is named."""
+
     def __init__(self, message: str = "", *, setting: str | None = None) -> None:
         super().__init__(message)
-        self.marked, self.setting = message, setting
+        self.marked, self.setting = message, setting or self.usual
 
     def text(self, face: Face) -> str:
         """The message in the words of a face."""
-
-        def written(mark: re.Match[str]) -> str:
-            write = face.action if mark["action"] else face.setting
-            return write(mark["name"], mark["value"])
-
-        return _MARK.sub(written, self.marked)
+        return written(self.marked, face)
 
     def __str__(self) -> str:
-        return self.text(PythonFace())
+        return self.text(PYTHON)
 
 
 class DataError(InputError):
     """A table, its target or its columns cannot be used."""
 
+    usual = "data"
+
 
 class SpaceError(InputError):
     """A search space cannot be used; the message names the dimension."""
+
+    usual = "space"
 
 
 class StudyError(InputError):
@@ -115,13 +143,19 @@ class StudyError(InputError):
 class StudyNotFoundError(StudyError):
     """No study of that name is in the database."""
 
+    usual = "study"
+
 
 class StudyRunningError(StudyError):
     """The study is being worked on by another process."""
 
+    usual = "study"
+
 
 class StorageError(InputError):
     """A database URL cannot be used, or its database cannot be opened."""
+
+    usual = "storage"
 
 
 class StorageAwayError(StorageError):

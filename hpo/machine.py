@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, use
 from hpo.settings import Training
 from hpo.words import count_text
 
@@ -51,13 +51,19 @@ def choose_backend(wanted: str | None) -> str:
     """
     name = wanted or os.environ.get("KERAS_BACKEND") or "auto"
     if name not in BACKENDS:
-        source = "--backend" if wanted else "the variable KERAS_BACKEND, or give --backend"
-        raise StudyError(f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change {source}")
+        source = use("backend") if wanted else f"the variable KERAS_BACKEND, or give {use('backend')}"
+        raise StudyError(
+            f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change {source}", setting="backend"
+        )
     if name == "auto":
         return "jax" if _installed("jax") and (has_gpu() or not _installed("tensorflow")) else "tensorflow"
     if not _installed(name):
         package = "hpo[jax]" if name == "jax" else name
-        raise StudyError(f"backend {name!r} is not installed; run: pip install '{package}', or use another --backend")
+        raise StudyError(
+            f"the backend must be installed, {name!r} is not; run: pip install '{package}', or use another "
+            f"{use('backend')}",
+            setting="backend",
+        )
     return name
 
 
@@ -113,17 +119,19 @@ def _refuse_idle_gpu(backend: str, number: str) -> None:
     """Raise StudyError where this GPU is not there, or the backend would not train on it."""
     if device_name(backend) == "cpu":
         hidden = backend == "jax" and os.environ.get("JAX_PLATFORMS") == "cpu"
-        remedy = "unset JAX_PLATFORMS" if hidden else "run: pip install 'hpo[cuda]', use --backend jax"
+        remedy = "unset JAX_PLATFORMS" if hidden else f"run: pip install 'hpo[cuda]', use {use('backend', 'jax')}"
         raise StudyError(
             f"a device must be one that trains, got GPU {number}, but {backend} would train on the processor here; "
-            f"{remedy}, or --device cpu"
+            f"{remedy}, or {use('device', 'cpu')}",
+            setting="device",
         )
     try:
         _gpu_memory(number)
     except subprocess.CalledProcessError:
         raise StudyError(
             f"a device must be a GPU of this machine, got {number}, which nvidia-smi does not find; "
-            f"choose one that `nvidia-smi -L` lists"
+            f"choose one that `nvidia-smi -L` lists",
+            setting="device",
         ) from None
     except (OSError, subprocess.SubprocessError, ValueError):
         pass  # nobody to ask
@@ -134,7 +142,10 @@ def _device_environment(device: str) -> Mapping[str, str]:
     if device == "cpu":
         return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     if not (device.isascii() and device.isdigit()):
-        raise StudyError(f"a device must be cpu, or a GPU's number, got {device!r}; use 0, and a worker for each GPU")
+        raise StudyError(
+            f"a device must be cpu, or a GPU's number, got {device!r}; use 0, and a worker for each GPU",
+            setting="device",
+        )
     # CUDA counts the fastest one first, unless it is told to count as nvidia-smi does.
     return {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 

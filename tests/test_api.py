@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hpo_spaces import load_space
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import StudyRecord
+from hpo_storage.records import StudyRecord, TrialState
 
 import hpo
 from hpo import api
@@ -334,7 +334,7 @@ def test_plots_are_those_of_the_report():
 
 def test_raced_out_trials_never_win():
     study = study_of(0.5, 0.25)
-    raced = replace(study, trials=(study.trials[0], replace(study.trials[1], raced_out=True)))
+    raced = replace(study, trials=(study.trials[0], replace(study.trials[1], state=TrialState.RACED_OUT)))
     assert api.Study(raced).best.number == 0
 
 

@@ -1,6 +1,7 @@
 """Who may import whom, read from the source: the tables below are the rules."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,13 +22,16 @@ LEAVES = (
     "hpo.data.spec",
     "hpo.declaration",
     "hpo.errors",
-    "hpo.evaluation.metrics",
+    "hpo.evaluation.cost",
+    "hpo.losses",
     "hpo.machine",
     "hpo.network.architecture",
     "hpo.seeds",
     "hpo.settings",
     "hpo.statistics",
+    "hpo.study.facts",
     "hpo.study.spec",
+    "hpo.study.standing",
     "hpo.words",
 )
 
@@ -43,11 +47,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 # These may import nothing else of the project, besides themselves.
 ONLY: dict[str, tuple[str, ...]] = {
     "hpo.errors": (),
+    "hpo.losses": ("hpo.study.facts", "hpo.words"),
     "hpo.seeds": (),
     "hpo.network.architecture": (),
-    "hpo.data.prepared": ("hpo.errors",),
+    "hpo.data.prepared": ("hpo.errors", "hpo.study.facts"),
     "hpo.declaration": ("hpo.errors", "hpo.words"),
     "hpo.settings": ("hpo.declaration", "hpo.errors"),
+    "hpo.study.facts": (),
+    "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
     "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
     "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
@@ -74,17 +81,16 @@ MOST_FUNCTION_LINES = 40
 MOST_ATTRIBUTES = 12
 TO_SPLIT = "waits for whoever works in its room next"
 LONG_FUNCTIONS = {
-    "hpo.engine.backend.tensorflow.GeneralProgram._trace_epoch": TO_SPLIT,
-    "hpo.engine.fit.fit_stack": TO_SPLIT,
     "hpo.worker.membership.joined": TO_SPLIT,
     "hpo_storage.slots.claim": TO_SPLIT,
 }
-LARGE_CLASSES = {"hpo.engine.backend.tensorflow_fused.FusedProgram": TO_SPLIT}
+LARGE_CLASSES: dict[str, str] = {}
 
 # What must not be loaded when these are imported.
 NOT_AT_IMPORT: dict[str, tuple[str, ...]] = {
     "hpo": SLOW,
     "hpo.cli*": SLOW,
+    "hpo.losses": (*SLOW, "numpy"),
     "hpo_spaces*": SLOW,
 }
 
@@ -270,8 +276,8 @@ def test_package_files_below_hpo_are_empty(path):
     [
         ("hpo.data.table", "from hpo.worker.lease import Lease", "upwards"),
         ("hpo.report.page", "def f():\n    import hpo.cli.main", "upwards"),
-        ("hpo.evaluation.metrics", "from hpo.evaluation.trial import evaluate", "upwards"),
-        ("hpo.study.spec", "import hpo.evaluation.metrics", "may import only"),
+        ("hpo.statistics", "from hpo.evaluation.trial import evaluate", "upwards"),
+        ("hpo.study.spec", "import hpo.losses", "may import only"),
         ("hpo.worker.run", "from hpo import tune", "upwards"),
         ("hpo_spaces.mlp", "from hpo import seeds", "may import only"),
         ("hpo_storage.slots", "from hpo_spaces import SPACES", "may import only"),
@@ -319,6 +325,44 @@ def test_chains_of_imports_are_followed():
 def test_imports_in_functions_and_for_types_are_lazy():
     source = "import a\nif TYPE_CHECKING:\n    import b\ndef f():\n    with x:\n        from c.d import e\n"
     assert imports(source) == [Import("a", False), Import("b", True), Import("c.d", True)]
+
+
+COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z]|`hpo |\bhpo (run|worker|status|list|best|trials|replay|delete|db)\b")
+"""What only the command line may say: an option, or a command. Others write marks (`hpo.errors.use` and `do`)."""
+NOT_FOR_A_FACE = {
+    "hpo.errors": "Python's face sends to a shell what has no call",
+    "hpo.machine": "options of nvidia-smi and XLA",
+    "hpo.report.answer": "the page names the command to type next",
+    "hpo.worker.ray": "the arguments of the process that a node starts",
+    "hpo_storage.optuna": "a command of Optuna's",
+}
+
+
+def commands_named(source: str) -> list[str]:
+    """Texts of `source` that name an option or a command; docstrings are not shown to users of the program."""
+    tree = ast.parse(source)
+    documentation = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [node.value for node in texts if node not in documentation and COMMAND_LINE.search(node.value)]
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if not _below(name, "hpo.cli", *NOT_FOR_A_FACE)])
+def test_only_the_command_line_names_its_options_and_commands(module):
+    assert commands_named(FILES[module].read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ('raise E(f"got {n}; use --trials {n}")', 1),
+        ('f("run `hpo db upgrade`")', 1),
+        ('x = "see hpo status"', 1),
+        ('"""`hpo run --study x`."""\ndef f():\n    """See --trials."""\n    # --trials', 0),
+        ('f("a study - or hpo itself -- is well-known")', 0),
+    ],
+)
+def test_options_and_commands_are_found(source, count):
+    assert len(commands_named(source)) == count
 
 
 def test_circles_at_import_are_found_and_lazy_ones_are_not():

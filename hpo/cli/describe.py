@@ -1,53 +1,19 @@
 """A stored study in words for people and in plain values for JSON."""
 
-from collections import Counter
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from hpo_storage.records import INTERRUPTED_REASON
+from hpo_storage.records import TrialState
 
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.losses import loss_of
+from hpo.report.losses import data_text, error_text
+from hpo.study import standing
+from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
-
-
-def state_of(study: "StudyRecord | StudySummary") -> str:
-    """`running`, `finished` or `unfinished`."""
-    if study.running:
-        return "running"
-    return "finished" if study.finished >= study.budget else "unfinished"
-
-
-def counts(study: "StudyRecord") -> dict[str, int]:
-    """Finished slots by how they ended; their sum is `study.finished`."""
-    ended = Counter(trial_state(study, trial) for trial in study.trials)
-    names = ("complete", "raced out", "pruned")
-    failed = study.finished - sum(ended[name] for name in names)
-    return {**{name: ended[name] for name in names}, "failed": failed}
-
-
-def trial_state(study: "StudyRecord", trial: "TrialRecord") -> str:
-    """The state of a trial, with `raced out`, and `interrupted` where it is to be repeated."""
-    if trial.raced_out:
-        return "raced out"
-    abandoned = trial.state == "running" and not study.running
-    if abandoned or (trial.state == "failed" and trial.reason == INTERRUPTED_REASON):
-        return "interrupted"
-    return trial.state
-
-
-def failure_reasons(study: "StudyRecord") -> list[tuple[str, int]]:
-    """Why slots failed and how many, the most frequent first."""
-    last = {trial.slot: trial for trial in study.trials}
-    reasons = Counter(
-        trial.reason or "no reason was stored"
-        for trial in last.values()
-        if trial.state == "failed" and trial.reason != INTERRUPTED_REASON
-    )
-    return reasons.most_common()
 
 
 def parameters(trial: "TrialRecord") -> dict[str, str]:
@@ -68,17 +34,17 @@ def parameters_text(trial: "TrialRecord") -> str:
 
 def widths_text(trial: "TrialRecord") -> str:
     """Units of the hidden layers: `250-150-90`."""
-    return "-".join(str(width) for width in trial.info.get("widths", []))
+    return "-".join(str(width) for width in TrialInfo.from_json(trial.info).widths)
 
 
 def network_text(trial: "TrialRecord") -> str:
     """`250-150-90 units, 70,000 weights`."""
-    size = trial.info.get("parameters")
-    parts = [f"{widths_text(trial)} units"] if trial.info.get("widths") else []
-    return ", ".join([*parts, *([f"{size:,} weights"] if size is not None else [])]) or "-"
+    info, widths = TrialInfo.from_json(trial.info), widths_text(trial)
+    parts = [f"{widths} units"] if widths else []
+    return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])]) or "-"
 
 
-def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
+def winner_text(study: "StudyRecord", trial: "TrialRecord") -> str:
     """`0.0823 ± 0.0051 over 5 replicates (trial 17)`."""
     replicates = count_text(len(trial.replicates), "replicate")
     return f"{loss_text(trial.value, trial.standard_error)} over {replicates} (trial {trial.number})"
@@ -86,7 +52,8 @@ def best_text(study: "StudyRecord", trial: "TrialRecord") -> str:
 
 def prior_text(study: "StudyRecord") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
-    loss, prior, best = loss_of(study.facts), study.facts.get("prior_loss"), study.best
+    facts, best = Facts.from_json(study.facts), standing.winner(study)
+    loss, prior = loss_of(facts), facts.prior_loss
     text = f"{loss_text(prior)} from {loss.baseline} alone"
     if best is None or best.value is None or prior is None:
         return text
@@ -96,9 +63,10 @@ def prior_text(study: "StudyRecord") -> str:
 
 def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people."""
-    error = error_text(study.facts, trial.value) if trial.value is not None else ""
+    facts = Facts.from_json(study.facts)
+    error = error_text(facts, trial.value) if trial.value is not None else ""
     return {
-        loss_of(study.facts).name: best_text(study, trial),
+        facts.loss_name: winner_text(study, trial),
         "compare": prior_text(study),
         **({"error": error} if error else {}),
         "network": network_text(trial),
@@ -108,7 +76,7 @@ def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
 
 def trials_text(study: "StudyRecord") -> str:
     """`16 of 50: 12 complete, 3 raced out, 1 pruned, 0 failed`."""
-    ended = ", ".join(f"{count} {name}" for name, count in counts(study).items())
+    ended = ", ".join(f"{count} {name}" for name, count in standing.counts(study).items())
     return f"{study.finished} of {study.budget}: {ended}"
 
 
@@ -131,34 +99,24 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def seconds_of(trial: "TrialRecord") -> float | None:
-    """From start to end."""
-    return (trial.finished - trial.started).total_seconds() if trial.finished else None
-
-
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described
 
-    spec, facts, best = study.spec, study.facts, study.best
-    objective = described(spec)
-    running = [str(trial.number) for trial in study.trials if trial.state == "running"] if study.running else []
+    spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
+    objective, table = described(spec), ", ".join(data_text(facts))
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
-        "state": state_of(study),
+        "state": standing.study_state(study),
         "trials": trials_text(study),
-        "now running": ", ".join(f"trial {number}" for number in running),
-        loss_of(facts).name: best_text(study, best) if best else "no trial has all its replicates yet",
+        "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
+        facts.loss_name: winner_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
-        "failures": "; ".join(f"{count} × {reason}" for reason, count in failure_reasons(study)),
+        "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
-        "data": f"{objective.source}, target {objective.target}: "
-        f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{target_text(facts)}"
-        if objective.source
-        else "",
-        "notes": "; ".join(facts.get("notes", [])),
+        "data": f"{objective.source}, target {objective.target}: {table}" if objective.source else "",
+        "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
         "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
@@ -181,16 +139,17 @@ def _search_text(stored: dict[str, Any]) -> str:
 
 def summary_json(study: "StudyRecord") -> dict[str, Any]:
     """A study without its trials."""
+    facts = Facts.from_json(study.facts)
     return {
         "study": study.name,
-        "state": state_of(study),
+        "state": standing.study_state(study),
         "budget": study.budget,
         "finished": study.finished,
-        **{name.replace(" ", "_"): count for name, count in counts(study).items()},
-        "loss": loss_of(study.facts).name,
-        "prior_loss": study.facts.get("prior_loss"),
+        **{name.replace(" ", "_"): count for name, count in standing.counts(study).items()},
+        "loss": facts.loss_name,
+        "prior_loss": facts.prior_loss,
         "best": best_json(study),
-        "failures": dict(failure_reasons(study)),
+        "failures": dict(standing.failure_reasons(study)),
         "created": study.created,
     }
 
@@ -203,12 +162,12 @@ def status_json(study: "StudyRecord") -> dict[str, Any]:
 
 def best_json(study: "StudyRecord") -> dict[str, Any] | None:
     """The winner; None where no trial has all its replicates."""
-    trial = study.best
+    trial = standing.winner(study)
     if trial is None:
         return None
     return {
         "trial": trial.number,
-        "loss": loss_of(study.facts).name,
+        "loss": Facts.from_json(study.facts).loss_name,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "params": trial.params,
@@ -227,18 +186,18 @@ def best_json(study: "StudyRecord") -> dict[str, Any] | None:
     }
 
 
-def trial_json(trial: "TrialRecord") -> dict[str, Any]:
+def trial_json(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
     """One trial, without its curves."""
     return {
         "trial": trial.number,
         "slot": trial.slot,
         "attempt": trial.attempt,
-        "state": trial.state,
-        "raced_out": trial.raced_out,
+        "state": standing.trial_state(study, trial),
+        "raced_out": trial.state == TrialState.RACED_OUT,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "replicates": len(trial.replicates),
-        "seconds": seconds_of(trial),
+        "seconds": trial.seconds,
         "started": trial.started,
         "finished": trial.finished,
         "reason": trial.reason,
@@ -251,7 +210,7 @@ def list_json(study: "StudySummary") -> dict[str, Any]:
     """One line of the list of studies."""
     return {
         "study": study.name,
-        "state": state_of(study),
+        "state": standing.study_state(study),
         "budget": study.budget,
         "finished": study.finished,
         "best_value": study.best_value,

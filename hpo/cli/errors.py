@@ -17,22 +17,27 @@ INTERRUPTED = 130
 
 
 class CommandLine:
-    """Errors in the words of the command line: settings as options, actions as commands."""
+    """Messages in the words of the command line: settings as options, actions as commands."""
 
-    def setting(self, name: str, value: str | None) -> str:
+    def setting(self, name: str, value: object) -> str:
         """`--trials 50`; of a switch `--racing` or `--no-racing`."""
-        option = f"--{name.replace('_', '-')}"
+        words = name.replace("_", "-")
         match value:
-            case None | "True":
-                return option
-            case "False":
-                return f"--no-{option.removeprefix('--')}"
-        return f"{option} {value if value.isupper() else shlex.quote(value)}"
+            case None | True:
+                return f"--{words}"
+            case False:
+                return f"--no-{words}"
+        return f"--{words} {_quoted(str(value))}"
 
     def action(self, name: str, study: str | None) -> str:
         """`hpo status --study churn`."""
-        command = {"upgrade": ["hpo", "db", "upgrade"]}.get(name, ["hpo", name])
-        return shlex.join([*command, *(["--study", study] if study else [])])
+        command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
+        return f"{command} --study {_quoted(study)}" if study else command
+
+
+def _quoted(text: str) -> str:
+    """As a shell takes it, on one line."""
+    return shlex.quote(printable(text))
 
 
 def exit_code(command: Callable[[], int | None]) -> int:

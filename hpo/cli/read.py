@@ -8,21 +8,19 @@ from hpo.cli.describe import (
     best_json,
     list_json,
     parameters,
-    seconds_of,
-    state_of,
     status_fields,
     status_json,
     time_text,
     trial_json,
-    trial_state,
     widths_text,
     winner_fields,
 )
 from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
-from hpo.report.losses import loss_of
 from hpo.study.columns import parameter_columns
+from hpo.study.facts import Facts, TrialInfo
+from hpo.study.standing import study_state, trial_state, winner
 from hpo.words import duration_text, loss_text
 
 if TYPE_CHECKING:
@@ -63,7 +61,7 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
         write_table(
             [
                 Column(title="study", cells=[study.name for study in studies]),
-                Column(title="state", cells=[state_of(study) for study in studies]),
+                Column(title="state", cells=[study_state(study) for study in studies]),
                 Column(title="trials", cells=[f"{s.finished}/{s.budget}" for s in studies], right=True),
                 Column(title="best loss", cells=[loss_text(s.best_value) for s in studies], right=True),
                 Column(title="created", cells=[time_text(study.created) for study in studies], spare=1),
@@ -75,11 +73,12 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
 def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show the winner: the best trial with all its replicates."""
     record = read(storage, study)
+    found = winner(record)
     if as_json:
         write_json(best_json(record))
-    elif record.best is not None:
-        write_fields(winner_fields(record, record.best))
-    if record.best is None:
+    elif found is not None:
+        write_fields(winner_fields(record, found))
+    if found is None:
         complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
         return NO_RESULT
     return 0
@@ -89,14 +88,14 @@ def trials(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
     """Show all trials: a table, or in a pipe tab-separated lines with every number in full."""
     record = read(storage, study)
     if as_json:
-        write_json([trial_json(trial) for trial in record.trials])
+        write_json([trial_json(record, trial) for trial in record.trials])
     elif not to_terminal():
         write_lines(_trial_lines(record))
     elif not record.trials:
         write_text(f"{study} has no trials yet")
     else:
-        winner = record.trials.index(record.best) if record.best else None
-        write_table(_trial_columns(record), marked=winner)
+        best = winner(record)
+        write_table(_trial_columns(record), marked=record.trials.index(best) if best else None)
     return 0
 
 
@@ -104,11 +103,12 @@ def _trial_columns(study: "StudyRecord") -> list[Column]:
     trials = study.trials
     values = [parameters(trial) for trial in trials]
     names = list(dict.fromkeys(name for texts in values for name in texts))
-    times = [seconds_of(trial) for trial in trials]
+    times = [trial.seconds for trial in trials]
+    loss_name = Facts.from_json(study.facts).loss_name
     return [
         Column(title="#", cells=[str(trial.number) for trial in trials], right=True),
         Column(title="state", cells=[trial_state(study, trial) for trial in trials]),
-        Column(title=loss_of(study.facts).name, cells=[loss_text(trial.value) for trial in trials], right=True),
+        Column(title=loss_name, cells=[loss_text(trial.value) for trial in trials], right=True),
         Column(title="±", cells=[_error_text(trial) for trial in trials], right=True, spare=2),
         *(_parameter_column(name, [texts.get(name, "") for texts in values]) for name in names),
         Column(title="network", cells=[widths_text(trial) for trial in trials], spare=4),
@@ -136,8 +136,8 @@ def _trial_lines(study: "StudyRecord") -> list[list[object]]:
             trial.value,
             trial.standard_error,
             count,
-            seconds_of(trial),
+            trial.seconds,
         ]
-        about = [trial.started, widths_text(trial), trial.info.get("parameters"), trial.reason]
+        about = [trial.started, widths_text(trial), TrialInfo.from_json(trial.info).parameters, trial.reason]
         rows.append([*row, *about, *(trial.params.get(name) for name in names)])
     return rows

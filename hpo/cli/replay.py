@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from hpo_storage.urls import database_url
 
-from hpo.cli.errors import NO_RESULT
+from hpo.cli.errors import NO_RESULT, CommandLine
 from hpo.cli.options import AsJson, Storage, StudyName
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
@@ -30,7 +30,7 @@ def replay(
     from hpo.worker.replay import replay as train_again
     from hpo.worker.views import make_view
 
-    view = make_view(sys.stderr)
+    view = make_view(sys.stderr, CommandLine())
     result = train_again(study, trial, url=database_url(storage), backend=settings["backend"], view=view)
     if as_json:
         write_json(_plain(result))

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from hpo_storage.urls import database_url
 
-from hpo.cli.describe import failure_reasons, summary_json, trials_text, winner_fields
-from hpo.cli.errors import INTERRUPTED, NO_RESULT, complain
-from hpo.cli.options import AsJson, NewStudyName, Storage, with_storage, writable
+from hpo.cli.describe import summary_json, trials_text, winner_fields
+from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain
+from hpo.cli.options import (
+    AsJson,
+    NewStudyName,
+    Storage,
+    with_storage,
+    writable,
+)
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
 from hpo.settings import SETTINGS
+from hpo.study.facts import Facts
+from hpo.study.standing import failure_reasons, is_over, winner
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
     from hpo.objectives.base import StudyRequest
     from hpo.worker.run import RunResult
-
-_LIMIT_OPTIONS = {"wall time": "--time-limit", "trainer seconds": "--trainer-seconds"}
 
 
 @with_settings(SETTINGS)
@@ -72,7 +78,7 @@ def _work(
     from hpo.worker.views import make_view
 
     started = time.monotonic()
-    view = make_view(sys.stderr if as_json else sys.stdout)
+    view = make_view(sys.stderr if as_json else sys.stdout, CommandLine())
     try:
         result = see_through(asked_for, url=url, view=view)
     except KeyboardInterrupt:
@@ -91,13 +97,13 @@ def _work(
 def _broken_off(result: "RunResult") -> bool:
     """Whether the run was interrupted before the study was over."""
     study = result.record
-    return result.interrupted and study.finished < study.budget and study.limit_reached is None
+    return result.interrupted and not is_over(study)
 
 
 def _code(result: "RunResult") -> int:
     if _broken_off(result):
         return INTERRUPTED
-    if result.record.best is None:
+    if winner(result.record) is None:
         complain(_no_result(result.record))
         return NO_RESULT
     return 0
@@ -124,9 +130,9 @@ def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> No
 def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) -> None:
     study = result.record
     write_text(_headline(result, seconds))
-    winner = winner_fields(study, study.best) if study.best else {}
-    write_fields({"trials": trials_text(study), **winner})
-    for note in study.facts.get("notes", []):
+    best = winner(study)
+    write_fields({"trials": trials_text(study), **(winner_fields(study, best) if best else {})})
+    for note in Facts.from_json(study.facts).notes:
         write_text(f"note: {note}")
     if path is not None:
         write_text(f"report: {path}")
@@ -150,8 +156,6 @@ def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str
 
     study = result.record
     usual, _ = next_command(study)
-    if study.limit_reached:
-        usual = shlex.join(["hpo", "run", "--study", study.name, _LIMIT_OPTIONS[study.limit_reached], "none"])
     look = ["plot", "history"] if path else ["report"]
-    show = [] if study.best is None else [shlex.join(["hpo", *look, "--study", study.name])]
+    show = [] if winner(study) is None else [shlex.join(["hpo", *look, "--study", study.name])]
     return [with_storage(command, url) for command in (usual, *show)]

@@ -7,7 +7,14 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
-from hpo.cli.options import AsJson, OptionalStudyName, Storage, opened, shown_storage
+from hpo.cli.errors import CommandLine
+from hpo.cli.options import (
+    AsJson,
+    OptionalStudyName,
+    Storage,
+    opened,
+    shown_storage,
+)
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
 from hpo.declaration import settings_of, taken
@@ -50,7 +57,7 @@ def worker(
         from hpo.worker.views import make_view
 
         service = Service(study=study, drain_seconds=drain_seconds, once=once, max_trials=max_trials)
-        url, view = database_url(storage), make_view(sys.stdout)
+        url, view = database_url(storage), make_view(sys.stdout, CommandLine())
         finished = serve(service, taken(Training, asked(training)), url=url, view=view, stop=stop)
     write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
     return 0

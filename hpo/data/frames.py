@@ -23,6 +23,8 @@ def with_target(data: object, target: object) -> "tuple[object, Any]":
     import numpy as np
     import pandas as pd
 
+    if isinstance(target, pd.Index):
+        return data, list(target)
     if isinstance(data, np.ndarray) and data.ndim == 2:
         data = pd.DataFrame(data, columns=[f"x{number}" for number in range(data.shape[1])])
     if not isinstance(data, pd.DataFrame):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 from hpo.seeds import generator
 from hpo.settings import EvaluationSpec
 
@@ -99,7 +99,8 @@ def _check_classes(labels: npt.NDArray[np.integer], units: _Units, names: Sequen
         raise DataError(
             f"every class needs at least 2 {unit}s, one to train on and one to score; class {name} has 1; "
             f"add {unit}s of it, join it with another class, remove it from the data, "
-            f"or use --task regression where these are no classes but a quantity"
+            f"or use {use('task', 'regression')} where these are no classes but a quantity",
+            setting="target",
         )
 
 
@@ -158,7 +159,8 @@ def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.G
     if not 2 <= folds <= size:
         raise DataError(
             f"kfold needs at least 2 replicates and no more than rows or groups ({size}), got {folds}; "
-            f"use --replicates {max(2, min(5, size))}, or --method bootstrap"
+            f"use {use('replicates', max(2, min(5, size)))}, or {use('method', 'bootstrap')}",
+            setting="replicates",
         )
     fold = np.empty(size, np.intp)
     fold[np.concatenate(_shuffled_strata(units, rngs[0]))] = np.arange(size) % folds

@@ -18,7 +18,7 @@ import pandas as pd
 
 from hpo.data.fingerprint import check_readable, unreadable
 from hpo.data.spec import DataSpec
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 
 UNNAMED = "(unnamed column) "
 """Begins the name of a CSV column that has none."""
@@ -69,7 +69,10 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
         )
     if data[:4] == b"PAR1":
         if spec.encoding != "utf-8" or not spec.missing_words:
-            raise DataError(f"an encoding and missing words are for CSV files, {name} is Parquet; leave them away")
+            raise DataError(
+                f"an encoding and missing words are for CSV files, {name} is Parquet; leave them away",
+                setting="missing_words" if spec.encoding == "utf-8" else "encoding",
+            )
         return Source(name, _read_parquet(name, data), sha256)
     frame, notes = _read_csv(name, data, spec.encoding, spec.missing_words)
     return Source(name, frame, sha256, notes)
@@ -164,11 +167,12 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
         text = data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode(encoding, "replace")
-        remedy = "save the file as UTF-8, or name its encoding, for instance --encoding cp1252"
+        remedy = f"save the file as UTF-8, or name its encoding, for instance {use('encoding', 'cp1252')}"
         reason = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; {remedy}"
-        raise _at_line(name, _line(before, len(before)), reason) from None
+        raise _at_line(name, _line(before, len(before)), reason, setting="encoding") from None
     if (place := text.find("\0")) >= 0:
-        raise _at_line(name, _line(text, place), "a NUL byte; the file is damaged or is not text")
+        remedy = f"write it again as text, or name its encoding, for instance {use('encoding', 'utf-16-le')}"
+        raise _at_line(name, _line(text, place), f"a NUL byte, which text in {encoding.upper()} has not; {remedy}")
     return text
 
 
@@ -178,7 +182,8 @@ def _check_mark(name: str, data: bytes, encoding: str) -> None:
     if marked is not None and not encoding.startswith(marked):
         raise DataError(
             f"a CSV file must be in the encoding that it is read in, {name} is {marked.upper()} and is read "
-            f"as {encoding.upper()}; use --encoding {marked}, or save it as UTF-8"
+            f"as {encoding.upper()}; use {use('encoding', marked)}, or save it as UTF-8",
+            setting="encoding",
         )
 
 
@@ -237,5 +242,5 @@ def _line(text: str, place: int) -> int:
     return text.count("\n", 0, place) + 1
 
 
-def _at_line(name: str, line: int, reason: str) -> DataError:
-    return DataError(f"{name}, line {line}: {reason}")
+def _at_line(name: str, line: int, reason: str, setting: str = "data") -> DataError:
+    return DataError(f"{name}, line {line}: {reason}", setting=setting)

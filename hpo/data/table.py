@@ -12,7 +12,7 @@ from hpo.data.source import UNNAMED, Source
 from hpo.data.target import Target, read_target
 from hpo.data.target_names import divided
 from hpo.data.weights import row_weights
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 from hpo.settings import EvaluationSpec
 
 ID_SHARE = 0.9
@@ -71,7 +71,9 @@ def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
     for role, name in roles:
         _check_column(source, role, name)
         if name in taken:
-            raise DataError(f"the {role} column must not be the {taken[name]}, got {name!r}; use another --{role}")
+            raise DataError(
+                f"the {role} column must not be the {taken[name]}, got {name!r}; use another {use(role)}", setting=role
+            )
         taken[name] = role
     return list(taken)
 
@@ -84,20 +86,25 @@ def _check_column(source: Source, role: str, name: str) -> None:
     matches = [column for column in columns if column.lower() in close]
     if matches:
         names = " or ".join(repr(column) for column in matches[:3])
-        remedy = f"did you mean {names}? Use --{role} {matches[0]!r}"
+        remedy = f"did you mean {names}? Use {use(role, matches[0])}"
     else:
-        remedy = f"use --{role} with one of: {listed(columns)}"
-    raise DataError(f"the {role} must be a column of {source.name}, got {name!r}; {remedy}")
+        remedy = f"use {use(role)} with one of: {listed(columns)}"
+    raise DataError(f"the {role} must be a column of {source.name}, got {name!r}; {remedy}", setting=role)
 
 
 def _known(frame: pd.DataFrame, targets: tuple[str, ...], notes: list[str]) -> pd.DataFrame:
     """The rows that have a target, all of several."""
     for name in targets:
         if frame[name].isna().all():
-            raise DataError(f"the target needs values, column {name!r} is empty in all rows; use another --target")
+            raise DataError(
+                f"the target needs values, column {name!r} is empty in all rows; use another {use('target')}",
+                setting="target",
+            )
     known = frame[list(targets)].notna().all(axis=1)
     if not known.any():
-        raise DataError(f"a row must have all targets, none has all of {listed(targets)}; leave one of them away")
+        raise DataError(
+            f"a row must have all targets, none has all of {listed(targets)}; leave one of them away", setting="target"
+        )
     if missing := int((~known).sum()):
         notes.append(f"{missing:,} rows have no target and are not used")
         return frame.loc[known].reset_index(drop=True)
@@ -106,7 +113,9 @@ def _known(frame: pd.DataFrame, targets: tuple[str, ...], notes: list[str]) -> p
 
 def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     if missing := int(values.isna().sum()):
-        raise DataError(f"every row needs a group, column {group!r} has none in {missing:,} rows; fill these in")
+        raise DataError(
+            f"every row needs a group, column {group!r} has none in {missing:,} rows; fill these in", setting="group"
+        )
     codes, _ = pd.factorize(values)
     return codes
 

@@ -12,7 +12,7 @@ def joined(target: str | Sequence[str]) -> str:
     if isinstance(target, str):
         return target
     if not target:
-        raise DataError("a target must be at least one column, got none; name one")
+        raise DataError("a target must be at least one column, got none; name one", setting="target")
     if len(target) == 1:
         return str(target[0])
     stream = io.StringIO()

@@ -9,19 +9,10 @@ import numpy as np
 from hpo.data.prepared import ReplicateData
 from hpo.engine.layout import Layout
 from hpo.engine.places import Places
-from hpo.engine.program import (
-    Backend,
-    Epoch,
-    FloatArray,
-    Weights,
-    lane_settings,
-    lane_weights,
-    new_state,
-    no_rows,
-    stack_weights,
-)
+from hpo.engine.program import Backend, Epoch, FloatArray, Weights, no_rows
 from hpo.engine.stack import Lane, Stack
-from hpo.evaluation.metrics import LossFunction, loss_function
+from hpo.engine.weights import lane_settings, lane_weights, new_state, stack_weights
+from hpo.losses import Head, mean_loss
 from hpo.settings import EvaluationSpec
 
 MAX_PREDICTED_BYTES = 64 * 2**20
@@ -74,23 +65,32 @@ class _Progress:
         """Epochs since the last improvement."""
         return len(self.curve) - 1 - self.best_epoch
 
+    @property
+    def diverged(self) -> bool:
+        """Whether the last loss is not finite."""
+        return not np.isfinite(self.curve[-1])
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether its trial is over, too."""
+        return self.pruned or self.diverged
+
 
 def fit_stack(
     backend: Backend,
     lanes: Sequence[Lane],
-    head: str,
-    outputs: int,
+    head: Head,
     protocol: EvaluationSpec,
     *,
     should_prune: ShouldPrune = lambda lane, curve: False,
     on_epoch: OnEpoch = lambda epoch, loss: None,
 ) -> list[Fit]:
-    """Train one network with so many outputs per lane; the lanes must be `stackable` and have equally many rows.
+    """Train one network per lane; the lanes must be `stackable` and have equally many rows.
 
     `should_prune(lane, curve)` is asked after each epoch; `on_epoch(epoch, mean stop loss)` is told. A lane that is
     pruned or diverges ends the other lanes of its trial too; those that have not begun by then are left out.
     """
-    stack, judge = Stack(lanes, head, outputs, backend.widths_for), loss_function(head)
+    stack = Stack(lanes, head, backend.widths_for)
     program = backend.program(stack.layout.kind)
     program.start(stack.rows())
     progress = [_Progress() for _ in lanes]
@@ -103,7 +103,7 @@ def fit_stack(
         for part in stack.epoch(places.held, epochs, stop_rows):
             result = program.run(part)
         predicted = dict(zip(places.held, result, strict=True))
-        losses = {i: _stop_loss(judge, lanes[i].data, predicted[i]) for i in places.live}
+        losses = {i: _stop_loss(head, lanes[i].data, predicted[i]) for i in places.live}
         improved = {i for i in places.live if progress[i].observe(losses[i], protocol.min_delta)}
         if improved:
             weights = program.weights()
@@ -112,8 +112,8 @@ def fit_stack(
                 progress[i].weights = lane_weights(weights, place, own, stack.features)
         on_epoch(len(progress[places.live[0]].curve) - 1, float(np.mean(list(losses.values()))))
         over = {i for i in places.live if _is_over(progress[i], lanes[i], protocol, should_prune)}
-        decided = {lanes[i].trial for i in over if progress[i].pruned or not np.isfinite(progress[i].curve[-1])}
-        places = places.after({i for i, lane in enumerate(lanes) if i in over or lane.trial in decided})
+        decided = {lanes[i].slot for i in over if progress[i].is_cut_short}
+        places = places.after({i for i, lane in enumerate(lanes) if i in over or lane.slot in decided})
     program.release()
     return [_finished(lane, part) for lane, part in zip(lanes, progress, strict=True) if part.curve]
 
@@ -125,7 +125,7 @@ def predict(
     widths, count, features = layout.widths, len(networks), inputs[0].shape[1]
     first = layout.architectures[0]
     program = backend.program(layout.kind)
-    program.start(no_rows(layout.kind.head, features, networks[0]["bias_out"].shape[1]))
+    program.start(no_rows(layout.kind, features, networks[0]["bias_out"].shape[1]))
     program.hold(new_state(layout.kind, stack_weights(networks, layout)), lane_settings(layout))
     epoch = Epoch(
         order=np.empty((count, 0), np.int32),
@@ -154,12 +154,12 @@ def pad_rows(arrays: Sequence[FloatArray]) -> FloatArray:
     return padded
 
 
-def _stop_loss(judge: LossFunction, data: ReplicateData, outputs: FloatArray) -> float:
-    return judge(data.stop_y, outputs[: len(data.stop_y)], data.stop_w)
+def _stop_loss(head: Head, data: ReplicateData, outputs: FloatArray) -> float:
+    return mean_loss(head.name, data.stop_y, outputs[: len(data.stop_y)], data.stop_w)
 
 
 def _is_over(progress: _Progress, lane: Lane, protocol: EvaluationSpec, should_prune: ShouldPrune) -> bool:
-    if not np.isfinite(progress.curve[-1]) or progress.waited >= protocol.patience:
+    if progress.diverged or progress.waited >= protocol.patience:
         return True
     progress.pruned = should_prune(lane, progress.curve)
     return progress.pruned or len(progress.curve) >= protocol.max_epochs

@@ -4,15 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from hpo.losses import BY_HEAD
 from hpo.network.architecture import Architecture
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class ProgramKind:
     """The part of a stack's description that is compiled in; all else is data, so it never compiles anew.
 
     Attributes:
-        head: what the outputs are and how they are judged, see `HEADS`.
+        head: what the outputs are and how they are judged (see `hpo.losses`).
         weighted: whether rows have weights.
         depth: hidden layers; lanes with fewer pass their values through the rest.
         activations, optimizers: those that occur in the stack, sorted; with several, each lane selects its own.
@@ -42,6 +43,11 @@ class Kind:
     shallow: bool
 
     @property
+    def takes_class_numbers(self) -> bool:
+        """Whether targets are class numbers (rows,), and not (rows, outputs)."""
+        return self.head == "softmax"
+
+    @property
     def is_plain(self) -> bool:
         """Whether it is one activation trained by Adam and nothing else: what a backend may have a short cut for."""
         extras = (
@@ -63,13 +69,6 @@ class Kind:
         )
 
 
-HEADS = ("softmax", "sigmoid", "squared", "gaussian")
-"""softmax: a logit for each class; sigmoid: a logit for each label; squared: a number; gaussian: the mean and the
-logarithm of the variance of a number."""
-LABEL_HEADS = ("softmax", "sigmoid")
-"""Of targets that can be smoothed."""
-
-
 Widths = tuple[int, ...]
 
 
@@ -77,7 +76,7 @@ class Layout(NamedTuple):
     """How networks lie in a stack: its lanes' architectures, its kind and the width of each of its layers."""
 
     architectures: Sequence[Architecture]
-    kind: Kind
+    kind: ProgramKind
     widths: Widths
 
     def only(self, lanes: Sequence[int]) -> "Layout":
@@ -94,7 +93,7 @@ def layout_of(
     """The layout of a stack of these networks, which must be `stackable`; `widths_for` may widen the stack's layers."""
     first = architectures[0]
     widths = widths_for(stacked_widths(architectures))
-    kind = Kind(
+    kind = ProgramKind(
         head=head,
         weighted=weighted,
         depth=len(widths),
@@ -107,7 +106,7 @@ def layout_of(
         l2=any(a.l2 for a in architectures),
         decayed=any(a.weight_decay for a in architectures),
         clipped=any(a.clip_norm for a in architectures),
-        smoothed=head in LABEL_HEADS and any(a.label_smoothing for a in architectures),
+        smoothed=BY_HEAD[head].of_labels and any(a.label_smoothing for a in architectures),
         noisy=any(a.is_noisy for a in architectures),
         mixed=len(set(architectures)) > 1,
         padded=any(_to_depth(a.widths, len(widths)) != widths for a in architectures),

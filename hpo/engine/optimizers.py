@@ -29,7 +29,7 @@ class Adam:
 ADAM = Adam()
 
 
-class Settings(NamedTuple):
+class OptimizerSettings(NamedTuple):
     """What may differ between the networks of a stack, each (s, 1, 1); `nesterov` is 0 or 1, `weight_decay` None where
     no network's weights decay."""
 
@@ -41,7 +41,7 @@ class Settings(NamedTuple):
 
 Change = Callable[[Tensor, Moments], tuple[Tensor, Moments]]
 """(gradient, moments) of a weight -> (what to subtract from it, new moments)"""
-Rule = Callable[[Settings, Tensor], Change]
+Rule = Callable[[OptimizerSettings, Tensor], Change]
 """(settings, step) -> what that step does to every weight; so what is the same for all of them is computed once."""
 Update = Callable[[Tensor, Tensor, Moments], tuple[Tensor, Moments]]
 """(weight, gradient, moments) -> (new weight, new moments)"""
@@ -55,7 +55,7 @@ class Optimizer:
     moments: int
     initial: float = 0.0
 
-    def at(self, settings: Settings, step: Tensor) -> Update:
+    def at(self, settings: OptimizerSettings, step: Tensor) -> Update:
         """The update of every weight after `step` others, a float scalar or (s, 1, 1); weights, gradients and moments
         are (s, in, out) or (s, 1, out).
 
@@ -93,7 +93,7 @@ def _toward(average: Tensor, value: Tensor, share: Tensor) -> Tensor:
     return average + (value - average) * share
 
 
-def _sgd(settings: Settings, _: Tensor) -> Change:
+def _sgd(settings: OptimizerSettings, _: Tensor) -> Change:
     """Momentum as in Sutskever et al. 2013; without it, plain descent."""
     rate, momentum, nesterov = settings.learning_rate, settings.momentum, settings.nesterov
     ahead, now = -nesterov, nesterov - 1.0
@@ -107,7 +107,7 @@ def _sgd(settings: Settings, _: Tensor) -> Change:
     return change
 
 
-def _rmsprop(settings: Settings, _: Tensor) -> Change:
+def _rmsprop(settings: OptimizerSettings, _: Tensor) -> Change:
     """Hinton 2012, not centred; the momentum is that of the increments."""
     rho, share, epsilon = _constants(RMSPROP_RHO, 1.0 - RMSPROP_RHO, EPSILON)
 
@@ -120,7 +120,7 @@ def _rmsprop(settings: Settings, _: Tensor) -> Change:
     return change
 
 
-def _adagrad(settings: Settings, _: Tensor) -> Change:
+def _adagrad(settings: OptimizerSettings, _: Tensor) -> Change:
     """Duchi et al. 2011."""
     (epsilon,) = _constants(EPSILON)
 
@@ -131,7 +131,7 @@ def _adagrad(settings: Settings, _: Tensor) -> Change:
     return change
 
 
-def _adadelta(settings: Settings, _: Tensor) -> Change:
+def _adadelta(settings: OptimizerSettings, _: Tensor) -> Change:
     """Zeiler 2012, arXiv:1212.5701."""
     rho, share, epsilon = _constants(ADADELTA_RHO, 1.0 - ADADELTA_RHO, EPSILON)
 
@@ -145,7 +145,7 @@ def _adadelta(settings: Settings, _: Tensor) -> Change:
     return change
 
 
-def _adam(settings: Settings, step: Tensor) -> Change:
+def _adam(settings: OptimizerSettings, step: Tensor) -> Change:
     """Kingma & Ba 2015, arXiv:1412.6980, in the form before section 2.1 (epsilon hat)."""
     bias_1, bias_2 = 1.0 - ops.power(ADAM.beta_1, step + 1.0), 1.0 - ops.power(ADAM.beta_2, step + 1.0)
     rate = settings.learning_rate * ops.sqrt(bias_2) / bias_1
@@ -159,7 +159,7 @@ def _adam(settings: Settings, step: Tensor) -> Change:
     return change
 
 
-def _adamax(settings: Settings, step: Tensor) -> Change:
+def _adamax(settings: OptimizerSettings, step: Tensor) -> Change:
     """Kingma & Ba 2015, section 7.1."""
     rate = settings.learning_rate / (1.0 - ops.power(ADAM.beta_1, step + 1.0))
     share_1, beta_2, epsilon = _constants(1.0 - ADAM.beta_1, ADAM.beta_2, ADAM.epsilon)
@@ -181,7 +181,7 @@ def _nadam_momentum(step: Tensor) -> Tensor:
 _NADAM_PRODUCTS = np.cumprod(_nadam_momentum(np.arange(256.0))).astype(np.float32)
 
 
-def _nadam(settings: Settings, step: Tensor) -> Change:
+def _nadam(settings: OptimizerSettings, step: Tensor) -> Change:
     """Dozat 2016, with its schedule of momentums."""
     now, following = _nadam_momentum(step), _nadam_momentum(step + 1.0)
     product = ops.take(_NADAM_PRODUCTS, ops.cast(ops.minimum(step, len(_NADAM_PRODUCTS) - 1.0), "int32"))
@@ -198,7 +198,7 @@ def _nadam(settings: Settings, step: Tensor) -> Change:
     return change
 
 
-def _lion(settings: Settings, _: Tensor) -> Change:
+def _lion(settings: OptimizerSettings, _: Tensor) -> Change:
     """Chen et al. 2023, arXiv:2302.06675."""
     beta_1, share_1, beta_2, share_2 = _constants(LION_BETA_1, 1.0 - LION_BETA_1, LION_BETA_2, 1.0 - LION_BETA_2)
 

@@ -3,8 +3,9 @@
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
-from hpo.engine.program import Backend, Program, State, joined, picked
+from hpo.engine.program import Backend, Program, State
 from hpo.engine.stack import Stack
+from hpo.engine.weights import joined, picked
 
 FREE_SHARE = 1 / 8
 """Of a stack's places, before lanes that wait take them: each time the whole state goes through the host."""
@@ -24,13 +25,13 @@ class Places:
 
     @classmethod
     def new(cls, backend: Backend, stack: Stack) -> "Places":
-        """Of the first epoch."""
+        """The places of the first epoch."""
         lanes = tuple(range(len(stack.lanes)))
         most = backend.most_lanes(len(lanes))
         return cls(backend, stack, held=lanes[:most], live=lanes[:most], waiting=lanes[most:])
 
     def after(self, over: AbstractSet[int]) -> "Places":
-        """Of the next epoch, where these lanes, finished or not begun, have nothing more to learn."""
+        """The places of the next epoch, when these lanes, finished or not begun, have nothing more to learn."""
         live, waiting = (tuple(i for i in lanes if i not in over) for lanes in (self.live, self.waiting))
         free = len(self.held) - len(live)
         coming = waiting[:free] if free >= FREE_SHARE * len(self.held) else ()

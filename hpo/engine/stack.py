@@ -6,62 +6,67 @@ epoch is divided.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.layout import Layout, Widths, layout_of
-from hpo.engine.program import (
-    Epoch,
-    Rows,
-    Settings,
-    State,
-    Tensor,
-    initial_weights,
-    lane_settings,
-    new_state,
-    stack_weights,
-)
+from hpo.engine.program import Epoch, LaneSettings, Rows, State, Tensor
 from hpo.engine.schedules import learning_rates
+from hpo.engine.weights import initial_weights, lane_settings, new_state, stack_weights
+from hpo.losses import Head
 from hpo.network.architecture import Architecture
+from hpo.seeds import generator
 
 MAX_RANDOM_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Lane:
-    """One network in a stack: its trial (any number), its replicate and its own random streams."""
+class Streams:
+    """A network's random streams: of its initial weights, the order of its rows, dropout, and noise on its inputs."""
 
-    architecture: Architecture
-    replicate: int
-    data: ReplicateData
-    weights: np.random.Generator
+    initial: np.random.Generator
     order: np.random.Generator
     dropout: np.random.Generator
     noise: np.random.Generator
-    trial: int = 0
+
+    @classmethod
+    def of(cls, seed: int, slot: int, replicate: int) -> Self:
+        """The streams of a replicate of the slot's trial, in a study with that seed."""
+        own = partial(generator, seed, slot=slot, replicate=replicate)
+        return cls(initial=own("weights"), order=own("order"), dropout=own("dropout"), noise=own("noise"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lane:
+    """One network in a stack: a replicate of the trial in that slot, and its own random streams."""
+
+    architecture: Architecture
+    slot: int
+    replicate: int
+    data: ReplicateData
+    streams: Streams
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Lanes that are trained together for a head with so many outputs; all have equally many training rows.
+    """Lanes that are trained together with one head; all have equally many training rows.
 
     `widths_for` as in `hpo.engine.program.Backend`.
     """
 
     lanes: Sequence[Lane]
-    head: str
-    outputs: int
+    head: Head
     widths_for: Callable[[Widths], Widths]
 
     @cached_property
     def layout(self) -> Layout:
         """How the lanes' networks lie in the stack."""
         architectures = [lane.architecture for lane in self.lanes]
-        return layout_of(architectures, self.head, self.lanes[0].data.train_w is not None, self.widths_for)
+        return layout_of(architectures, self.head.name, self.lanes[0].data.train_w is not None, self.widths_for)
 
     @property
     def features(self) -> int:
@@ -71,21 +76,22 @@ class Stack:
     def fresh(self, lanes: Sequence[int]) -> State:
         """The state that these lanes start with, each one's weights from its own stream."""
         networks = [
-            initial_weights(lane.architecture, self.features, self.outputs, lane.weights)
+            initial_weights(lane.architecture, self.features, self.head.outputs, lane.streams.initial)
             for lane in map(self.lanes.__getitem__, lanes)
         ]
         return new_state(self.layout.kind, stack_weights(networks, self.layout.only(lanes)))
 
-    def settings(self, lanes: Sequence[int]) -> Settings:
+    def settings(self, lanes: Sequence[int]) -> LaneSettings:
         """What these lanes are trained with."""
         return lane_settings(self.layout.only(lanes))
 
     def rows(self) -> Rows:
         """Training rows of all replicates; lanes of one replicate share theirs."""
         parts = list({id(lane.data): lane.data for lane in self.lanes}.values())
-        weights = [np.ones(len(part.train_y), np.float32) if part.train_w is None else part.train_w for part in parts]
+        alike = np.ones(len(parts[0].train_y), np.float32)
+        row_weights = [alike if part.train_w is None else part.train_w for part in parts]
         x, y = np.concatenate([part.train_x for part in parts]), np.concatenate([part.train_y for part in parts])
-        return Rows(x, y, np.concatenate(weights))
+        return Rows(x, y, np.concatenate(row_weights))
 
     @cached_property
     def _first_rows(self) -> dict[int, int]:
@@ -104,7 +110,7 @@ class Stack:
         steps = -(-rows // batch)
         noisy = self.features if self.layout.kind.noisy else 0
         order = np.stack(
-            [lane.order.permutation(rows).astype(np.int32) + self._first_rows[id(lane.data)] for lane in lanes]
+            [lane.streams.order.permutation(rows).astype(np.int32) + self._first_rows[id(lane.data)] for lane in lanes]
         )
         taken = np.array(numbers, np.float32) * steps
         rates = np.stack(
@@ -133,10 +139,10 @@ class Stack:
         own, hidden = lane.architecture, sum(lane.architecture.widths)
         room = self.features if self.layout.kind.noisy else 0
         if not own.is_noisy:
-            bits = self._placed(own, random_bits(lane.dropout, rows, hidden))
+            bits = self._placed(own, random_bits(lane.streams.dropout, rows, hidden))
             return bits, np.zeros((rows, room), np.uint8), np.zeros((rows, room), np.float32)
-        bits = random_bits(lane.dropout, rows, hidden + room)
-        noise = lane.noise.standard_normal((rows, room), np.float32)
+        bits = random_bits(lane.streams.dropout, rows, hidden + room)
+        noise = lane.streams.noise.standard_normal((rows, room), np.float32)
         return self._placed(own, bits[:, :hidden]), bits[:, hidden:], noise
 
     def _placed(self, own: Architecture, bits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from hpo.engine.layout import Kind
-from hpo.engine.optimizers import OPTIMIZERS, Settings, clip_by_global_norm
+from hpo.engine.heads import HEADS
+from hpo.engine.layout import ProgramKind
+from hpo.engine.optimizers import OPTIMIZERS, OptimizerSettings, clip_by_global_norm
 from hpo.engine.program import State
 from hpo.network.activations import ACTIVATIONS
 
@@ -25,13 +26,13 @@ class Batch(NamedTuple):
 
     x: Tensor
     y: Tensor
-    masks: Sequence[Tensor]
-    weights: Tensor | None = None
+    dropout: Sequence[Tensor]
+    row_weights: Tensor | None = None
     present: Tensor | None = None
 
 
 def forward(
-    kind: Kind,
+    kind: ProgramKind,
     weights: Tensors,
     x: Tensor,
     settings: Tensors,
@@ -55,7 +56,7 @@ def forward(
             normalized = ops.where(settings[f"active_{i}"] > 0, normalized, ops.zeros_like(normalized))
         values = activate(kind, settings, normalized, weights.get(f"slopes_{i}"))
         if batch is not None:
-            values = values * batch.masks[i]
+            values = values * batch.dropout[i]
         if kind.skip and i:
             values = values + settings[f"skip_{i}"] * before
         if kind.shallow:  # a layer that the lane does not have passes its input on
@@ -73,7 +74,7 @@ def embed(frequencies: Tensor, x: Tensor) -> Tensor:
     return ops.reshape(waves, (s, rows, features * width))
 
 
-def activate(kind: Kind, settings: Tensors, values: Tensor, slopes: Tensor | None) -> Tensor:
+def activate(kind: ProgramKind, settings: Tensors, values: Tensor, slopes: Tensor | None) -> Tensor:
     """Each lane's own activation of values (s, rows, units)."""
     if len(kind.activations) == 1:
         return ACTIVATIONS[kind.activations[0]].function(values, slopes)
@@ -87,7 +88,7 @@ def activate(kind: Kind, settings: Tensors, values: Tensor, slopes: Tensor | Non
 
 
 def _normalize(
-    kind: Kind, layer: int, values: Tensor, weights: Tensors, settings: Tensors, batch: Batch | None
+    kind: ProgramKind, layer: int, values: Tensor, weights: Tensors, settings: Tensors, batch: Batch | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Normalized values (s, rows, units) and new moving statistics."""
     if kind.normalization == "none":
@@ -124,7 +125,7 @@ def _row_moments(values: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor
 
 
 def loss(
-    kind: Kind, weights: Tensors, statistics: Tensors, settings: Tensors, matmul: Matmul, batch: Batch
+    kind: ProgramKind, weights: Tensors, statistics: Tensors, settings: Tensors, matmul: Matmul, batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum over lanes of each one's loss, and the new statistics.
 
@@ -140,49 +141,27 @@ def loss(
     return total, new
 
 
-def _mean_losses(kind: Kind, batch: Batch, outputs: Tensor, settings: Tensors) -> Tensor:
+def _mean_losses(kind: ProgramKind, batch: Batch, outputs: Tensor, settings: Tensors) -> Tensor:
     """Mean over the rows of a batch, (s,); as in Keras, weights do not change what the sum is divided by."""
-    losses = row_losses(kind.head, batch.y, outputs, settings["label_smoothing"] if kind.smoothed else None)
-    if batch.weights is not None:
-        losses = losses * batch.weights
+    smoothing = settings["label_smoothing"] if kind.smoothed else None
+    losses = HEADS[kind.head].row_losses(batch.y, outputs, smoothing)
+    if batch.row_weights is not None:
+        losses = losses * batch.row_weights
     if batch.present is None:
         return ops.mean(losses, axis=1)
     return ops.sum(losses * batch.present, axis=1) / ops.sum(batch.present)
 
 
-def row_losses(head: str, y: Tensor, outputs: Tensor, smoothing: Tensor | None = None) -> Tensor:
-    """The loss of each row, (s, rows), for targets (s, rows[, outputs]) and outputs (s, rows, outputs); in nats but for
-    the squared error. Several labels count by their mean. `smoothing` (s, 1, 1) is that of labels."""
-    if head == "softmax":
-        rows, classes = ops.shape(outputs)[1], ops.shape(outputs)[2]
-        flat = ops.reshape(outputs, (-1, classes))
-        losses = ops.sparse_categorical_crossentropy(ops.reshape(y, (-1,)), flat, from_logits=True)
-        losses = ops.reshape(losses, (-1, rows))
-        if smoothing is None:
-            return losses
-        # The loss of smoothed labels is a mix of the label's own and the mean over all classes.
-        share = smoothing[:, 0]
-        return (1 - share) * losses + share * ops.mean(-ops.log_softmax(outputs, axis=-1), axis=-1)
-    if head == "sigmoid":
-        target = y if smoothing is None else y * (1 - smoothing) + 0.5 * smoothing
-        return ops.mean(ops.softplus(outputs) - target * outputs, axis=-1)
-    if head == "squared":
-        return ops.mean(ops.square(outputs - y), axis=-1)
-    mean, log_variance = outputs[..., :1], outputs[..., 1:]
-    squares = ops.square(y - mean) * ops.exp(-log_variance)
-    return 0.5 * (ops.mean(squares + log_variance, axis=-1) + math.log(2 * math.pi))
-
-
-def update(kind: Kind, state: State, gradients: Tensors, settings: Tensors, rate: Tensor, step: Tensor) -> State:
+def update(kind: ProgramKind, state: State, gradients: Tensors, settings: Tensors, rate: Tensor, step: Tensor) -> State:
     """Weights and moments after one step of each lane's own optimizer; `rate` (s, 1, 1), `step` taken before."""
     if kind.shallow:  # a layer that the lane does not have learns nothing
-        gradients = {name: _masked(name, gradient, settings) for name, gradient in gradients.items()}
+        gradients = {name: _where_active(name, gradient, settings) for name, gradient in gradients.items()}
     if kind.clipped:
         names = list(gradients)
         clipped = clip_by_global_norm([gradients[name] for name in names], settings["clip_norm"])
         gradients = dict(zip(names, clipped, strict=True))
     decay = settings["weight_decay"] if kind.decayed else None
-    own = Settings(rate, settings["momentum"], settings["nesterov"], decay)
+    own = OptimizerSettings(rate, settings["momentum"], settings["nesterov"], decay)
     updates = {name: OPTIMIZERS[name].at(own, step) for name in kind.optimizers}
     weights: dict[str, Tensor] = {}
     moments: dict[str, dict[str, tuple[Tensor, ...]]] = {name: {} for name in kind.optimizers}
@@ -193,17 +172,17 @@ def update(kind: Kind, state: State, gradients: Tensors, settings: Tensors, rate
             chosen = settings[f"optimizer_{o}"] > 0 if len(kind.optimizers) > 1 else None
             weights[name] = new if chosen is None else ops.where(chosen, new, weights[name])
         if kind.shallow:  # and stays the identity, whatever the decay
-            weights[name] = weight + _masked(name, weights[name] - weight, settings)
+            weights[name] = weight + _where_active(name, weights[name] - weight, settings)
     return State(weights, state.statistics, moments)
 
 
-def _masked(name: str, change: Tensor, settings: Tensors) -> Tensor:
+def _where_active(name: str, change: Tensor, settings: Tensors) -> Tensor:
     """The change where the lane has the layer that the weight belongs to, zero elsewhere."""
     layer = name.rpartition("_")[2]
     return ops.where(settings[f"active_{layer}"] > 0, change, ops.zeros_like(change)) if layer.isdigit() else change
 
 
-def dropout_masks(bits: Sequence[Tensor], settings: Tensors) -> list[Tensor]:
+def dropout_factors(bits: Sequence[Tensor], settings: Tensors) -> list[Tensor]:
     """The dropout factors of each hidden layer, for bits (s, rows, width): 0, or 1 / (share kept)."""
     return [ops.cast(part >= settings["dropout_threshold"], "float32") * settings["dropout_scale"] for part in bits]
 

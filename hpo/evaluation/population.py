@@ -10,7 +10,7 @@ from functools import partial
 from itertools import pairwise, takewhile
 
 import numpy as np
-from hpo_storage.records import Outcome
+from hpo_storage.records import Outcome, TrialState
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.layout import stackable, stacked_widths
@@ -19,17 +19,8 @@ from hpo.engine.program import Backend
 from hpo.engine.stack import MAX_RANDOM_BYTES, Lane
 from hpo.errors import DivergedError
 from hpo.evaluation.job import Job
-from hpo.evaluation.trial import (
-    Head,
-    OnProgress,
-    Scored,
-    completed,
-    cut_short,
-    describe,
-    lane_of,
-    records_of,
-    train,
-)
+from hpo.evaluation.trial import OnProgress, Scored, completed, cut_short, describe, lane_of, records_of, train
+from hpo.losses import Head
 from hpo.network.architecture import Architecture
 
 FLOAT_BYTES = 4
@@ -49,18 +40,18 @@ def evaluate_population(
     """
     by_slot = {job.slot: job for job in jobs}
     lanes = [lane_of(job, replicate, part) for job in jobs for replicate, part in enumerate(data)]
-    waiting = Counter(lane.trial for lane in lanes)
+    waiting = Counter(lane.slot for lane in lanes)
     done: dict[int, list[Scored]] = {job.slot: [] for job in jobs}
     for stack in stacks(lanes, head.outputs, most_bytes, backend):
-        live = [lane for lane in stack if waiting[lane.trial]]  # a trial that is cut short waits for nothing
+        live = [lane for lane in stack if waiting[lane.slot]]  # a trial that is cut short waits for nothing
         if not live:
             continue
         for one in train(by_slot, live, head, backend, partial(on_progress, live[0].replicate)):
-            done[one.fit.lane.trial].append(one)
-            waiting[one.fit.lane.trial] -= 1
-        for slot in dict.fromkeys(lane.trial for lane in live):
+            done[one.fit.lane.slot].append(one)
+            waiting[one.fit.lane.slot] -= 1
+        for slot in dict.fromkeys(lane.slot for lane in live):
             outcome = _outcome(by_slot[slot], data, head, done[slot])
-            if outcome.state != "complete" or not waiting[slot]:
+            if outcome.state != TrialState.COMPLETE or not waiting[slot]:
                 waiting[slot] = 0
                 on_outcome(slot, outcome)
 
@@ -72,16 +63,16 @@ def _outcome(job: Job, data: Sequence[ReplicateData], head: Head, done: Sequence
         records = records_of(done)
     except DivergedError as error:
         whole = list(takewhile(lambda one: one.score is not None and np.isfinite(one.score), done))
-        return cut_short("failed", records_of(whole), info, str(error))
+        return cut_short(TrialState.FAILED, records_of(whole), info, str(error))
     if any(one.fit.pruned for one in done):
-        return cut_short("pruned", records, info, job.rules.pruned_because)
+        return cut_short(TrialState.PRUNED, records, info, job.rules.pruned_because)
     return completed(records, info)
 
 
 def stacks(lanes: Sequence[Lane], outputs: int, most_bytes: int, backend: Backend) -> Iterator[list[Lane]]:
     """Lanes that are trained together: what can share a stack, in the order of widths, within the memory given."""
     groups: dict[tuple[object, ...], list[Lane]] = {}
-    for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.trial, lane.replicate)):
+    for lane in sorted(lanes, key=lambda lane: (lane.architecture.widths, lane.slot, lane.replicate)):
         groups.setdefault((len(lane.data.train_y), *stackable(lane.architecture)), []).append(lane)
     for group in groups.values():
         stack: list[Lane] = []

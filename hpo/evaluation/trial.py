@@ -3,33 +3,25 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.records import Outcome, ReplicateRecord, TrialState
 
 from hpo.data.prepared import ReplicateData
 from hpo.engine.fit import Fit, OnEpoch, fit_stack, predict
 from hpo.engine.layout import layout_of
 from hpo.engine.program import Backend, FloatArray
-from hpo.engine.stack import Lane
+from hpo.engine.stack import Lane, Streams
 from hpo.errors import DivergedError
+from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.evaluation.metrics import loss_function
+from hpo.losses import Head, mean_loss
 from hpo.network.architecture import Architecture
-from hpo.search.cost import training_cost
 from hpo.search.pruners import Incumbent, raced_value
 from hpo.search.rules import Rules
-from hpo.seeds import Purpose, generator
 from hpo.statistics import standard_error
-
-
-class Head(NamedTuple):
-    """What a study's networks put out (see `hpo.engine.layout.HEADS`), and how many numbers that is."""
-
-    name: str
-    outputs: int
-
+from hpo.study.facts import TrialInfo
 
 OnProgress = Callable[[int, int, float], None]
 
@@ -42,20 +34,21 @@ def evaluate(
     on_progress: OnProgress = lambda replicate, epoch, loss: None,
 ) -> Outcome:
     """Train and score the trial's replicates; `on_progress(replicate, epoch, stop loss)` is told each epoch."""
-    info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
-    done: list[ReplicateRecord] = []
+    inputs, done = data[0].train_x.shape[1], list[ReplicateRecord]()
+    parameters = job.architecture.parameter_count(inputs, head.outputs)
+    info = describe(job.architecture, inputs, head.outputs)
     try:
-        together = backend.trains_together(info["parameters"])
+        together = backend.trains_together(parameters)
         for block in blocks(job.rules, [len(part.train_y) for part in data], together):
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
-                return cut_short("pruned", done, info, job.rules.pruned_because)
-            cost = training_cost(info["parameters"], [r.best_epoch for r in done], job.evaluation.patience)
+                return cut_short(TrialState.PRUNED, done, info, job.rules.pruned_because)
+            cost = training_cost(parameters, [r.best_epoch for r in done], job.evaluation.patience)
             if len(done) < len(data) and job.rules.incumbent and job.rules.drops(_losses(done), cost):
                 return _raced_out(job.rules.incumbent, done, info)
     except DivergedError as error:
-        return cut_short("failed", done, info, str(error))
+        return cut_short(TrialState.FAILED, done, info, str(error))
     return completed(done, info)
 
 
@@ -102,19 +95,19 @@ class Scored(NamedTuple):
 def train(
     jobs: Mapping[int, Job], lanes: Sequence[Lane], head: Head, backend: Backend, on_epoch: OnEpoch
 ) -> list[Scored]:
-    """Train one stack and score the networks of its trials; `jobs` by the lanes' trial."""
+    """Train one stack and score the networks of its trials; `jobs` by slot."""
 
     def should_prune(lane: Lane, curve: Sequence[float]) -> bool:
-        job = jobs[lane.trial]
+        job = jobs[lane.slot]
         # With a schedule the curve's end is its steepest part, so its slope so far is no forecast.
         scheduled = job.architecture.is_scheduled
         return not scheduled and job.rules.prunes(lane.replicate, curve, job.evaluation.max_epochs)
 
     started = time.perf_counter()
-    protocol = jobs[lanes[0].trial].evaluation
-    fits = fit_stack(backend, lanes, head.name, head.outputs, protocol, should_prune=should_prune, on_epoch=on_epoch)
-    over = {fit.lane.trial for fit in fits if fit.diverged or fit.pruned}
-    scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.trial not in over], backend)
+    protocol = jobs[lanes[0].slot].evaluation
+    fits = fit_stack(backend, lanes, head, protocol, should_prune=should_prune, on_epoch=on_epoch)
+    over = {fit.lane.slot for fit in fits if fit.diverged or fit.pruned}
+    scores = _score(head, fits, [i for i, fit in enumerate(fits) if fit.lane.slot not in over], backend)
     judged = [scores.get(i, (None, None)) for i in range(len(fits))]
     seconds = (time.perf_counter() - started) / len(fits)
     # Weights of a whole population would take up the host's memory.
@@ -124,20 +117,8 @@ def train(
 
 def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
     """The replicate's network, whose random streams are the trial's own."""
-
-    def stream(purpose: Purpose) -> np.random.Generator:
-        return generator(job.seed, purpose, slot=job.slot, replicate=replicate)
-
-    return Lane(
-        architecture=job.architecture,
-        replicate=replicate,
-        data=data,
-        weights=stream("weights"),
-        order=stream("order"),
-        dropout=stream("dropout"),
-        noise=stream("noise"),
-        trial=job.slot,
-    )
+    streams = Streams.of(job.seed, job.slot, replicate)
+    return Lane(architecture=job.architecture, slot=job.slot, replicate=replicate, data=data, streams=streams)
 
 
 def _score(
@@ -146,7 +127,7 @@ def _score(
     """Score loss and outputs of these of a stack's networks, as many at a time as were trained at once."""
     architectures, weighted = [fit.lane.architecture for fit in fits], fits[0].lane.data.train_w is not None
     layout = layout_of(architectures, head.name, weighted, backend.widths_for)
-    judge, most = loss_function(head.name), backend.most_lanes(len(fits))
+    most = backend.most_lanes(len(fits))
     scores: dict[int, tuple[float, FloatArray]] = {}
     for start in range(0, len(whole), most):
         part = list(whole[start : start + most])
@@ -154,7 +135,7 @@ def _score(
         rows, networks = [fits[i].lane.data.score_x for i in held], [fits[i].weights for i in held]
         for i, outputs in zip(part, predict(backend, layout.only(held), networks, rows), strict=False):
             data = fits[i].lane.data
-            scores[i] = judge(data.score_y, outputs, data.score_w), outputs
+            scores[i] = mean_loss(head.name, data.score_y, outputs, data.score_w), outputs
     return scores
 
 
@@ -179,27 +160,27 @@ def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
     ]
 
 
-def describe(architecture: Architecture, inputs: int, classes: int) -> dict[str, Any]:
+def describe(architecture: Architecture, inputs: int, outputs: int) -> TrialInfo:
     """What a trial's outcome tells of its network."""
-    return {
-        "parameters": architecture.parameter_count(inputs, classes),
-        "widths": list(architecture.widths),
-        "batch_size": architecture.batch_size,
-    }
+    return TrialInfo(
+        parameters=architecture.parameter_count(inputs, outputs),
+        widths=architecture.widths,
+        batch_size=architecture.batch_size,
+    )
 
 
 def _losses(records: Sequence[ReplicateRecord]) -> dict[int, float]:
     return {record.index: record.score_loss for record in records if record.score_loss is not None}
 
 
-def completed(done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
+def completed(done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     """The outcome of a trial with all its replicates."""
     losses = list(_losses(done).values())
     return Outcome(
-        state="complete",
+        state=TrialState.COMPLETE,
         value=float(np.mean(losses)),
         standard_error=standard_error(losses),
-        info=info,
+        info=info.to_json(),
         replicates=tuple(done),
     )
 
@@ -209,21 +190,18 @@ def _without_predictions(done: Sequence[ReplicateRecord]) -> tuple[ReplicateReco
     return tuple(replace(record, predictions=None) for record in done)
 
 
-def cut_short(
-    state: Literal["pruned", "failed"], done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str
-) -> Outcome:
+def cut_short(state: TrialState, done: Sequence[ReplicateRecord], info: TrialInfo, reason: str) -> Outcome:
     """The outcome of a trial without a value."""
-    return Outcome(state=state, reason=reason, info=info, replicates=_without_predictions(done))
+    return Outcome(state=state, reason=reason, info=info.to_json(), replicates=_without_predictions(done))
 
 
-def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
+def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     losses = _losses(done)
     return Outcome(
-        state="complete",
+        state=TrialState.RACED_OUT,
         value=raced_value(incumbent, losses),
         standard_error=standard_error(list(losses.values())),
-        raced_out=True,
         reason=f"raced out after {len(losses)} of {len(incumbent.score_losses)} replicates",
-        info=info,
+        info=info.to_json(),
         replicates=_without_predictions(done),
     )

@@ -4,53 +4,25 @@ What is drawn and printed is decided here and tested; `figures` and `page` only 
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import RANKED, VALUED, ReplicateRecord, StudyRecord
 
 from hpo.report.axes import axes
+from hpo.study.facts import TrialInfo
+from hpo.study.standing import is_finished, trial_state, winner
 
-STATES = ("complete", "raced out", "pruned", "failed", "interrupted", "running")
 PAUSE_SECONDS = 60.0
 """A longer time without any trial is left out of the timeline."""
 MOST_CURVE_POINTS = 12_000
 FEWEST_POINTS_PER_CURVE = 12
 
 
-def state_of(study: StudyRecord, trial: TrialRecord) -> str:
-    """One of STATES: an attempt is interrupted where it was stopped from outside and is to be repeated."""
-    if trial.raced_out:
-        return "raced out"
-    if trial.state == "running" and not study.running:
-        return "interrupted"
-    if trial.state == "failed" and trial.reason == "interrupted":
-        return "interrupted"
-    return trial.state
-
-
-def counts(study: StudyRecord) -> dict[str, int]:
-    """Trials by how they ended (their sum is `study.finished`), those running, and those still to do."""
-    ended = Counter(state_of(study, trial) for trial in study.trials)
-    names = ("complete", "raced out", "pruned")
-    result = {name: ended[name] for name in names}
-    result["failed"] = max(0, study.finished - sum(result.values()))
-    result["running"] = ended["running"]
-    result["to do"] = max(0, study.budget - study.finished - ended["running"])
-    return result
-
-
 def leader(study: StudyRecord) -> str:
     """What the best trial is called: "winner" once the budget is used up."""
-    return "winner" if study.finished >= study.budget else "best so far"
-
-
-def attempts_repeated(study: StudyRecord) -> int:
-    """Failed or interrupted attempts that were not their slot's last."""
-    last = {trial.slot: trial.number for trial in study.trials}
-    return sum(last[trial.slot] != trial.number for trial in study.trials)
+    return "winner" if is_finished(study) else "best so far"
 
 
 def history_table(study: StudyRecord) -> pd.DataFrame:
@@ -59,9 +31,9 @@ def history_table(study: StudyRecord) -> pd.DataFrame:
     rows = []
     best = math.nan
     for trial in study.trials:
-        state = state_of(study, trial)
-        value = _number(trial.value) if state in ("complete", "raced out") else math.nan
-        if state == "complete":
+        state = trial_state(study, trial)
+        value = _number(trial.value) if state in VALUED else math.nan
+        if state in RANKED:
             best = float(np.fmin(best, value))
         rows.append((trial.number, state, value, _number(trial.standard_error), best))
     return _table(rows, {"trial": int, "state": object, "value": float, "standard_error": float, "best": float})
@@ -77,7 +49,7 @@ def curves_table(study: StudyRecord, most_points: int = MOST_CURVE_POINTS) -> pd
     curves = [(trial, curve) for trial, curve in curves if len(curve)]
     each = max(FEWEST_POINTS_PER_CURVE, most_points // max(1, len(curves)))
     rows = [
-        (trial.number, state_of(study, trial), epoch + 1, float(curve[epoch]))
+        (trial.number, trial_state(study, trial), epoch + 1, float(curve[epoch]))
         for trial, curve in curves
         for epoch in thinned(len(curve), each)
     ]
@@ -132,7 +104,7 @@ def timeline_table(study: StudyRecord) -> pd.DataFrame:
             run, left_out = run + 1, left_out + begin - busy_until
         busy_until = max(busy_until, end)
         lane = lanes[trial.worker, trial.trainer]
-        state = state_of(study, trial)
+        state = trial_state(study, trial)
         rows.append((trial.number, state, lane, run, begin - left_out, max(0.0, end - begin), trial.started))
     return _table(rows, _TIMELINE)
 
@@ -142,19 +114,20 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
     (widths), weights, seconds, attempt, reason."""
     rows = []
     for trial in study.trials:
+        info = TrialInfo.from_json(trial.info)
         scored = sum(replicate.score_loss is not None for replicate in trial.replicates)
         epochs = [len(replicate.curve) for replicate in trial.replicates]
         rows.append(
             (
                 trial.number,
-                state_of(study, trial),
+                trial_state(study, trial),
                 _number(trial.value),
                 _number(trial.standard_error),
                 scored,
                 float(np.mean(epochs)) if epochs else math.nan,
-                tuple(trial.info.get("widths", ())),
-                _number(trial.info.get("parameters")),
-                (trial.finished - trial.started).total_seconds() if trial.finished else math.nan,
+                info.widths,
+                _number(info.parameters),
+                _number(trial.seconds),
                 trial.attempt,
                 trial.reason or "",
             )
@@ -165,7 +138,8 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
 def winner_table(study: StudyRecord) -> pd.DataFrame:
     """One row per replicate of the winner: replicate, score_loss, stop_loss, epochs, best_epoch (from 1),
     seconds; empty where there is no winner."""
-    replicates = study.best.replicates if study.best else ()
+    best = winner(study)
+    replicates = best.replicates if best else ()
     rows = [
         (r.index, _number(r.score_loss), r.stop_loss, len(r.curve), r.best_epoch + 1, r.seconds)
         for r in sorted(replicates, key=lambda r: r.index)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
-from hpo_storage.records import StudyRecord
+from hpo_storage.records import StudyRecord, TrialState
 
+from hpo.losses import loss_of
 from hpo.report.axes import axes
-from hpo.report.data import STATES, curves_table, history_table, leader, timeline_table
+from hpo.report.data import curves_table, history_table, leader, timeline_table
 from hpo.report.importances import FEWEST_TRIALS, importances_table
-from hpo.report.losses import loss_of
 from hpo.report.parameter_figures import parallel_figure, slice_figure
 from hpo.report.style import (
     BEST,
@@ -22,6 +22,7 @@ from hpo.report.style import (
     GRID,
     HOVER,
     INK,
+    STATES,
     by_state,
     canvas,
     empty,
@@ -29,6 +30,8 @@ from hpo.report.style import (
     plain,
     trial_texts,
 )
+from hpo.study.facts import Facts
+from hpo.study.standing import winner
 from hpo.words import duration_text, label
 
 MOST_NAMED_TRIALS = 12
@@ -36,7 +39,7 @@ MOST_EDGED_BARS = 100
 """More bars in a timeline are so narrow that their edges would hide their colour."""
 EDGE = "rgba(255,255,255,0.6)"
 NOT_STARTED = "no trial has started yet"
-_STRIP_STATES = ("running", "interrupted", "failed", "pruned")
+_STRIP_STATES = (TrialState.RUNNING, TrialState.INTERRUPTED, TrialState.FAILED, TrialState.PRUNED)
 
 
 def history_figure(study: StudyRecord) -> go.Figure:
@@ -45,7 +48,8 @@ def history_figure(study: StudyRecord) -> go.Figure:
     if table.empty:
         return empty(NOT_STARTED)
     valued, rest = table[table["value"].notna()], table[table["value"].isna()]
-    loss, prior = loss_of(study.facts), study.facts.get("prior_loss")
+    facts = Facts.from_json(study.facts)
+    loss, prior = loss_of(facts), facts.prior_loss
     losses = [*valued["value"], *([prior] if prior else [])]
     figure = canvas(height=440, x_title="trial", y_title=loss.title, losses=losses)
     for state, rows in by_state(valued):
@@ -73,7 +77,7 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     table = curves_table(study)
     if table.empty:
         return empty("no trial has been trained yet")
-    y_title = f"stop loss ({loss_of(study.facts).unit})"
+    y_title = f"stop loss ({loss_of(Facts.from_json(study.facts)).unit})"
     figure = canvas(height=440, x_title="epoch", y_title=y_title, losses=table["loss"])
     opacity = max(0.3, min(0.9, 20 / table["trial"].nunique()))
     for state, rows in by_state(table):
@@ -82,8 +86,8 @@ def curves_figure(study: StudyRecord) -> go.Figure:
         figure.add_scatter(**_broken_lines(rows), **group, line=line, opacity=opacity, showlegend=False)
         # The legend's line is not as faint as the curves.
         figure.add_scatter(x=[None], y=[None], mode="lines", **group, line={**line, "width": 2})
-    if study.best is not None:
-        rows = table[table["trial"] == study.best.number]
+    if best := winner(study):
+        rows = table[table["trial"] == best.number]
         figure.add_scatter(**_broken_lines(rows), line={"color": BEST, "width": 3}, name=leader(study))
     return figure
 
@@ -100,7 +104,7 @@ def importances_figure(study: StudyRecord) -> go.Figure:
         x=plain(table["importance"]),
         y=places,
         orientation="h",
-        marker={"color": COLOURS["complete"]},
+        marker={"color": COLOURS[TrialState.COMPLETE]},
         text=[f"{share:.0%}" for share in table["importance"]],
         textposition="outside",
         cliponaxis=False,

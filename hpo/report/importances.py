@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from hpo_spaces.dimensions import Ordered
-from hpo_storage.records import StudyRecord
+from hpo_storage.records import VALUED, StudyRecord
 from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 
@@ -52,7 +52,7 @@ def _rebuild(study: StudyRecord) -> optuna.Study:
     finally:
         optuna.logging.set_verbosity(verbosity)
     for trial in study.trials:
-        if trial.state != "complete" or trial.value is None or not math.isfinite(trial.value):
+        if trial.state not in VALUED or trial.value is None or not math.isfinite(trial.value):
             continue
         given = [d for d in shown if d.name in trial.params]  # the others' condition does not hold
         params: dict[str, Any] = {

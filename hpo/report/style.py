@@ -6,31 +6,33 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from hpo_storage.records import TrialState
 
 from hpo.report.axes import log_ticks
-from hpo.report.data import STATES
 from hpo.words import loss_text, significant
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif'
 INK, FAINT, CLEAR = "#5c6670", "rgba(128,138,148,0.22)", "rgba(0,0,0,0)"
 BEST = "#009e73"
 COLOURS = {
-    "complete": "#1f78b8",
-    "raced out": "#4fa8dc",
-    "pruned": "#e69f00",
-    "failed": "#d55e00",
-    "interrupted": "#9aa3ac",
-    "running": "#9aa3ac",
+    TrialState.COMPLETE: "#1f78b8",
+    TrialState.RACED_OUT: "#4fa8dc",
+    TrialState.PRUNED: "#e69f00",
+    TrialState.FAILED: "#d55e00",
+    TrialState.INTERRUPTED: "#9aa3ac",
+    TrialState.RUNNING: "#9aa3ac",
 }
 """After Okabe and Ito: told apart by the colour-blind; markers differ in shape too."""
 SYMBOLS = {
-    "complete": "circle",
-    "raced out": "circle-open",
-    "pruned": "triangle-down",
-    "failed": "x",
-    "interrupted": "square-open",
-    "running": "square-open",
+    TrialState.COMPLETE: "circle",
+    TrialState.RACED_OUT: "circle-open",
+    TrialState.PRUNED: "triangle-down",
+    TrialState.FAILED: "x",
+    TrialState.INTERRUPTED: "square-open",
+    TrialState.RUNNING: "square-open",
 }
+STATES = tuple(COLOURS)
+"""In the order of legends."""
 LOG_FROM_RATIO = 10.0
 """Losses whose greatest is more than this many times the least are drawn on a logarithmic axis."""
 HOVER = "%{text}<extra></extra>"
@@ -77,13 +79,13 @@ def empty(message: str) -> go.Figure:
     return figure
 
 
-def markers(state: str, size: int = 8) -> dict[str, Any]:
+def markers(state: TrialState, size: int = 8) -> dict[str, Any]:
     """How a trial in that state is marked in a scatter plot."""
     marker = {"color": COLOURS[state], "symbol": SYMBOLS[state], "size": size}
     return {"mode": "markers", "marker": marker, "name": state, "hovertemplate": HOVER, "legendgroup": state}
 
 
-def by_state(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def by_state(table: pd.DataFrame) -> list[tuple[TrialState, pd.DataFrame]]:
     """The rows of each state that there is."""
     groups = [(state, table[table["state"] == state]) for state in STATES]
     return [(state, rows) for state, rows in groups if not rows.empty]

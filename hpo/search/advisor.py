@@ -11,7 +11,7 @@ from hpo_spaces import SearchSpace
 from hpo_storage import slots, studies
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import Outcome, StudyProgress
+from hpo_storage.records import Outcome, StudyProgress, TrialState
 from hpo_storage.slots import Claim
 from hpo_storage.timing import LEASE_SECONDS
 
@@ -77,21 +77,16 @@ class Advisor:
         """
         slots.finish(self._database, claim, outcome)
         failpoint("after_tell")
-        self._count(outcome.state if not outcome.raced_out else "raced_out")
+        self.progress = self.progress.after(outcome.state)
         if self.history.add(claim.number, outcome):
             self._proposer.observe(claim.number, claim.params, outcome)
         return self.history.best is outcome
 
-    def give_back(self, claim: Claim, reason: str, *, counts: bool) -> bool:
+    def give_back(self, claim: Claim, reason: str | None, *, counts: bool) -> bool:
         """Return a claim without a result, as a failed attempt where it `counts`; whether its slot is open again.
 
         LeaseLostError where the slot was given to another attempt.
         """
         is_open = slots.release(self._database, claim, reason, counts=counts)
-        self._count("open" if is_open else "failed")
+        self.progress = self.progress.after(None if is_open else TrialState.FAILED)
         return is_open
-
-    def _count(self, state: str) -> None:
-        """A claimed slot is in another state now."""
-        counts = {"claimed": self.progress.claimed - 1, state: getattr(self.progress, state) + 1}
-        self.progress = replace(self.progress, **counts)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from hpo_storage.records import Outcome, ReplicateRecord, TrialRecord
+from hpo_storage.records import ACCEPTED, RANKED, VALUED, Outcome, ReplicateRecord, TrialRecord
 
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rungs, rung_epochs, rungs_skipped
 from hpo.settings import SearchSpec
 from hpo.statistics import pooled_deviation
+from hpo.study.standing import rank
 
 MIN_FINISHED = 2
 """Trials with all replicates before anything is cut short."""
@@ -61,15 +62,17 @@ class Leaderboard:
 
     def add(self, number: int, result: Outcome | TrialRecord) -> None:
         """Take in a finished trial; of those that were cut short, what they have shown."""
-        if result.state == "failed":
+        if result.state not in ACCEPTED:
             return
         for first in (r for r in result.replicates if r.index == 0):
             self._rungs.add(first.curve, ended=first.score_loss is not None)
-        # A raced-out trial with a single replicate tells nothing of the spread.
-        if result.state != "complete" or result.value is None or (result.raced_out and len(result.replicates) < 2):
+        if result.state not in VALUED or result.value is None:
+            return
+        full = result.state in RANKED
+        if not full and len(result.replicates) < 2:  # a raced-out trial that tells nothing of the spread
             return
         finished = Contender(number, result.value, result.replicates, self._cost(result))
-        (self._partial if result.raced_out else self._full).append(finished)
+        (self._full if full else self._partial).append(finished)
         self._incumbent = None
 
     @property
@@ -80,7 +83,7 @@ class Leaderboard:
     @property
     def best(self) -> Contender | None:
         """The best trial with all replicates."""
-        return min(self._full, key=lambda trial: (trial.value, trial.number), default=None)
+        return min(self._full, key=rank, default=None)
 
     def rules(self, slot: int) -> Rules:
         """What may cut short the trial of this slot, as the study's settings say."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import optuna
 from hpo_spaces import SearchSpace, Value
-from hpo_storage.records import Outcome, TrialRecord
+from hpo_storage.records import VALUED, Outcome, TrialRecord
+from hpo_storage.records import TrialState as OurState
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
@@ -34,9 +35,9 @@ class Proposer:
 
     def observe(self, number: int, params: Mapping[str, Any], result: Outcome | TrialRecord) -> None:
         """Take in a finished trial; failed ones teach the sampler nothing."""
-        if result.state == "complete":
+        if result.state in VALUED:
             self._finished[number] = self._trial(TrialState.COMPLETE, params, value=result.value)
-        elif result.state == "pruned":
+        elif result.state == OurState.PRUNED:
             # One report for each: TPE ranks pruned trials by how many they have, which is a matter of stacks here.
             reports = {0: result.replicates[0].stop_loss} if result.replicates else {}
             self._finished[number] = self._trial(TrialState.PRUNED, params, intermediate_values=reports)

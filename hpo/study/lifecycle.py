@@ -9,13 +9,11 @@ from typing import Any
 from hpo_storage import studies
 from hpo_storage.database import Database, prepare
 from hpo_storage.datasets import store_dataset
-from hpo_storage.records import Limits, StudyHeader, StudyRecord
+from hpo_storage.records import Limits, StudyHeader
 
 from hpo.errors import StorageError, StudyError, StudyNotFoundError, use
 from hpo.settings import DEFAULT_TRIALS, Work
 from hpo.study.resolve import ResolvedStudy
-
-Stored = StudyHeader | StudyRecord
 
 
 def create(
@@ -79,7 +77,7 @@ def delete(database: Database, name: str) -> None:
     studies.delete_study(database, _read(database, name).id)
 
 
-def budget(stored: Stored | None, trials: int | None) -> int:
+def budget(stored: StudyHeader | None, trials: int | None) -> int:
     """The budget of a study when so many trials are asked for; StudyError where it would shrink."""
     if stored is None:
         return trials or DEFAULT_TRIALS
@@ -92,7 +90,7 @@ def budget(stored: Stored | None, trials: int | None) -> int:
     return trials or stored.budget
 
 
-def limits(stored: Stored | None, work: Work) -> Limits:
+def limits(stored: StudyHeader | None, work: Work) -> Limits:
     """The stored limits with those that are given; an infinite one is none."""
     given = Limits(wall_seconds=work.time_limit, trainer_seconds=work.trainer_seconds, trial_seconds=work.trial_timeout)
     before = stored.limits if stored else Limits()

@@ -16,7 +16,8 @@ from hpo.engine.backend.load import import_backend
 from hpo.engine.program import Backend
 from hpo.evaluation.job import Job
 from hpo.evaluation.population import evaluate_population
-from hpo.evaluation.trial import Head, evaluate
+from hpo.evaluation.trial import evaluate
+from hpo.losses import Head
 from hpo.machine import stack_memory
 
 PROGRESS_SECONDS = 0.2
@@ -38,8 +39,8 @@ class Training:
         with self._errors_answered():
             folder = Path(message["open"])
             facts = open_prepared(folder)
-            self._data = [open_replicate(folder, r) for r in range(message.get("replicates", facts["replicates"]))]
-            self._head = Head(facts["head"], facts["outputs"])
+            self._data = [open_replicate(folder, r) for r in range(message.get("replicates", facts.replicates))]
+            self._head = Head(facts.head, facts.outputs)
 
     def start(self) -> Callable[[str], None]:
         """Start the backend; the result trains the trials of a message, a line of JSON."""

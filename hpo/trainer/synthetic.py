@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.records import Outcome, ReplicateRecord, TrialState
 
 from hpo.trainer.messages import OnEpoch, serve
 
@@ -59,7 +59,7 @@ def evaluate(order: Mapping[str, Any], on_epoch: OnEpoch) -> Outcome:
         )
     deviation = statistics.stdev(scored) if len(scored) > 1 else None
     return Outcome(
-        state="complete",
+        state=TrialState.COMPLETE,
         value=statistics.fmean(scored),
         standard_error=None if deviation is None else deviation / math.sqrt(len(scored)),
         replicates=tuple(replicates),

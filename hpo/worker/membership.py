@@ -18,7 +18,7 @@ from hpo_storage import workers
 from hpo_storage.database import Database, connect
 from hpo_storage.timing import Timing
 
-from hpo.errors import StorageAwayError, StorageError
+from hpo.errors import StorageAwayError, StorageError, marked
 from hpo.machine import Resources
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
@@ -131,7 +131,7 @@ class Outage:
         """An attempt has failed."""
         if self._since is None:
             self._since = time.monotonic()
-            self._view.message(f"{error}; waiting for it, while trials that run go on")
+            self._view.message(f"{marked(error)}; waiting for it, while trials that run go on")
         self._next = time.monotonic() + self._pause * random.uniform(0.75, 1.25)  # so that not all come at once
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hpo_storage.records import Outcome
+from hpo_storage.records import Outcome, TrialState
 from hpo_storage.slots import Claim
 
 from hpo.machine import trainer_environment
@@ -97,7 +97,8 @@ class Trainer:
         if not self.claims or time.monotonic() <= self._deadline:
             return []
         reason = f"stopped at its time limit, {duration_text(self._seconds_each)}"
-        ended = [one for slot in list(self.claims) for one in self.end(slot, Outcome(state="failed", reason=reason))]
+        outcome = Outcome(state=TrialState.FAILED, reason=reason)
+        ended = [one for slot in list(self.claims) for one in self.end(slot, outcome)]
         self.restart()
         return ended
 

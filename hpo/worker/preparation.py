@@ -57,6 +57,6 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
         child.kill()
     answer = answers[-1]
     if not answer["ok"]:
-        raise getattr(hpo.errors, answer["kind"], DataError)(answer["message"], setting=answer.get("setting"))
+        raise getattr(hpo.errors, answer["kind"], DataError)(answer["message"], setting=answer["setting"])
     facts: dict[str, Any] = answer["facts"]
     return facts

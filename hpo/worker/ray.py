@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.declaration import to_json
-from hpo.errors import HpoError, StorageError, StudyError
+from hpo.errors import HpoError, StorageError, StudyError, use
 from hpo.settings import Training
 from hpo.worker.membership import DRAIN_SECONDS
 
@@ -101,13 +101,17 @@ def check_ray(url: str, workers: int) -> None:
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise StudyError("the executor 'ray' needs Ray, which is not installed; run: pip install 'hpo[ray]'") from error
+        raise StudyError(
+            "the executor 'ray' needs Ray, which is not installed; run: pip install 'hpo[ray]'", setting="executor"
+        ) from error
     if workers < 1:
-        raise StudyError(f"the executor 'ray' needs at least one worker, got {workers}; use --workers 1")
+        raise StudyError(
+            f"the executor 'ray' needs at least one worker, got {workers}; use {use('workers', 1)}", setting="workers"
+        )
     if url.startswith("sqlite"):
         raise StorageError(
             f"workers on a cluster need a database server that all nodes reach, got {url!r}; "
-            f"use --storage postgresql://... or mysql://..."
+            f"use {use('storage', 'postgresql://...')} or {use('storage', 'mysql://...')}"
         )
 
 

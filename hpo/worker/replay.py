@@ -12,7 +12,7 @@ from hpo_storage.records import Outcome, StudyRecord, TrialRecord
 from hpo_storage.slots import Claim
 from hpo_storage.studies import read_study
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, do, use
 from hpo.machine import choose_backend
 from hpo.search.rules import Rules
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
@@ -87,12 +87,14 @@ def _find(study: StudyRecord, number: int) -> TrialRecord:
     trial = next((trial for trial in study.trials if trial.number == number), None)
     if trial is None:
         raise StudyError(
-            f"a trial must be there to be replayed, got {number} of {study.name!r}; see hpo trials --study {study.name}"
+            f"a trial must be there to be replayed, got {number} of {study.name!r}; see {do('trials', study.name)}",
+            setting="trial",
         )
     if not trial.replicates:
         raise StudyError(
             f"a trial must have replicates to be replayed, trial {number} of {study.name!r} is {trial.state} and has "
-            f"none; choose another one"
+            f"none; choose another one",
+            setting="trial",
         )
     return trial
 
@@ -112,7 +114,11 @@ def _train(
         for ended in pool.listen():
             if ended.outcome is None or wanted - {replicate.index for replicate in ended.outcome.replicates}:
                 reason = ended.reason if ended.outcome is None else ended.outcome.reason
-                raise StudyError(f"trial {trial.number} could not be trained again: {reason}")
+                raise StudyError(
+                    f"trial {trial.number} could not be trained again: {reason}; replay another one, or use another "
+                    f"{use('backend')}",
+                    setting="trial",
+                )
             return ended.outcome
 
 

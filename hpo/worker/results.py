@@ -18,7 +18,7 @@ from pathlib import Path
 from hpo_storage import slots
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import INTERRUPTED_REASON, Outcome
+from hpo_storage.records import Outcome
 from hpo_storage.slots import Claim
 
 from hpo.errors import LeaseLostError, StorageError
@@ -34,12 +34,12 @@ _log = logging.getLogger("hpo")
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A claim that nobody works on any more, after so many seconds: with an outcome, or broken off for a reason, which
-    is a failed attempt where it `counts`."""
+    """A claim that nobody works on any more, after so many seconds: with an outcome, or without one: broken off for a
+    reason, which is a failed attempt where it `counts`, or else interrupted."""
 
     claim: Claim
     outcome: Outcome | None = None
-    reason: str = INTERRUPTED_REASON
+    reason: str | None = None
     counts: bool = False
     seconds: float = 0.0
 

@@ -15,7 +15,7 @@ from hpo_storage import studies, workers
 from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
-from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError, use
+from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError, marked, use
 from hpo.machine import Resources, choose_resources, default_population
 from hpo.settings import Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
@@ -155,14 +155,14 @@ class Server:
         except (StorageAwayError, TrainersError):
             raise
         except StudyNotFoundError as error:
-            self._worker.view.message(f"{header.name}: {error}")
+            self._worker.view.message(f"{header.name}: {marked(error)}")
         except Exception as error:
             if self._service.study is not None:
                 raise
             self._refused[header.id] = header.created
             if not isinstance(error, InputError):
                 _log.exception("study %s cannot be worked on", header.name)
-            self._worker.view.message(f"this worker leaves {header.name} to others: {error}")
+            self._worker.view.message(f"this worker leaves {header.name} to others: {marked(error)}")
         if not self._worker.stop.count:
             self._worker.outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
 

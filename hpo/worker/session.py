@@ -121,7 +121,7 @@ class Session:
         if self._is_busy or self._worker.outage.is_on:
             return False
         progress = self._advisor.progress
-        if self._winding_down or self._room() <= 0 or progress.limit is not None:
+        if self._winding_down or self._room() <= 0 or progress.limit_reached is not None:
             return True
         return not progress.open and not (self._share.stays and progress.claimed)
 
@@ -133,7 +133,7 @@ class Session:
         while self._outbox:
             if told := self._outbox.tell():
                 self._note(told)
-        if self._advisor.progress.limit is not None:
+        if self._advisor.progress.limit_reached is not None:
             self._stop_trials()
         elif not (self._worker.stop.count or self._winding_down):
             for trainer in self._trainers:

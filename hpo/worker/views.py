@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TextIO
 
+from hpo_storage.records import TrialState
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from hpo.report.losses import loss_of
+from hpo.errors import PYTHON, Face, written
+from hpo.losses import loss_named
 from hpo.words import duration_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 
@@ -23,18 +25,21 @@ ETA_TRIALS = 20
 ETA_FIRST_TRIALS = 3
 
 
-def make_view(stream: TextIO) -> ProgressView:
-    """A live view where `stream` is a terminal that can move its cursor, otherwise plain lines."""
+def make_view(stream: TextIO, face: Face = PYTHON) -> ProgressView:
+    """A live view where `stream` is a terminal that can move its cursor, otherwise plain lines.
+
+    `face` writes the marks of messages.
+    """
     if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        return LiveView(Console(file=stream))
-    return LineView(stream)
+        return LiveView(Console(file=stream), face)
+    return LineView(stream, face)
 
 
 class LineView:
     """One line for each trial that ends, for each phase and for each message; no control characters."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, face: Face = PYTHON) -> None:
+        self._stream, self._face = stream, face
         self._last = ""
 
     def update(self, snapshot: Snapshot) -> None:
@@ -50,7 +55,7 @@ class LineView:
 
     def message(self, text: str) -> None:
         """Write a line."""
-        self._write(printable(text))
+        self._write(printable(written(text, self._face)))
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -62,8 +67,8 @@ class LineView:
 class LiveView:
     """A block at the bottom of a terminal, drawn anew in place; above it scroll new bests and messages."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, face: Face = PYTHON) -> None:
+        self._console, self._face = console, face
         self._live: Live | None = None
         self._drawn = 0.0
         self._clock = TrialClock()
@@ -83,13 +88,13 @@ class LiveView:
     def trial(self, line: TrialLine, snapshot: Snapshot) -> None:
         """Leave a line for a new best and for a failure."""
         self._clock.tell(snapshot)
-        if line.is_best or line.state == "failed":
+        if line.is_best or line.state == TrialState.FAILED:
             style = "green" if line.is_best else "red"
             self._console.print(Text(trial_text(line), style=style))
 
     def message(self, text: str) -> None:
         """Leave a line."""
-        self._console.print(Text(printable(text), style="yellow"))
+        self._console.print(Text(printable(written(text, self._face)), style="yellow"))
 
     def close(self) -> None:
         """Take the block away."""
@@ -125,7 +130,7 @@ def trial_text(line: TrialLine) -> str:
     parts = [f"trial {line.trial} {line.state}: {loss_text(line.value, line.standard_error)}"]
     if line.value is None:
         parts = [f"trial {line.trial} {line.state}"]
-    if line.reason and line.state == "failed":
+    if line.reason and line.state == TrialState.FAILED:
         parts[0] += f": {printable(line.reason)}"
     parts += [duration_text(line.seconds), printable(line.description)]
     return ", ".join([*(part for part in parts if part), *(["new best"] if line.is_best else [])])
@@ -146,7 +151,7 @@ def best_text(snapshot: Snapshot) -> str:
     """The best value so far beside the prior loss."""
     if snapshot.best_value is None:
         return "no result yet"
-    baseline = loss_of({"loss_name": snapshot.loss_name}).baseline
+    baseline = loss_named(snapshot.loss_name).baseline
     prior = f", {baseline} alone: {loss_text(snapshot.prior_loss)}" if snapshot.prior_loss else ""
     best = loss_text(snapshot.best_value, snapshot.best_error)
     return f"best {snapshot.loss_name} {best} (trial {snapshot.best_trial}){prior}"

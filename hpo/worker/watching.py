@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 from hpo_storage import studies, workers
 from hpo_storage.database import Database
-from hpo_storage.records import INTERRUPTED_REASON, StudyHeader, StudyProgress, TrialRecord
+from hpo_storage.records import StudyHeader, StudyProgress, TrialRecord, TrialState
 from hpo_storage.timing import Timing
 
+from hpo.errors import do, use
 from hpo.search.history import History
+from hpo.study.standing import is_over
 from hpo.worker.membership import Outage
 from hpo.worker.progress import ProgressView, line_of, snapshot_of
 from hpo.worker.signals import StopRequest
@@ -41,12 +43,11 @@ def watch(
             finished_before=before,
         )
         for trial in news:
-            if trial.reason != INTERRUPTED_REASON and trial.finished is not None:
-                seconds = (trial.finished - trial.started).total_seconds()
+            if trial.state != TrialState.INTERRUPTED and trial.seconds is not None:
                 is_best = trial.number == watcher.history.best_trial
-                view.trial(line_of(trial.number, trial.params, trial, seconds, is_best=is_best), snapshot)
+                view.trial(line_of(trial.number, trial.params, trial, trial.seconds, is_best=is_best), snapshot)
         view.update(snapshot)
-        if stop.count or progress.limit is not None or not (progress.open or progress.claimed):
+        if stop.count or is_over(progress):
             return
         if check is not None:
             check()
@@ -82,5 +83,7 @@ class Watcher:
         if progress.claimed or any(worker.study == self._study.name for worker in there):
             self._warned = False
         elif self._warn and progress.open and not self._warned:
-            self._warn(f"no worker serves {self._study.name} now; start some with: hpo worker --storage URL")
+            self._warn(
+                f"no worker serves {self._study.name} now; start some on the same {use('storage')}: {do('worker')}"
+            )
             self._warned = True

@@ -177,6 +177,6 @@ def _checked_settings(space: str, settings: Mapping[str, Any]) -> dict[str, Any]
         values = json.loads(json.dumps(dict(settings), allow_nan=False))
     except (TypeError, ValueError) as error:
         raise SpaceError(
-            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}; {error}"
+            f"space {space!r}: settings must be finite JSON values by name, got {settings!r}: {error}; change them"
         ) from error
     return dict(values)

@@ -7,17 +7,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from hpo_storage.database import Database, now
-from hpo_storage.slots import FINISHED
+from hpo_storage.records import ACCEPTED, FINISHED, VALUED, Purpose, TrialState
 from hpo_storage.tables import SLOTS, STUDIES, TRIALS
-
-ACCEPTED = ("complete", "pruned")
 
 
 def broken_rules(db: Database) -> list[str]:
     """One line per study and rule that is broken; none where all is well. It changes nothing.
 
-    The rules: a running trial has a live lease; a study has as many slots as its budget; a slot has at most one
-    accepted result, and the state of it; complete trials have a finite value; Optuna's tables say the same.
+    The rules: a running trial has a live lease; a study has as many slots for trials as its budget; a slot has at most
+    one accepted result, and the state of it; trials that have a value have a finite one; Optuna's tables say the same.
     """
     with db.begin_read() as connection:
         studies = connection.execute(
@@ -29,36 +27,45 @@ def broken_rules(db: Database) -> list[str]:
 
 
 def _of_study(connection: sa.Connection, study_id: int, budget: int) -> Iterator[str]:
-    slots = connection.execute(sa.select(SLOTS).where(SLOTS.c.study_id == study_id).order_by(SLOTS.c.number)).all()
-    if [slot.number for slot in slots] != list(range(budget)):
-        yield f"a budget of {budget} must have as many slots, numbered from 0, got {len(slots)}"
+    slots = connection.execute(
+        sa.select(SLOTS).where(SLOTS.c.study_id == study_id).order_by(SLOTS.c.purpose, SLOTS.c.number)
+    ).all()
+    numbers = [slot.number for slot in slots if slot.purpose is Purpose.TRIAL]
+    if numbers != list(range(budget)):
+        yield f"a budget of {budget} must have as many slots, numbered from 0, got {len(numbers)}"
     time = now(connection)
     live = {slot.trial_id for slot in slots if slot.state == "claimed" and slot.lease_until >= time}
-    of_study = sa.select(TRIALS).join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id).where(SLOTS.c.study_id == study_id)
+    of_study = (
+        sa.select(TRIALS, SLOTS.c.purpose)
+        .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
+        .where(SLOTS.c.study_id == study_id)
+    )
     trials = connection.execute(of_study.order_by(TRIALS.c.id)).all()
-    state_of = {trial.id: trial.state for trial in trials}
-    lost = [trial.number for trial in trials if trial.state == "running" and trial.id not in live]
+    states = {trial.id: trial.state for trial in trials}
+    lost = [trial.number for trial in trials if trial.state is TrialState.RUNNING and trial.id not in live]
     yield from _named("a running trial must have a live lease", "trials", lost)
     accepted: dict[int, list[str]] = {}
     for trial in trials:
         if trial.state in ACCEPTED:
             accepted.setdefault(trial.slot_id, []).append(trial.state)
     differing = [slot.number for slot in slots if accepted.get(slot.id, []) != [slot.state] * (slot.state in ACCEPTED)]
-    yield from _named("a slot must have one accepted result when it is complete or pruned", "slots", differing)
-    idle = [slot.number for slot in slots if slot.state == "claimed" and state_of.get(slot.trial_id) != "running"]
+    yield from _named("a slot must have one accepted result when its state is that of a result", "slots", differing)
+    idle = [
+        slot.number for slot in slots if slot.state == "claimed" and states.get(slot.trial_id) != TrialState.RUNNING
+    ]
     yield from _named("a claimed slot must have a running trial", "slots", idle)
-    unvalued = [trial.number for trial in trials if (trial.state == "complete") != _is_finite(trial.value)]
-    yield from _named("complete trials, and no others, must have a finite value", "trials", unvalued)
-    ended = [slot.number for slot in slots if slot.state in FINISHED and state_of.get(slot.trial_id) != slot.state]
+    unvalued = [trial.number for trial in trials if (trial.state in VALUED) != _is_finite(trial.value)]
+    yield from _named("complete and raced-out trials, and no others, must have a finite value", "trials", unvalued)
+    ended = [slot.number for slot in slots if slot.state in FINISHED and states.get(slot.trial_id) != slot.state]
     yield from _named("a finished slot must have the state of its last trial", "slots", ended)
     yield from _named("Optuna's tables must say the same", "trials", _differing_in_optuna(connection, study_id, trials))
 
 
 def _differing_in_optuna(connection: sa.Connection, study_id: int, trials: Sequence[sa.Row[Any]]) -> list[int]:
-    from hpo_storage.optuna import STATES, trial_values
+    from hpo_storage.optuna import shown, trial_values
 
     theirs = trial_values(connection, study_id)
-    ours = {trial.id: (trial.number, STATES[trial.state], trial.value) for trial in trials}
+    ours = {trial.id: (trial.number, *shown(trial.purpose, trial.state, trial.value)) for trial in trials}
     return [ours[trial_id][0] for trial_id in ours if ours[trial_id] != theirs.get(trial_id)]
 
 

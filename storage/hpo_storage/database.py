@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, do
 from hpo_storage.engine import BUSY_SECONDS, error_code, explained, explanation, make_engine, parse_url, shown_url
 from hpo_storage.migrations import HEAD, VERSION_TABLE
 from hpo_storage.tables import METADATA, STUDIES, database_time
@@ -206,7 +206,7 @@ def _check_file(url: sa.URL, create: bool) -> None:
             f"an SQLite file must be in a folder that exists, got {str(path)!r}; create the folder first"
         )
     if not create and not path.exists():
-        raise StorageError(f"there must be a database to read, got {shown_url(url)}; `hpo run` creates it")
+        raise StorageError(f"there must be a database to read, got {shown_url(url)}; {do('run')} creates it")
     if not path.exists():
         try:
             tempfile.TemporaryFile(dir=path.parent).close()
@@ -252,13 +252,13 @@ def _check_is_current(db: Database) -> None:
     if revision == HEAD:
         return
     if revision is None:
-        raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; `hpo run` creates them")
+        raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; {do('run')} creates them")
     _check_known(revision, db.url)
     raise _older(revision, db.url)
 
 
 def _older(revision: str, url: str) -> StorageError:
-    return StorageError(f"{url} must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`")
+    return StorageError(f"{url} must have schema {HEAD}, got the older {revision}; run {do('upgrade')}")
 
 
 def _check_known(revision: str, url: str) -> None:
@@ -294,7 +294,7 @@ def _migrate(connection: sa.Connection) -> None:
             raise
         raise StorageError(
             f"an upgrade on MySQL or MariaDB must run to its end, got the tables of one that was broken off in "
-            f"{shown_url(connection.engine.url)}; restore the copy made before it, and run `hpo db upgrade` again"
+            f"{shown_url(connection.engine.url)}; restore the copy made before it, and run {do('upgrade')} again"
         ) from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, do, use
 from hpo_storage.database import Database
 from hpo_storage.retry import retried
 from hpo_storage.tables import CHUNK_BYTES, DATASET_CHUNKS, DATASETS, database_time
@@ -69,7 +69,8 @@ def _chunks(db: Database, sha256: str) -> int:
         if connection.scalar(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == sha256)) is None:
             raise StorageError(
                 f"a data set must be in the database to be fetched, got {sha256[:12]}, which {db.url} does not have; "
-                f"store it with `hpo run`"
+                f"store it with {do('run')}",
+                setting="data",
             )
         return connection.execute(count).scalar_one()
 
@@ -93,7 +94,9 @@ def _check_size(path: Path) -> None:
     if size > limit * MEGABYTE:
         raise StorageError(
             f"a data set in the database must have at most {limit:g} MiB, got {size / MEGABYTE:.0f} MiB; "
-            f"give --data a path that all workers can read and --no-store-data, or raise HPO_DATASET_MEGABYTES"
+            f"raise the variable HPO_DATASET_MEGABYTES, or use {use('store_data', False)} with a path for "
+            f"{use('data')} that all workers can read",
+            setting="data",
         )
 
 

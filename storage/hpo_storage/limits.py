@@ -5,19 +5,24 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StudyError
+from hpo.errors import StudyError, use
 from hpo_storage.database import now
-from hpo_storage.records import Limit, Limits
+from hpo_storage.records import Limit, Limits, Purpose
 from hpo_storage.tables import SLOTS
 
 
 def check_limits(limits: Limits) -> None:
     """Raise StudyError where a limit is not a positive number of seconds."""
-    for name in ("wall_seconds", "trainer_seconds", "trial_seconds"):
-        seconds = getattr(limits, name)
+    given = {
+        "time_limit": limits.wall_seconds,
+        "trainer_seconds": limits.trainer_seconds,
+        "trial_timeout": limits.trial_seconds,
+    }
+    for setting, seconds in given.items():
         if seconds is not None and not 0 < seconds < float("inf"):
-            option = {"wall_seconds": "--time-limit", "trial_seconds": "--trial-timeout"}.get(name, "--trainer-seconds")
-            raise StudyError(f"a limit must be more than 0 seconds, got {seconds:g}; use {option} 3600")
+            raise StudyError(
+                f"a limit must be more than 0 seconds, got {seconds:g}; use {use(setting, 3600)}", setting=setting
+            )
 
 
 def limits_of(study: sa.Row[Any]) -> Limits:
@@ -40,9 +45,10 @@ def reached(connection: sa.Connection, study: sa.Row[*tuple[Any, ...]]) -> Limit
 
 
 def _trainer_seconds(connection: sa.Connection, study_id: int, time: datetime) -> float:
-    """What all attempts have taken so far, those included that run."""
-    total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(SLOTS.c.study_id == study_id)
-    running = sa.select(SLOTS.c.started).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
+    """What all attempts at trials have taken so far, those included that run."""
+    trials = sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == Purpose.TRIAL)
+    total = sa.select(sa.func.sum(SLOTS.c.seconds)).where(trials)
+    running = sa.select(SLOTS.c.started).where(trials, SLOTS.c.state == "claimed")
     # A clock that was set back must not give time back.
     seconds = [max(0.0, (time - started).total_seconds()) for started in connection.scalars(running)]
     return float(sum(seconds, start=connection.scalar(total) or 0.0))

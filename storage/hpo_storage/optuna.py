@@ -19,16 +19,19 @@ from optuna.storages._rdb import models
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from hpo.errors import StorageError, StudyError
+from hpo.errors import StorageError, StudyError, use
 from hpo_storage.engine import shown_url
-from hpo_storage.records import TrialState as StateName
+from hpo_storage.records import Purpose
+from hpo_storage.records import TrialState as OurState
 from hpo_storage.tables import database_time
 
-STATES: dict[StateName, TrialState] = {
-    "running": TrialState.RUNNING,
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
+STATES = {
+    OurState.RUNNING: TrialState.RUNNING,
+    OurState.COMPLETE: TrialState.COMPLETE,
+    OurState.RACED_OUT: TrialState.COMPLETE,  # its samplers would rank a pruned one behind every complete one
+    OurState.PRUNED: TrialState.PRUNED,
+    OurState.FAILED: TrialState.FAIL,
+    OurState.INTERRUPTED: TrialState.FAIL,
 }
 
 STUDIES: sa.Table = models.StudyModel.__table__
@@ -90,7 +93,8 @@ def create_study(connection: sa.Connection, name: str) -> int:
     except sa.exc.IntegrityError:
         raise StudyError(
             f"a new study needs a name of its own, got {name!r}, which this database has already; "
-            f"choose another with --study"
+            f"choose another {use('study')}",
+            setting="study",
         ) from None
     connection.execute(_DIRECTIONS.insert().values(study_id=study_id, objective=0, direction=StudyDirection.MINIMIZE))
     return study_id
@@ -146,13 +150,15 @@ def start_trial(
 def finish_trial(
     connection: sa.Connection,
     trial_id: int,
-    state: StateName,
+    state: OurState,
     *,
+    purpose: Purpose = Purpose.TRIAL,
     value: float | None = None,
     attributes: Mapping[str, Any] | None = None,
     intermediate: Mapping[int, float] | None = None,
 ) -> None:
-    """Write attributes and one intermediate value (nats) per replicate, then end the trial."""
+    """Write attributes and one intermediate value, a loss, per replicate, then end the trial."""
+    state_there, value = shown(purpose, state, value)
     _set_attributes(connection, trial_id, attributes or {})
     rows = [
         {
@@ -170,8 +176,19 @@ def finish_trial(
     connection.execute(
         TRIALS.update()
         .where(TRIALS.c.trial_id == trial_id)
-        .values(state=STATES[state], datetime_complete=database_time())
+        .values(state=state_there, datetime_complete=database_time())
     )
+
+
+def shown(purpose: Purpose, state: OurState, value: float | None) -> tuple[TrialState, float | None]:
+    """State and value of a trial in Optuna's tables.
+
+    What is no trial of the budget ends there as FAIL, without a value: so no tool of Optuna's ranks it or learns from
+    it.
+    """
+    if purpose is Purpose.TRIAL or state is OurState.RUNNING:
+        return STATES[state], value
+    return TrialState.FAIL, None
 
 
 def _new_id(connection: sa.Connection, insert: sa.Insert) -> int:

@@ -2,22 +2,55 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Literal, Self
 
-TrialState = Literal["running", "complete", "pruned", "failed"]
+
+class TrialState(StrEnum):
+    """How far one attempt at a trial has come; the sets of states below say what follows from it."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    """It has all its replicates."""
+    RACED_OUT = "raced out"
+    """It lost on its first replicates; its value is an estimate from these."""
+    PRUNED = "pruned"
+    """Its learning curves were too bad; it has no value."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    """It was stopped from outside, which is no failure: it will be tried again."""
+
+
+RANKED = frozenset({TrialState.COMPLETE})
+"""Only trials in these states can win."""
+VALUED = RANKED | {TrialState.RACED_OUT}
+"""Trials in these states have a value, and no others do."""
+ACCEPTED = VALUED | {TrialState.PRUNED}
+"""A trial in one of these states is a result; a slot has at most one."""
+FINISHED = ACCEPTED | {TrialState.FAILED}
+"""A slot in one of these states is used up, and never changes again."""
+
+
+class Purpose(StrEnum):
+    """What the work on a slot is for; slots of each purpose have numbers of their own in a study."""
+
+    TRIAL = "trial"
+    """One unit of the study's budget."""
+    FINAL = "final"
+    BASELINE = "baseline"
+    REFIT = "refit"
+    ASK = "ask"
+
 
 Role = Literal["run", "worker"]
 Limit = Literal["wall time", "trainer seconds"]
 
-INTERRUPTED_REASON = "interrupted"
-"""The reason of attempts that were stopped from outside."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplicateRecord:
-    """One training of a trial's network on one resample. Losses in nats per row, seconds of trainer time.
+    """One training of a trial's network on one resample. Losses are the study's, per row, seconds of trainer time.
 
     `score_loss` is None where training was pruned before it could be scored.
     `curve` holds the `stop` loss after each epoch; `best_epoch` counts from 0. `predictions` are those of the
@@ -36,16 +69,18 @@ class ReplicateRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How one attempt at a trial ended. `value` (nats) is set for complete trials only; of a raced-out one it
-    is an estimate. `standard_error` is over replicates. `reason` says why a trial was cut short or failed."""
+    """How one attempt at a trial ended. `value`, a loss, is set in the states of VALUED only. `standard_error` is
+    over replicates. `reason` says why a trial was cut short or failed."""
 
-    state: Literal["complete", "pruned", "failed"]
+    state: TrialState
     value: float | None = None
     standard_error: float | None = None
-    raced_out: bool = False
     reason: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
     replicates: tuple[ReplicateRecord, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", TrialState(self.state))  # ValueError for what is none
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -57,8 +92,10 @@ class Outcome:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild what `to_json` gave."""
-        return cls(**{**values, "replicates": tuple(map(_replicate_from_json, values["replicates"]))})
+        """Rebuild what `to_json` gave, also that of the version before, where a raced-out trial was complete too."""
+        rest = {name: value for name, value in values.items() if name != "raced_out"}
+        state = TrialState.RACED_OUT if values.get("raced_out") else TrialState(values["state"])
+        return cls(**{**rest, "state": state, "replicates": tuple(map(_replicate_from_json, values["replicates"]))})
 
 
 def _replicate_from_json(values: Mapping[str, Any]) -> ReplicateRecord:
@@ -99,7 +136,6 @@ class TrialRecord:
     params: dict[str, Any]
     value: float | None
     standard_error: float | None
-    raced_out: bool
     reason: str | None
     started: datetime
     finished: datetime | None
@@ -108,13 +144,17 @@ class TrialRecord:
     info: dict[str, Any]
     replicates: tuple[ReplicateRecord, ...]
 
+    @property
+    def seconds(self) -> float | None:
+        """From its start to its end; None while it runs."""
+        return (self.finished - self.started).total_seconds() if self.finished else None
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StudyRecord:
-    """A study as stored. `spec` is StudySpec's JSON; `facts` what was found out about its data:
+class StudyHeader:
+    """A study without its trials. `spec` is StudySpec's JSON; `facts` what was found out about its data:
     {"rows": .., "features": .., "classes": [..], "prior_loss": .., "notes": [..], "replicates": R, ...};
-    `environment` the versions and machine it first ran on; `dataset` the hash of its stored data set.
-    `limit_reached` says why nothing more of it can be claimed although slots are left."""
+    `environment` the versions and machine it first ran on; `dataset` the hash of its stored data set."""
 
     id: int
     name: str
@@ -123,33 +163,24 @@ class StudyRecord:
     environment: dict[str, Any]
     created: datetime
     budget: int
+    dataset: str | None = None
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StudyRecord(StudyHeader):
+    """A study as stored. `finished` counts the slots of its budget that are used up; `running` says whether a worker
+    serves it. `limit_reached` says why nothing more of it can be claimed although slots are left."""
+
     finished: int
     running: bool
     trials: tuple[TrialRecord, ...]
-    dataset: str | None = None
-    limits: Limits = Limits()
     limit_reached: Limit | None = None
-
-    @property
-    def replicates(self) -> int:
-        """Replicates that a fully evaluated trial has."""
-        return int(self.facts["replicates"])
-
-    @property
-    def ranked(self) -> tuple[TrialRecord, ...]:
-        """Complete trials with all replicates, best first."""
-        full = [t for t in self.trials if t.state == "complete" and not t.raced_out and t.value is not None]
-        return tuple(sorted(full, key=lambda t: (t.value, t.number)))
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The winner so far, None while no trial has all its replicates."""
-        return self.ranked[0] if self.ranked else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySummary:
-    """One line of `hpo list`."""
+    """One line of `hpo list`; `limit_reached` as in `StudyRecord`."""
 
     id: int
     name: str
@@ -158,27 +189,13 @@ class StudySummary:
     finished: int
     running: bool
     best_value: float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StudyHeader:
-    """A study without its trials; fields as in `StudyRecord`."""
-
-    id: int
-    name: str
-    spec: dict[str, Any]
-    facts: dict[str, Any]
-    environment: dict[str, Any]
-    created: datetime
-    budget: int
-    dataset: str | None
-    limits: Limits
+    limit_reached: Limit | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyProgress:
-    """How far a study is, in slots; `complete` ones have all their replicates. `limit` as `limit_reached`; `limits`
-    are those it has now."""
+    """How far a study is, in slots of its budget. `limit_reached` as in `StudyRecord`; `limits` are those it has
+    now."""
 
     budget: int
     open: int
@@ -187,13 +204,18 @@ class StudyProgress:
     raced_out: int
     pruned: int
     failed: int
-    limit: Limit | None
+    limit_reached: Limit | None
     limits: Limits
 
     @property
     def finished(self) -> int:
         """Slots that are used up."""
         return self.complete + self.raced_out + self.pruned + self.failed
+
+    def after(self, end: TrialState | None) -> Self:
+        """The same with one claimed slot less: it has ended in a state of FINISHED, or (None) is open again."""
+        name = "open" if end is None else end.replace(" ", "_")
+        return replace(self, **{"claimed": self.claimed - 1, name: getattr(self, name) + 1})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,6 @@
-"""Slots: the units of a study's budget. One is claimed by one attempt at a time and finished exactly once.
+"""Slots: units of work on a study. One is claimed by one attempt at a time and finished exactly once.
+
+Those whose purpose is `trial` are the study's budget; slots of every purpose are served alike.
 
 Each function is one transaction over our tables and Optuna's. Locks are taken in one order: study, slot, trial,
 worker. Only a claim takes the study's, so that claims follow one another and each sees the points of those before.
@@ -19,7 +21,7 @@ from hpo.errors import LeaseLostError
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
 from hpo_storage.limits import reached
-from hpo_storage.records import Outcome, ReplicateRecord
+from hpo_storage.records import FINISHED, VALUED, Outcome, Purpose, ReplicateRecord, TrialState
 from hpo_storage.retry import retried
 from hpo_storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks
 from hpo_storage.timing import LEASE_SECONDS
@@ -30,14 +32,13 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 REASON_LENGTH = 4000
 """Characters kept of a reason; all databases' text columns hold that many."""
-FINISHED = ("complete", "pruned", "failed")
 
 Slot = sa.Row[Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlotOffer:
-    """What a proposal is wanted for; `pending` are the parameters of the slots that are claimed now."""
+    """What a proposal is wanted for; `pending` are the parameters of the slots of its purpose that are claimed now."""
 
     slot: int
     attempt: int
@@ -69,20 +70,22 @@ def claim(
     propose: Propose,
     distributions: "Mapping[str, BaseDistribution]",
     *,
+    purpose: Purpose = Purpose.TRIAL,
     trainer: int = 0,
     lease_seconds: float = LEASE_SECONDS,
 ) -> Claim | None:
-    """Claim the lowest open slot; None where there is none, the study is gone or has reached a limit.
+    """Claim the lowest open slot of that purpose; None where there is none, or the study is gone.
 
-    `propose` is called in the transaction, and for the first attempt only: later ones have its parameters.
+    A study that has reached a limit gives out no more trials. `propose` is called in the transaction, and for the
+    first attempt only: later ones have its parameters.
     """
     with db.begin_write() as connection:
         study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
-        if study is None or reached(connection, study):
+        if study is None or (purpose is Purpose.TRIAL and reached(connection, study)):
             return None
         slot = connection.execute(
             sa.select(SLOTS, database_time().label("time"))
-            .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "open")
+            .where(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
             .order_by(SLOTS.c.number)
             .limit(1)
             .with_for_update(skip_locked=True)
@@ -106,7 +109,7 @@ def claim(
                 started=slot.time,
             )
         )
-        if study.first_claim is None:
+        if study.first_claim is None and purpose is Purpose.TRIAL:
             connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(first_claim=slot.time))
     return claimed
 
@@ -128,15 +131,17 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
             .where(SLOTS.c.id == slot.id)
             .values(state=outcome.state, lease_until=None, seconds=_seconds(slot, slot.time))
         )
-        _end(connection, claim.trial_id, outcome, slot.time)
+        _end(connection, slot, outcome, slot.time)
 
 
 @retried
-def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True) -> bool:
+def release(
+    db: Database, claim: Claim, reason: str | None = None, *, max_attempts: int = MAX_ATTEMPTS, counts: bool = True
+) -> bool:
     """Give the attempt up; return whether the slot is open again, or else has failed for good.
 
-    `counts=False` (a user's Ctrl-C) does not use up one of `max_attempts`. Raises LeaseLostError where the
-    slot is no longer the claim's.
+    With `counts=False` (a user's Ctrl-C) it is interrupted, not failed, and does not use up one of `max_attempts`.
+    Raises LeaseLostError where the slot is no longer the claim's.
     """
     with db.begin_write() as connection:
         slot = _held(connection, claim)
@@ -148,21 +153,21 @@ def release(db: Database, claim: Claim, reason: str, *, max_attempts: int = MAX_
 def abandon(
     connection: sa.Connection,
     slot: Slot,
-    reason: str,
+    reason: str | None,
     time: datetime,
     *,
-    counts: bool = False,
+    counts: bool,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> bool:
-    """Fail a claimed slot's trial in the caller's transaction; open the slot again, or fail it after
-    `max_attempts` failures that count. Returns whether it is open again."""
+    """Fail a claimed slot's trial in the caller's transaction, or interrupt it where that does not count; open the
+    slot again, or fail it after `max_attempts` failures. Returns whether it is open again."""
     failures = slot.failures + int(counts)
     reopened = not (counts and failures >= max_attempts)
     connection.execute(
         SLOTS.update()
         .where(SLOTS.c.id == slot.id)
         .values(
-            state="open" if reopened else "failed",
+            state="open" if reopened else TrialState.FAILED,
             failures=failures,
             token=None,
             worker_id=None,
@@ -170,12 +175,12 @@ def abandon(
             seconds=_seconds(slot, time),
         )
     )
-    _end(connection, slot.trial_id, Outcome(state="failed", reason=reason), time)
+    _end(connection, slot, Outcome(state=TrialState.FAILED if counts else TrialState.INTERRUPTED, reason=reason), time)
     return reopened
 
 
 def pack_curve(curve: tuple[float, ...]) -> bytes:
-    """Losses by epoch, nats, as little-endian float32; ones beyond its range become its largest."""
+    """Losses by epoch as little-endian float32; ones beyond its range become its largest."""
     largest = float(np.finfo(np.float32).max)
     return np.clip(np.asarray(curve, dtype=np.float64), -largest, largest).astype("<f4").tobytes()
 
@@ -190,7 +195,7 @@ def _ask(
 ) -> dict[str, Any]:
     pending = connection.scalars(
         sa.select(SLOTS.c.params)
-        .where(SLOTS.c.study_id == slot.study_id, SLOTS.c.state == "claimed")
+        .where(SLOTS.c.study_id == slot.study_id, SLOTS.c.purpose == slot.purpose, SLOTS.c.state == "claimed")
         .order_by(SLOTS.c.number)
     ).all()
     params = propose(SlotOffer(slot=slot.number, attempt=slot.attempts + 1, pending=tuple(pending)))
@@ -215,17 +220,17 @@ def _start(
     from hpo_storage.optuna import start_trial
 
     attempt = slot.attempts + 1
-    trial_id, number = start_trial(
-        connection, slot.study_id, params, distributions, {"slot": slot.number, "attempt": attempt}
-    )
+    attributes = {"slot": slot.number, "attempt": attempt}
+    if slot.purpose is not Purpose.TRIAL:
+        attributes["purpose"] = slot.purpose
+    trial_id, number = start_trial(connection, slot.study_id, params, distributions, attributes)
     connection.execute(
         TRIALS.insert().values(
             id=trial_id,
             slot_id=slot.id,
             attempt=attempt,
             number=number,
-            state="running",
-            raced_out=False,
+            state=TrialState.RUNNING,
             info={},
             worker_id=worker_id,
             trainer=trainer,
@@ -266,11 +271,11 @@ def _lost(claim: Claim, why: str) -> str:
     )
 
 
-def _end(connection: sa.Connection, trial_id: int, outcome: Outcome, time: datetime) -> None:
-    """Write how the attempt ended, to our tables and Optuna's."""
+def _end(connection: sa.Connection, slot: Slot, outcome: Outcome, time: datetime) -> None:
+    """Write how the slot's attempt ended, to our tables and Optuna's."""
     from hpo_storage.optuna import finish_trial
 
-    reason = outcome.reason and _storable(outcome.reason)
+    trial_id, reason = slot.trial_id, outcome.reason and _storable(outcome.reason)
     connection.execute(
         TRIALS.update()
         .where(TRIALS.c.id == trial_id)
@@ -278,7 +283,6 @@ def _end(connection: sa.Connection, trial_id: int, outcome: Outcome, time: datet
             state=outcome.state,
             value=outcome.value,
             standard_error=outcome.standard_error,
-            raced_out=outcome.raced_out,
             reason=reason,
             info=outcome.info,
             finished=time,
@@ -292,14 +296,15 @@ def _end(connection: sa.Connection, trial_id: int, outcome: Outcome, time: datet
     failpoint("mid_tell")
     attributes = {
         "standard_error": outcome.standard_error,
-        "raced_out": outcome.raced_out or None,
-        "reason": reason,
+        "raced_out": outcome.state is TrialState.RACED_OUT or None,
+        "reason": "interrupted" if outcome.state is TrialState.INTERRUPTED else reason,
         "info": outcome.info or None,
     }
     finish_trial(
         connection,
         trial_id,
         outcome.state,
+        purpose=slot.purpose,
         value=outcome.value,
         attributes={key: value for key, value in attributes.items() if value is not None},
         intermediate={r.index: r.stop_loss if r.score_loss is None else r.score_loss for r in outcome.replicates},
@@ -334,8 +339,12 @@ def _prediction_rows(trial_id: int, replicate: ReplicateRecord) -> list[dict[str
 
 def _check_outcome(outcome: Outcome) -> None:
     """Raise ValueError for what must never reach the database."""
-    if (outcome.state == "complete") != (outcome.value is not None):
-        raise ValueError(f"complete trials have a value, and no others do, got {outcome.state}: {outcome.value}")
+    if outcome.state not in FINISHED:
+        raise ValueError(f"a slot must be finished as one of {', '.join(sorted(FINISHED))}, got {outcome.state!r}")
+    if (outcome.state in VALUED) != (outcome.value is not None):
+        raise ValueError(
+            f"complete and raced-out trials have a value, and no others do, got {outcome.state}: {outcome.value}"
+        )
     numbers: list[tuple[str, float | None]] = [
         ("value", outcome.value),
         ("standard_error", outcome.standard_error),

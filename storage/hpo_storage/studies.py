@@ -8,12 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError, StudyError, StudyNotFoundError
+from hpo.errors import StorageError, StudyError, StudyNotFoundError, do, use
 from hpo_storage.database import Database, now
 from hpo_storage.limits import check_limits, limits_of, reached
 from hpo_storage.records import (
+    FINISHED,
+    RANKED,
+    Limit,
     Limits,
     OpenStudy,
+    Purpose,
     StudyHeader,
     StudyProgress,
     StudyRecord,
@@ -21,14 +25,15 @@ from hpo_storage.records import (
     TrialRecord,
 )
 from hpo_storage.retry import retried
-from hpo_storage.slots import FINISHED
 from hpo_storage.tables import DATASET_CHUNKS, DATASETS, PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
 from hpo_storage.trials import trials_after, trials_of
 from hpo_storage.workers import check_not_running, living_workers
 
 LISTED_NAMES = 20
 NO_LIMITS = Limits()
-UNFINISHED = ("open", "claimed")
+UNFINISHED = frozenset({"open", "claimed"})
+_IS_TRIAL = SLOTS.c.purpose == Purpose.TRIAL
+"""Whether a slot is one of the budget."""
 
 
 @retried
@@ -103,29 +108,21 @@ def set_limits(db: Database, study_id: int, limits: Limits) -> None:
 @retried
 def progress(db: Database, study_id: int) -> StudyProgress:
     """How far the study is; StudyNotFoundError where it has been deleted."""
-    slots = (
-        sa.select(SLOTS.c.state, TRIALS.c.raced_out, sa.func.count())
-        .join(TRIALS, TRIALS.c.id == SLOTS.c.trial_id, isouter=True)
-        .where(SLOTS.c.study_id == study_id)
-        .group_by(SLOTS.c.state, TRIALS.c.raced_out)
-    )
+    slots = sa.select(SLOTS.c.state, sa.func.count()).where(SLOTS.c.study_id == study_id, _IS_TRIAL)
     with db.begin_read() as connection:
         study = connection.execute(sa.select(STUDIES).where(STUDIES.c.id == study_id)).first()
         if study is None:
             raise StudyNotFoundError("a study must be there to be followed, and it has been deleted; make a new one")
-        counts: Counter[str] = Counter()
-        for state, raced_out, count in connection.execute(slots):
-            counts["raced_out" if state == "complete" and raced_out else state] += count
-        limit = reached(connection, study) if any(counts[state] for state in UNFINISHED) else None
-    states = ("open", "claimed", "complete", "raced_out", "pruned", "failed")
-    found = {state: counts[state] for state in states}
-    return StudyProgress(budget=study.budget, limit=limit, limits=limits_of(study), **found)
+        counts: dict[str, int] = dict(connection.execute(slots.group_by(SLOTS.c.state)).all())
+        limit = reached(connection, study) if counts.keys() & UNFINISHED else None
+    found = {state.replace(" ", "_"): counts.get(state, 0) for state in sorted(UNFINISHED | FINISHED)}
+    return StudyProgress(budget=study.budget, limit_reached=limit, limits=limits_of(study), **found)
 
 
 @retried
 def open_studies(db: Database) -> list[OpenStudy]:
     """Studies that are not finished and have not reached a limit, the oldest first."""
-    slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(SLOTS.c.state.in_(UNFINISHED))
+    slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(_IS_TRIAL, SLOTS.c.state.in_(UNFINISHED))
     with db.begin_read() as connection:
         counts: dict[int, Counter[str]] = {}
         for study_id, state, count in connection.execute(slots.group_by(SLOTS.c.study_id, SLOTS.c.state)):
@@ -162,30 +159,30 @@ def finished_since(
 @retried
 def list_studies(db: Database) -> list[StudySummary]:
     """All studies, the oldest first."""
-    ranked = sa.and_(TRIALS.c.state == "complete", ~TRIALS.c.raced_out)
-    finished = sa.select(SLOTS.c.study_id, sa.func.count()).where(SLOTS.c.state.in_(FINISHED))
+    finished = sa.select(SLOTS.c.study_id, sa.func.count()).where(_IS_TRIAL, SLOTS.c.state.in_(FINISHED))
     best = (
         sa.select(SLOTS.c.study_id, sa.func.min(TRIALS.c.value))
         .join(TRIALS, TRIALS.c.slot_id == SLOTS.c.id)
-        .where(ranked)
+        .where(_IS_TRIAL, TRIALS.c.state.in_(RANKED))
     )
     with db.begin_read() as connection:
         studies = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
         counts = _by_study(connection, finished)
         values = _by_study(connection, best)
         running = {worker.study_id for worker in living_workers(connection, None, now(connection))}
-    return [
-        StudySummary(
-            id=study.id,
-            name=study.name,
-            created=study.created,
-            budget=study.budget,
-            finished=counts.get(study.id, 0),
-            running=study.id in running,
-            best_value=values.get(study.id),
-        )
-        for study in studies
-    ]
+        return [
+            StudySummary(
+                id=study.id,
+                name=study.name,
+                created=study.created,
+                budget=study.budget,
+                finished=counts.get(study.id, 0),
+                running=study.id in running,
+                best_value=values.get(study.id),
+                limit_reached=_limit_reached(connection, study, counts.get(study.id, 0)),
+            )
+            for study in studies
+        ]
 
 
 @retried
@@ -195,14 +192,15 @@ def read_study(db: Database, name: str) -> StudyRecord:
         study = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
         if study is None:
             raise StudyNotFoundError(_not_found(connection, name))
-        finished = sa.select(sa.func.count()).where(SLOTS.c.study_id == study.id, SLOTS.c.state.in_(FINISHED))
+        slots = SLOTS.c.study_id == study.id, _IS_TRIAL, SLOTS.c.state.in_(FINISHED)
+        finished = sa.select(sa.func.count()).where(*slots)
         done = connection.execute(finished).scalar_one()
         return StudyRecord(
             **_header(study),
             finished=done,
             running=bool(living_workers(connection, study.id, now(connection))),
             trials=tuple(trials_of(connection, study.id)),
-            limit_reached=reached(connection, study) if done < study.budget else None,
+            limit_reached=_limit_reached(connection, study, done),
         )
 
 
@@ -265,7 +263,8 @@ def _check_dataset(connection: sa.Connection, dataset: str | None) -> None:
     query = sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == dataset)
     if dataset is not None and connection.scalar(query.with_for_update()) is None:
         raise StorageError(
-            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again"
+            f"a study's data set must be stored before it, got {dataset[:12]}, which was deleted meanwhile; try again",
+            setting="data",
         )
 
 
@@ -273,13 +272,22 @@ def _check_budget(budget: int, least: int) -> None:
     if budget < least:
         raise StudyError(
             f"a study's trials must be at least {least}, as a budget can grow but not shrink, got {budget}; "
-            f"use --trials {least} or more"
+            f"use {use('trials', least)} or more",
+            setting="trials",
         )
 
 
 def _add_slots(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> None:
     rows = [
-        {"study_id": study_id, "number": number, "state": "open", "attempts": 0, "failures": 0, "seconds": 0.0}
+        {
+            "study_id": study_id,
+            "purpose": Purpose.TRIAL,
+            "number": number,
+            "state": "open",
+            "attempts": 0,
+            "failures": 0,
+            "seconds": 0.0,
+        }
         for number in numbers
     ]
     if rows:
@@ -291,6 +299,11 @@ def _header(study: sa.Row[Any]) -> dict[str, Any]:
     return {**{name: study._mapping[name] for name in names}, "limits": limits_of(study)}
 
 
+def _limit_reached(connection: sa.Connection, study: sa.Row[Any], finished: int) -> Limit | None:
+    """None where the study has none, or is finished."""
+    return reached(connection, study) if finished < study.budget else None
+
+
 def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> dict[int, Any]:
     return dict(connection.execute(query.group_by(SLOTS.c.study_id)).all())
 
@@ -298,5 +311,5 @@ def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> d
 def _not_found(connection: sa.Connection, name: str) -> str:
     names = connection.scalars(sa.select(STUDIES.c.name).order_by(STUDIES.c.name)).all()
     there = ", ".join(names[:LISTED_NAMES]) + (" and others" if len(names) > LISTED_NAMES else "")
-    remedy = f"use one of {there}" if names else "there is none in this database yet; `hpo run` makes one"
+    remedy = f"use one of {there}" if names else f"there is none in this database yet; {do('run')} makes one"
     return f"a study must be there to be read, got {name!r}; {remedy}"

@@ -4,6 +4,7 @@ Column types are portable (SQLite, PostgreSQL, MySQL, MariaDB): explicit lengths
 """
 
 from datetime import UTC, datetime
+from enum import StrEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -13,15 +14,18 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from hpo_storage.records import Purpose, TrialState
+
 TOKEN_LENGTH = 32
 NAME_LENGTH = 100
 HOST_LENGTH = 255
 PROCESS_LENGTH = 100
-STATE_LENGTH = 10
+STATE_LENGTH = 20
 CURVE_BYTES = 2**24 - 1
 """Four bytes an epoch; MySQL picks the column's size from it."""
 HASH_LENGTH = 64
 ROLE_LENGTH = 10
+PURPOSE_LENGTH = 20
 BACKEND_LENGTH = 20
 DEVICE_LENGTH = 100
 CHUNK_BYTES = 2**20
@@ -68,6 +72,18 @@ def _postgresql_time(element: database_time, compiler: SQLCompiler, **kw: object
 @compiles(database_time, "mysql", "mariadb")
 def _mysql_time(element: database_time, compiler: SQLCompiler, **kw: object) -> str:
     return "utc_timestamp(6)"
+
+
+def _named(values: type[StrEnum], length: int) -> sa.Enum:
+    """One of the values, stored as its text; anything else is refused."""
+    return sa.Enum(
+        values,
+        native_enum=False,
+        create_constraint=False,
+        validate_strings=True,
+        length=length,
+        values_callable=lambda members: [member.value for member in members],
+    )
 
 
 METADATA = sa.MetaData(
@@ -136,8 +152,9 @@ SLOTS = sa.Table(
     METADATA,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("study_id", sa.Integer, sa.ForeignKey(STUDIES.c.id), nullable=False),
-    sa.Column("number", sa.Integer, nullable=False, comment="0 to budget - 1"),
-    sa.Column("state", sa.String(STATE_LENGTH), nullable=False),
+    sa.Column("purpose", _named(Purpose, PURPOSE_LENGTH), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False, comment="from 0, to budget - 1 where its purpose is trial"),
+    sa.Column("state", sa.String(STATE_LENGTH), nullable=False, comment="open, claimed, or as its trial has ended"),
     sa.Column("params", _JSON, comment="of the first attempt; every later one has the same"),
     sa.Column("attempts", sa.Integer, nullable=False, comment="begun so far"),
     sa.Column("failures", sa.Integer, nullable=False, comment="attempts whose failure counts"),
@@ -147,8 +164,8 @@ SLOTS = sa.Table(
     sa.Column("lease_until", UtcTime),
     sa.Column("started", UtcTime, comment="of the attempt that runs"),
     sa.Column("seconds", sa.Double, nullable=False, comment="that its ended attempts have taken"),
-    sa.UniqueConstraint("study_id", "number"),
-    sa.Index(None, "study_id", "state", "number"),
+    sa.UniqueConstraint("study_id", "purpose", "number"),
+    sa.Index(None, "study_id", "purpose", "state", "number"),
 )
 
 TRIALS = sa.Table(
@@ -158,10 +175,9 @@ TRIALS = sa.Table(
     sa.Column("slot_id", sa.Integer, sa.ForeignKey(SLOTS.c.id), nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False, comment="from 1"),
     sa.Column("number", sa.Integer, nullable=False, comment="the Optuna trial's number"),
-    sa.Column("state", sa.String(STATE_LENGTH), nullable=False),
-    sa.Column("value", sa.Double, comment="nats"),
-    sa.Column("standard_error", sa.Double, comment="nats, over replicates"),
-    sa.Column("raced_out", sa.Boolean(create_constraint=False), nullable=False),
+    sa.Column("state", _named(TrialState, STATE_LENGTH), nullable=False),
+    sa.Column("value", sa.Double, comment="the study's loss"),
+    sa.Column("standard_error", sa.Double, comment="the study's loss, over replicates"),
     sa.Column("reason", sa.Text),
     sa.Column("info", _JSON, nullable=False),
     sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id), nullable=False),
@@ -176,8 +192,8 @@ REPLICATES = sa.Table(
     METADATA,
     sa.Column("trial_id", sa.Integer, sa.ForeignKey(TRIALS.c.id), primary_key=True, autoincrement=False),
     sa.Column("replicate", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("stop_loss", sa.Double, nullable=False, comment="nats"),
-    sa.Column("score_loss", sa.Double, comment="nats; null where training was cut short"),
+    sa.Column("stop_loss", sa.Double, nullable=False, comment="the study's loss"),
+    sa.Column("score_loss", sa.Double, comment="the study's loss; null where training was cut short"),
     sa.Column("best_epoch", sa.Integer, nullable=False, comment="from 0"),
     sa.Column("seconds", sa.Double, nullable=False),
     sa.Column("curve", sa.LargeBinary(CURVE_BYTES), nullable=False, comment="stop losses, little-endian float32"),

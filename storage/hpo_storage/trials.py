@@ -6,13 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo_storage.records import ReplicateRecord, TrialRecord
+from hpo_storage.records import Purpose, ReplicateRecord, TrialRecord, TrialState
 from hpo_storage.slots import unpack_curve
 from hpo_storage.tables import REPLICATES, SLOTS, TRIALS, WORKERS
 
 
 def trials_of(connection: sa.Connection, study_id: int) -> list[TrialRecord]:
-    """All trials of a study, by number."""
+    """All trials of a study's budget, by number."""
     return _read(connection, study_id, sa.true(), curves=True)
 
 
@@ -24,19 +24,25 @@ def trials_after(
     states = connection.execute(
         sa.select(TRIALS.c.id, TRIALS.c.number, TRIALS.c.state)
         .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-        .where(SLOTS.c.study_id == study_id, TRIALS.c.id > after)
+        .where(_of_budget(study_id), TRIALS.c.id > after)
         .order_by(TRIALS.c.id)
     ).all()
     settled = after
     for trial in states:
-        if trial.state == "running":
+        if trial.state is TrialState.RUNNING:
             break
         settled = trial.id
-    first = next((trial.id for trial in states if trial.state != "running" and trial.number not in known), None)
+    first = next(
+        (trial.id for trial in states if trial.state is not TrialState.RUNNING and trial.number not in known), None
+    )
     if first is None:
         return [], settled
-    wanted = sa.and_(TRIALS.c.id >= first, TRIALS.c.state != "running")
+    wanted = sa.and_(TRIALS.c.id >= first, TRIALS.c.state != TrialState.RUNNING)
     return _read(connection, study_id, wanted, curves=curves), settled
+
+
+def _of_budget(study_id: int) -> sa.ColumnElement[bool]:
+    return sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == Purpose.TRIAL)
 
 
 def _read(
@@ -48,7 +54,7 @@ def _read(
         sa.select(*columns)
         .join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
         .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-        .where(SLOTS.c.study_id == study_id, wanted)
+        .where(_of_budget(study_id), wanted)
         .order_by(REPLICATES.c.trial_id, REPLICATES.c.replicate)
     )
     for row in rows:
@@ -57,7 +63,7 @@ def _read(
         sa.select(TRIALS, SLOTS.c.number.label("slot"), SLOTS.c.params, WORKERS.c.host, WORKERS.c.pid)
         .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
         .join(WORKERS, TRIALS.c.worker_id == WORKERS.c.id)
-        .where(SLOTS.c.study_id == study_id, wanted)
+        .where(_of_budget(study_id), wanted)
         .order_by(TRIALS.c.number)
     )
     return [_trial(row, tuple(replicates[row.id])) for row in trials]
@@ -83,7 +89,6 @@ def _trial(row: sa.Row[Any], replicates: tuple[ReplicateRecord, ...]) -> TrialRe
         params=row.params,
         value=row.value,
         standard_error=row.standard_error,
-        raced_out=row.raced_out,
         reason=row.reason,
         started=row.started,
         finished=row.finished,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hpo.errors import StudyNotFoundError, StudyRunningError
 from hpo_storage.database import Database, now
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import INTERRUPTED_REASON, Role, WorkerRecord
+from hpo_storage.records import ACCEPTED, Role, WorkerRecord
 from hpo_storage.retry import retried
 from hpo_storage.slots import MAX_ATTEMPTS, abandon
 from hpo_storage.tables import BACKEND_LENGTH, DEVICE_LENGTH, HOST_LENGTH, SLOTS, STUDIES, TRIALS, WORKERS
@@ -116,7 +116,7 @@ def stop_worker(db: Database, worker_id: str) -> None:
 def requeue_orphans(db: Database, study_id: int) -> int:
     """Open the claimed slots whose worker has ended, as far as this host can tell; return how many there were.
 
-    What a worker still held when it stopped becomes "interrupted", which does not count. A killed worker's attempts
+    What a worker still held when it stopped becomes interrupted, which does not count. A killed worker's attempts
     count as failed, since the trial may be what killed it. Who is only silent is left to `sweep`.
     """
     with db.begin_write() as connection:
@@ -131,7 +131,7 @@ def requeue_orphans(db: Database, study_id: int) -> int:
         for slot in orphans:
             worker = ended[slot.worker_id]
             killed = worker.stopped is None
-            reason = f"process killed: {worker.host}:{worker.pid}" if killed else INTERRUPTED_REASON
+            reason = f"process killed: {worker.host}:{worker.pid}" if killed else None
             abandon(connection, slot, reason, time, counts=killed)
     return len(orphans)
 
@@ -171,7 +171,7 @@ def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_
 def list_workers(db: Database, *, alive_only: bool = True) -> list[WorkerRecord]:
     """Workers of every study and of none, the oldest first."""
     running = sa.select(SLOTS.c.worker_id, sa.func.count()).where(SLOTS.c.state == "claimed")
-    finished = sa.select(TRIALS.c.worker_id, sa.func.count()).where(TRIALS.c.state.in_(("complete", "pruned")))
+    finished = sa.select(TRIALS.c.worker_id, sa.func.count()).where(TRIALS.c.state.in_(ACCEPTED))
     workers = sa.select(WORKERS, STUDIES.c.name.label("study")).join(STUDIES, isouter=True)
     with db.begin_read() as connection:
         time = now(connection)

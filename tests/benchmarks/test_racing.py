@@ -53,9 +53,9 @@ def test_a_small_network_pays_for_its_block(racing):
     bad = (0.5, 0.9, 0.9, 0.9, 0.9)
     assert racing.replay_trial(full(racing, bad), Rules(incumbent=RIVAL))[0] == 2.0 * REPLICATES
     seconds, outcome = racing.replay_trial(full(racing, bad, parameters=10**6), Rules(incumbent=RIVAL))
-    assert (seconds, len(outcome.replicates), outcome.raced_out) == (4.0, 2, True)
+    assert (seconds, len(outcome.replicates), outcome.state) == (4.0, 2, "raced out")
     seconds, outcome = racing.replay_trial(full(racing, (0.9,) * REPLICATES), Rules(incumbent=RIVAL))
-    assert (seconds, len(outcome.replicates), outcome.raced_out) == (2.0, 1, True)
+    assert (seconds, len(outcome.replicates), outcome.state) == (2.0, 1, "raced out")
 
 
 def test_a_pruned_block_costs_its_epochs(racing):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hpo_spaces import Categorical, load_space
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import Outcome, StudyRecord
+from hpo_storage.records import Outcome, StudyRecord, TrialState
 from hpo_storage.slots import claim, finish, release
 from hpo_storage.studies import create_study
 from hpo_storage.workers import start_worker, stop_worker
@@ -74,10 +74,9 @@ def make_outcome(state: str, value: float, widths: Sequence[int], batch_size: in
     }
     scored = state in ("complete", "raced out")
     return Outcome(
-        state="complete" if state == "raced out" else state,
+        state=TrialState(state),
         value=value if scored else None,
         standard_error=0.0058 if state == "complete" else None,
-        raced_out=state == "raced out",
         reason=reasons.get(state),
         info=info,
         replicates=replicates,
@@ -118,7 +117,7 @@ class Bench:
             )
             assert claimed is not None
             if state == "interrupted":
-                release(database, claimed, "interrupted", counts=False)
+                release(database, claimed, counts=False)
                 continue
             if state == "running":
                 continue

@@ -13,7 +13,8 @@ import typer.main
 import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
-from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.cli.settings import option_name
+from hpo.settings import SETTINGS
 from hpo.worker.membership import DRAIN_SECONDS
 from tests.helpers.fleet import CLI
 from tests.helpers.processes import run_python
@@ -238,16 +239,6 @@ def test_completion_is_quiet_and_makes_nothing(bench):
     assert list(bench.folder.iterdir()) == []
 
 
-def choices(model: type, field: str) -> tuple[str, ...]:
-    return get_args(model.model_fields[field].annotation)
-
-
-def test_choices_are_those_of_the_spec():
-    assert get_args(options.Method) == choices(EvaluationSpec, "method")
-    assert get_args(options.StopOn) == choices(EvaluationSpec, "stop_on")
-    assert get_args(options.Sampler) == choices(SearchSpec, "sampler")
-
-
 def test_figures_are_those_of_the_report():
     from hpo.report.figures import FIGURES
 
@@ -274,7 +265,8 @@ def test_every_command_and_option_is_documented(command):
     sections = dict(re.findall(r"^## `hpo (\w+)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
     assert command in sections
     assert f"hpo {command} " in sections[command] or f"hpo {command}\n" in sections[command]
-    common = {"--study", "--storage", "--json"}
+    common = {"--study", "--storage", "--json", *map(option_name, SETTINGS)}
+    common |= {f"--no-{name.removeprefix('--')}" for name in common}
     mentioned = set(re.findall(r"--[a-z][a-z-]+", sections[command]))
     assert options_of(command) - common <= mentioned
     assert mentioned <= options_of(command)

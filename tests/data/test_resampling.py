@@ -222,7 +222,7 @@ def test_without_classes_one_group_is_refused(method):
 
 def test_a_class_of_one_row_is_refused_by_name():
     labels = np.array([0] * 30 + [1])
-    with pytest.raises(DataError, match=r"at least 2 rows.*class 'maybe' has 1; add rows.*--task regression"):
+    with pytest.raises(DataError, match=r"at least 2 rows.*class 'maybe' has 1; add rows.*task='regression'"):
         resamples(labels, evaluation("bootstrap"), 0, names=["yes", "maybe"])
 
 

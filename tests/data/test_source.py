@@ -125,8 +125,8 @@ def test_files_of_other_encodings_are_read_where_these_are_named(read, encoding)
     [
         (GOOD.replace("green", "gr\u00fcn").encode(), "ascii", "line 4: byte 0xc3 is not ASCII"),
         ((GOOD + "\ud800").encode("utf-16", "surrogatepass"), "utf-16", "line 62: byte 0x00 is not UTF-16"),
-        (GOOD.encode("utf-16"), "cp1252", "is UTF-16 and is read as CP1252; use --encoding utf-16"),
-        (("\ufeff" + GOOD).encode(), "cp1252", "is UTF-8 and is read as CP1252; use --encoding utf-8"),
+        (GOOD.encode("utf-16"), "cp1252", "is UTF-16 and is read as CP1252; use encoding='utf-16'"),
+        (("\ufeff" + GOOD).encode(), "cp1252", "is UTF-8 and is read as CP1252; use encoding='utf-8'"),
         (GOOD.replace("2.5,green", "2.5,gre\0n").encode("utf-16"), "utf-16", "line 4: a NUL byte"),
     ],
 )
@@ -176,14 +176,18 @@ REFUSED = {
     "fault 21: cut off": (GOOD + "31.5,bl", "line 62: 2 fields where the header has 3; is the file cut off?"),
     "fault 22: latin-1": (
         GOOD.replace("green", "gr\u00fcn").encode("latin-1"),
-        "line 4: byte 0xfc is not UTF-8; save the file as UTF-8, or name its encoding, for instance --encoding cp1252",
+        "line 4: byte 0xfc is not UTF-8; save the file as UTF-8, or name its encoding, for instance encoding='cp1252'",
     ),
     "fault 22: UTF-16": (
         GOOD.encode("utf-16"),
-        "is UTF-16 and is read as UTF-8; use --encoding utf-16, or save it as UTF-8",
+        "is UTF-16 and is read as UTF-8; use encoding='utf-16', or save it as UTF-8",
     ),
-    "fault 22: UTF-32": (GOOD.encode("utf-32"), "is UTF-32 and is read as UTF-8; use --encoding utf-32"),
-    "fault 22: UTF-16 without its mark": (GOOD.encode("utf-16-le"), "line 1: a NUL byte"),
+    "fault 22: UTF-32": (GOOD.encode("utf-32"), "is UTF-32 and is read as UTF-8; use encoding='utf-32'"),
+    "fault 22: UTF-16 without its mark": (
+        GOOD.encode("utf-16-le"),
+        "line 1: a NUL byte, which text in UTF-8 has not; write it again as text, or name its encoding, for instance "
+        "encoding='utf-16-le'",
+    ),
     "fault 23": (GOOD.replace("color", "size"), "line 1: column names must differ, 'size' occurs more than once"),
     "fault 24": (
         GOOD + "1.0,red,yes,more\n",

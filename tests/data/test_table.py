@@ -62,7 +62,7 @@ def test_a_target_that_looks_like_a_quantity_makes_a_regression_with_a_note(labe
         assert result.target.task == "regression"
         assert result.notes == (
             f"the target 'price' looks like a quantity ({len(labels)} different numbers in 220 rows), so the task is "
-            "regression; --task classification takes each number for a class",
+            "regression; classification would take each number for a class",
         )
     else:
         assert (result.target.task, len(result.target.classes), result.notes) == ("classification", len(labels), ())
@@ -80,9 +80,9 @@ def test_many_integer_classes_are_allowed_where_each_has_many_rows():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("labell", r"must be a column of people\.csv, got 'labell'; did you mean 'label'\? Use --target 'label'"),
+        ("labell", r"must be a column of people\.csv, got 'labell'; did you mean 'label'\? Use target='label'"),
         ("LABEL", r"did you mean 'label'"),
-        ("zzz", r"use --target with one of: 'size', 'label'$"),
+        ("zzz", r"use target with one of: 'size', 'label'$"),
     ],
 )
 def test_a_missing_target_column_is_refused_with_names_to_use(target, message):
@@ -93,7 +93,7 @@ def test_a_missing_target_column_is_refused_with_names_to_use(target, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([None] * ROWS, r"'label' is empty in all rows; use another --target"),
+        ([None] * ROWS, r"'label' is empty in all rows; use another target"),
         (["no"] * ROWS, r"at least 2 classes, column 'label' holds only 'no'"),
         ([0.0, np.inf] * 30, r"must not be infinite or beyond 1e\+100, column 'label'"),
         (pd.date_range("2020", periods=ROWS), r"numbers or text, 'label' holds datetime64"),
@@ -171,7 +171,7 @@ def test_the_group_column_is_no_feature():
 @pytest.mark.parametrize(
     ("group", "values", "message"),
     [
-        ("label", 0, r"group column must not be the target, got 'label'; use another --group"),
+        ("label", 0, r"group column must not be the target, got 'label'; use another group"),
         ("whom", 0, r"the group must be a column of people\.csv, got 'whom'; did you mean 'who'"),
         ("who", [None, None, *range(ROWS - 2)], r"column 'who' has none in 2 rows; fill these in"),
     ],

@@ -15,7 +15,7 @@ from hpo.data.table import build_table
 from hpo.data.target_names import divided, joined
 from hpo.data.weights import balanced_weights, row_weights
 from hpo.errors import DataError
-from hpo.evaluation.metrics import loss_function
+from hpo.losses import mean_loss
 from hpo.settings import EvaluationSpec
 
 ROWS = 60
@@ -57,7 +57,7 @@ def table(target="price", *, weights=None, **evaluation):
 )
 def test_the_task_is_what_was_asked_or_what_the_columns_suggest(target, asked, task, head, outputs, loss_name):
     found = table(target, **asked).target
-    assert (found.task, found.head, found.outputs, found.loss_name) == (task, head, outputs, loss_name)
+    assert (found.task, *found.head, found.loss.name) == (task, head, outputs, loss_name)
 
 
 @pytest.mark.parametrize(
@@ -66,18 +66,22 @@ def test_the_task_is_what_was_asked_or_what_the_columns_suggest(target, asked, t
         (
             "price",
             {"task": "regression", "loss": "log_loss"},
-            "is regression, got 'log_loss'; use --loss squared_error",
+            "is regression, got 'log_loss'; use loss='squared_error' or loss='gaussian'",
         ),
-        ("kind", {"task": "classification", "loss": "gaussian"}, "is classification, got 'gaussian'; use --loss log_l"),
-        ("red,tall", {"loss": "squared_error"}, "is multilabel, got 'squared_error'; use --loss log_loss"),
+        ("kind", {"task": "classification", "loss": "gaussian"}, "is classification, got 'gaussian'; use loss='log_l"),
+        (
+            "red,tall",
+            {"loss": "squared_error"},
+            "is multilabel, got 'squared_error'; use loss='log_loss', or anoth",
+        ),
         ("price", {"class_weights": "balanced"}, "are for classification, got 'balanced' for regression; use"),
         ("red,tall", {"class_weights": "balanced"}, "are for classification, got 'balanced' for multilabel; use"),
         ("red,tall", {"task": "regression"}, "regression takes one target column, got 2: 'red', 'tall'; use"),
         ("red", {"task": "multilabel"}, "multilabel takes at least 2 target columns, got 'red'; name them"),
         ("red,kind", {}, r"a label must have 2 values, column 'kind' has 3 \('a', 'b', 'c'\); make"),
         ("kind", {"task": "regression"}, "regression needs numbers, the target 'kind' holds str; use another"),
-        ("red,red", {}, "the target column must not be the target, got 'red'; use another --target"),
-        ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another --weight"),
+        ("red,red", {}, "the target column must not be the target, got 'red'; use another target"),
+        ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another weight"),
         ("red", {"weight": "ww"}, "the weight must be a column of t, got 'ww'; did you mean 'w'"),
         ("red,rad", {}, "the target must be a column of t, got 'rad'; did you mean 'red'"),
     ],
@@ -125,8 +129,8 @@ def test_quantities_are_standardized_once_and_come_back(values, weighted, seed):
 @pytest.mark.parametrize("asked", [{}, {"loss": "gaussian"}])
 def test_the_baseline_of_a_regression_is_its_loss_of_the_mean(asked, weights):
     result = table("price", weights=weights, **asked)
-    constant = np.zeros((ROWS, result.target.outputs))
-    loss = loss_function(result.target.head)(result.target.values, constant, result.weights)
+    constant = np.zeros((ROWS, result.target.head.outputs))
+    loss = mean_loss(result.target.head.name, result.target.values, constant, result.weights)
     assert result.target.prior_loss == pytest.approx(loss, rel=1e-6)
     if not asked:
         assert result.target.prior_loss == 1.0
@@ -137,16 +141,17 @@ def test_the_baseline_of_a_regression_is_its_loss_of_the_mean(asked, weights):
 def test_the_baseline_of_classes_is_the_least_loss_of_a_constant_prediction(target, weights):
     result = table(target, weights=weights)
     found, row_weights_ = result.target, result.weights
-    judge = loss_function(found.head)
-    if found.head == "softmax":
+    if found.head.name == "softmax":
         best = np.log(np.bincount(found.values, row_weights_))
     else:
         share = np.average(found.values, axis=0, weights=row_weights_)
         best = np.log(share / (1 - share))
-    assert judge(found.values, np.tile(best, (ROWS, 1)), row_weights_) == pytest.approx(found.prior_loss, rel=1e-6)
+    assert mean_loss(found.head.name, found.values, np.tile(best, (ROWS, 1)), row_weights_) == pytest.approx(
+        found.prior_loss, rel=1e-6
+    )
     for step in (-0.1, 0.1):
         moved = best + step * np.eye(len(best))[0]
-        assert judge(found.values, np.tile(moved, (ROWS, 1)), row_weights_) > found.prior_loss
+        assert mean_loss(found.head.name, found.values, np.tile(moved, (ROWS, 1)), row_weights_) > found.prior_loss
 
 
 def test_labels_are_0_and_1_and_rows_without_one_of_them_are_left_out():
@@ -203,7 +208,7 @@ def test_weights_have_the_mean_1_and_rows_of_weight_0_are_left_out():
         ([np.nan, 1.0], "it is missing in 30 rows"),
         ([np.inf, 1.0], "it is infinite in 30 rows"),
         ([0.0, 0.0], "some row must have a weight above 0, column 'w' is 0 in all"),
-        (["heavy", "light"], "weights must be numbers, column 'w' holds str; use another --weight"),
+        (["heavy", "light"], "weights must be numbers, column 'w' holds str; use another weight"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(weights, message):

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 
 from hpo.data.prepared import ReplicateData
-from hpo.engine.stack import Lane
+from hpo.engine.stack import Lane, Streams
+from hpo.losses import Head
 from hpo.network.architecture import Architecture
-from hpo.seeds import generator
 
 FEATURES, CLASSES = 6, 3
+HEAD = Head("softmax", CLASSES)
 
 
 def make_backend():
@@ -46,12 +47,13 @@ def replicate_data(seed, rows=120):
 
 
 def lane(replicate, arch=None, seed=0, data=None, slot=1):
-    streams = {
-        purpose: generator(seed, purpose, slot=slot, replicate=replicate)
-        for purpose in ("weights", "order", "dropout", "noise")
-    }
-    data = data or replicate_data(replicate)
-    return Lane(architecture=arch or architecture(), replicate=replicate, data=data, trial=slot, **streams)
+    return Lane(
+        architecture=arch or architecture(),
+        slot=slot,
+        replicate=replicate,
+        data=data or replicate_data(replicate),
+        streams=Streams.of(seed, slot, replicate),
+    )
 
 
-__all__ = ["CLASSES", "FEATURES", "architecture", "lane", "make_backend", "replicate_data"]
+__all__ = ["CLASSES", "FEATURES", "HEAD", "architecture", "lane", "make_backend", "replicate_data"]

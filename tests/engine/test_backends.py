@@ -11,16 +11,17 @@ import pytest
 from hpo.data.prepared import ReplicateData
 from hpo.engine.backend.jax import JaxBackend
 from hpo.engine.fit import fit_stack
-from hpo.engine.layout import HEADS, layout_of
+from hpo.engine.layout import layout_of
+from hpo.losses import BY_HEAD, Head
 from hpo.settings import EvaluationSpec
-from tests.engine.engine import CLASSES, architecture, lane, make_backend
+from tests.engine.engine import HEAD, architecture, lane, make_backend
 
 ON_JAX = keras.backend.backend() == "jax"
 
 
 def curve(backend, arch):
     """The learning curve of three epochs."""
-    return fit_stack(backend, [lane(0, arch)], "softmax", CLASSES, EvaluationSpec(max_epochs=3))[0].curve
+    return fit_stack(backend, [lane(0, arch)], HEAD, EvaluationSpec(max_epochs=3))[0].curve
 
 
 @pytest.mark.slow
@@ -52,8 +53,8 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
 
     lanes = [lane(replicate, arch, data=one_row(value)) for replicate, value in enumerate((100.0, 0.0))]
     protocol = EvaluationSpec(max_epochs=2)
-    together = fit_stack(make_backend(), lanes, "squared", 1, protocol)[1]
-    alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], "squared", 1, protocol)[0]
+    together = fit_stack(make_backend(), lanes, Head("squared", 1), protocol)[1]
+    alone = fit_stack(make_backend(), [lane(1, arch, data=one_row(0.0))], Head("squared", 1), protocol)[0]
     assert np.isfinite(together.curve).all()
     assert together.curve[0] == pytest.approx(alone.curve[0], rel=1e-4)
 
@@ -61,7 +62,7 @@ def test_a_lane_whose_batch_is_filled_up_does_not_see_its_neighbours_rows():
 def test_only_labels_are_smoothed():
     """Or else a study of a quantity would have more programs than it needs, and no short cut."""
     smoothed = [architecture(label_smoothing=0.1)]
-    assert [layout_of(smoothed, head).kind.smoothed for head in HEADS] == [True, True, False, False]
+    assert [layout_of(smoothed, head).kind.smoothed for head in BY_HEAD] == [True, True, False, False]
     assert layout_of(smoothed, "squared").kind.is_plain
 
 

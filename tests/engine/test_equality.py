@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from hpo.engine.layout import layout_of, stackable
-from hpo.engine.program import Epoch, Rows, initial_weights, lane_settings, lane_weights, new_state, stack_weights
-from hpo.evaluation.metrics import loss_function
+from hpo.engine.program import Epoch, Rows
+from hpo.engine.weights import initial_weights, lane_settings, lane_weights, new_state, stack_weights
+from hpo.losses import mean_loss
 from hpo.network.architecture import ACTIVATION_NAMES, OPTIMIZER_NAMES, Architecture
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from tests.engine.engine import make_backend
@@ -57,8 +58,8 @@ def keras_losses(arch, networks, rows, orders, rates, head, weighted):
             variable.assign(value)
         losses = []
         for part in order:
-            model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.weights[part] if weighted else None)
-            losses.append(loss_function(head)(rows.y, model.predict_on_batch(rows.x), None))
+            model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.row_weights[part] if weighted else None)
+            losses.append(mean_loss(head, rows.y, model.predict_on_batch(rows.x)))
         yield losses
 
 
@@ -75,7 +76,7 @@ def keras_names(arch):
 
 def stack_losses(backend, layout, networks, rows, order, rates):
     """Loss of every network on all rows after each step; order (steps, s, batch)."""
-    kind, judge = layout.kind, loss_function(layout.kind.head)
+    kind = layout.kind
     program = backend.program(kind)
     program.start(rows)
     program.hold(new_state(kind, stack_weights(networks, layout)), lane_settings(layout))
@@ -94,7 +95,7 @@ def stack_losses(backend, layout, networks, rows, order, rates):
                 predict=predict,
             )
         )
-        losses.append([judge(rows.y, own, None) for own in outputs])
+        losses.append([mean_loss(kind.head, rows.y, own) for own in outputs])
     return np.array(losses), program.weights()
 
 

@@ -9,20 +9,13 @@ import tensorflow as tf
 
 from hpo.engine.fit import fit_stack, predict
 from hpo.engine.layout import layout_of
-from hpo.engine.program import (
-    Epoch,
-    Rows,
-    dropout_threshold,
-    initial_weights,
-    lane_settings,
-    new_state,
-    stack_weights,
-)
+from hpo.engine.program import Epoch, Rows
 from hpo.engine.stack import Stack, random_bits
 from hpo.engine.step import noisy
+from hpo.engine.weights import dropout_threshold, initial_weights, lane_settings, new_state, stack_weights
 from hpo.network.keras_model import build_keras_model, compile_keras_model
 from hpo.settings import EvaluationSpec
-from tests.engine.engine import CLASSES, FEATURES, architecture, lane, make_backend, replicate_data
+from tests.engine.engine import CLASSES, FEATURES, HEAD, architecture, lane, make_backend, replicate_data
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +25,8 @@ def backend():
 
 def test_same_seed_same_fit_alone_and_in_company(backend):
     arch, protocol = architecture(dropout=0.3), EvaluationSpec(max_epochs=12)
-    together = fit_stack(backend, [lane(r, arch) for r in range(4)], "softmax", CLASSES, protocol)
-    alone = fit_stack(backend, [lane(2, arch)], "softmax", CLASSES, protocol)[0]
+    together = fit_stack(backend, [lane(r, arch) for r in range(4)], HEAD, protocol)
+    alone = fit_stack(backend, [lane(2, arch)], HEAD, protocol)[0]
     assert len(alone.curve) == len(together[2].curve)
     np.testing.assert_allclose(alone.curve, together[2].curve, rtol=1e-4)
     assert together[0].curve != together[1].curve
@@ -43,12 +36,10 @@ def test_same_seed_same_fit_alone_and_in_company(backend):
 def test_finished_lanes_that_stay_in_a_stack_change_nothing(backend, monkeypatch, spare):
     arch, protocol = architecture(dropout=0.3, learning_rate=0.05), EvaluationSpec(max_epochs=40, patience=3)
     lanes = [lane(r, arch) for r in range(5)]
-    dropped = fit_stack(backend, lanes, "softmax", CLASSES, protocol)
+    dropped = fit_stack(backend, lanes, HEAD, protocol)
     assert len({len(fit.curve) for fit in dropped}) > 2  # they end one after another
     monkeypatch.setattr(backend, "lanes_for", lambda live: live + spare)
-    for fit, other in zip(
-        fit_stack(backend, [lane(r, arch) for r in range(5)], "softmax", CLASSES, protocol), dropped, strict=True
-    ):
+    for fit, other in zip(fit_stack(backend, [lane(r, arch) for r in range(5)], HEAD, protocol), dropped, strict=True):
         np.testing.assert_allclose(fit.curve, other.curve, rtol=1e-4)
 
 
@@ -67,14 +58,12 @@ def of_different_trials(trials):
 def test_lanes_that_wait_for_a_place_have_the_same_curves(backend, monkeypatch):
     """With schedules and optimizers that count their own steps, and restored weights."""
     protocol = EvaluationSpec(max_epochs=12, patience=3)
-    at_once = fit_stack(backend, of_different_trials(6), "softmax", CLASSES, protocol)
+    at_once = fit_stack(backend, of_different_trials(6), HEAD, protocol)
     assert len({len(fit.curve) for fit in at_once}) > 2  # they end one after another
     monkeypatch.setattr(backend, "most_lanes", lambda lanes: 4)
-    for fit, other in zip(
-        fit_stack(backend, of_different_trials(6), "softmax", CLASSES, protocol), at_once, strict=True
-    ):
-        assert (fit.lane.trial, fit.lane.replicate, fit.best_epoch) == (
-            other.lane.trial,
+    for fit, other in zip(fit_stack(backend, of_different_trials(6), HEAD, protocol), at_once, strict=True):
+        assert (fit.lane.slot, fit.lane.replicate, fit.best_epoch) == (
+            other.lane.slot,
             other.lane.replicate,
             other.best_epoch,
         )
@@ -88,12 +77,11 @@ def test_a_trial_that_is_pruned_takes_no_more_places(backend, monkeypatch):
     fits = fit_stack(
         backend,
         of_different_trials(3),
-        "softmax",
-        CLASSES,
+        HEAD,
         EvaluationSpec(max_epochs=2),
-        should_prune=lambda lane, curve: lane.trial == 1,
+        should_prune=lambda lane, curve: lane.slot == 1,
     )
-    assert [(fit.lane.trial, fit.lane.replicate, fit.pruned) for fit in fits] == [
+    assert [(fit.lane.slot, fit.lane.replicate, fit.pruned) for fit in fits] == [
         (0, 0, False),
         (0, 1, False),
         (1, 0, True),
@@ -107,10 +95,10 @@ def test_early_stopping_is_that_of_keras(backend):
     arch = architecture(learning_rate=0.05, batch_size=120)  # one batch an epoch, so that order does not matter
     protocol = EvaluationSpec(max_epochs=60, patience=4, min_delta=1e-2)
     data = replicate_data(5)
-    fit = fit_stack(backend, [lane(0, arch, data=data)], "softmax", CLASSES, protocol)[0]
+    fit = fit_stack(backend, [lane(0, arch, data=data)], HEAD, protocol)[0]
 
     model = build_keras_model(arch, FEATURES, CLASSES)
-    start = initial_weights(arch, FEATURES, CLASSES, lane(0).weights)
+    start = initial_weights(arch, FEATURES, CLASSES, lane(0).streams.initial)
     model.set_weights([w.reshape(v.shape) for w, v in zip(start.values(), model.get_weights(), strict=True)])
     compile_keras_model(model, arch)
     stopping = keras.callbacks.EarlyStopping(monitor="val_loss", patience=4, min_delta=1e-2, restore_best_weights=True)
@@ -132,7 +120,7 @@ def test_early_stopping_is_that_of_keras(backend):
 
 def test_kept_weights_give_the_best_epochs_loss(backend):
     arch = architecture(learning_rate=0.3)
-    fits = fit_stack(backend, [lane(r, arch) for r in range(3)], "softmax", CLASSES, EvaluationSpec(max_epochs=40))
+    fits = fit_stack(backend, [lane(r, arch) for r in range(3)], HEAD, EvaluationSpec(max_epochs=40))
     assert any(fit.best_epoch < len(fit.curve) - 1 for fit in fits)
     for fit in fits:
         data = replicate_data(fit.lane.replicate)
@@ -156,7 +144,7 @@ def test_one_trace_per_depth_and_activation():
             batch_size=int(2 ** rng.integers(4, 10)),
         )
         lanes = [lane(r, arch) for r in range(1 + trial % 5)]
-        fit_stack(backend, lanes, "softmax", CLASSES, EvaluationSpec(max_epochs=3))
+        fit_stack(backend, lanes, HEAD, EvaluationSpec(max_epochs=3))
     assert backend.traces == len(kinds)
 
 
@@ -165,9 +153,9 @@ def test_epochs_in_parts_equal_whole_epochs(backend, monkeypatch):
         architecture(widths=(13, 7), dropout=0.2, input_dropout=0.1, noise=0.2),
         EvaluationSpec(max_epochs=4),
     )
-    whole = fit_stack(backend, [lane(0, arch), lane(1, arch)], "softmax", CLASSES, protocol)
+    whole = fit_stack(backend, [lane(0, arch), lane(1, arch)], HEAD, protocol)
     monkeypatch.setattr("hpo.engine.stack.MAX_RANDOM_BYTES", 1)
-    parts = fit_stack(backend, [lane(0, arch), lane(1, arch)], "softmax", CLASSES, protocol)
+    parts = fit_stack(backend, [lane(0, arch), lane(1, arch)], HEAD, protocol)
     np.testing.assert_allclose(whole[1].curve, parts[1].curve, rtol=1e-4)
 
 
@@ -186,7 +174,7 @@ def test_dropout_drops_that_share_of_units(probability):
 def test_a_batch_is_no_larger_than_the_table(backend):
     """JAX fills the last batch up: of a hundred rows in a batch of 512 it would train on four hundred copies."""
     large = architecture(batch_size=512)
-    stack = Stack([lane(0, large)], "softmax", CLASSES, backend.widths_for)
+    stack = Stack([lane(0, large)], HEAD, backend.widths_for)
     (epoch,) = stack.epoch([0], [0], np.empty((1, 0, FEATURES), np.float32))
     assert epoch.batch_size == epoch.order.shape[1] == len(stack.lanes[0].data.train_y)
 
@@ -232,10 +220,9 @@ def test_pruned_lane_ends_its_trial(backend):
     fits = fit_stack(
         backend,
         [*(lane(r) for r in range(3)), lane(1, slot=2)],
-        "softmax",
-        CLASSES,
+        HEAD,
         EvaluationSpec(max_epochs=15, patience=15),
-        should_prune=lambda lane, curve: (lane.trial, lane.replicate) == (1, 1) and len(curve) == 5,
+        should_prune=lambda lane, curve: (lane.slot, lane.replicate) == (1, 1) and len(curve) == 5,
     )
     assert [len(fit.curve) for fit in fits] == [5, 5, 5, 15]
     assert [fit.pruned for fit in fits] == [False, True, False, False]
@@ -245,7 +232,7 @@ def test_divergence_ends_the_trial(backend):
     data = replicate_data(0)
     broken = replace(data, train_x=data.train_x * np.float32(1e36))
     lanes = [lane(0, data=broken), lane(1), lane(1, slot=2)]
-    fits = fit_stack(backend, lanes, "softmax", CLASSES, EvaluationSpec(max_epochs=8))
+    fits = fit_stack(backend, lanes, HEAD, EvaluationSpec(max_epochs=8))
     assert fits[0].diverged
     assert not fits[1].diverged
     assert len(fits[1].curve) == len(fits[0].curve) < len(fits[2].curve) == 8
@@ -270,9 +257,9 @@ COMPANY = [
 def test_same_trial_alone_and_among_others(backend, changes):
     protocol = EvaluationSpec(max_epochs=12)
     arch = architecture(**{"dropout": 0.3, **changes})
-    alone = fit_stack(backend, [lane(r, arch) for r in range(2)], "softmax", CLASSES, protocol)
+    alone = fit_stack(backend, [lane(r, arch) for r in range(2)], HEAD, protocol)
     others = [lane(0, architecture(**other), slot=place) for place, other in enumerate(COMPANY, start=2)]
-    together = fit_stack(backend, [*others, *(lane(r, arch) for r in range(2))], "softmax", CLASSES, protocol)
+    together = fit_stack(backend, [*others, *(lane(r, arch) for r in range(2))], HEAD, protocol)
     for mine, theirs in zip(alone, together[-2:], strict=True):
         assert len(mine.curve) == len(theirs.curve)
         np.testing.assert_allclose(mine.curve, theirs.curve, rtol=1e-4)

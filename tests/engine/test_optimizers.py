@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from hpo.engine.optimizers import OPTIMIZERS, Settings, clip_by_global_norm
+from hpo.engine.optimizers import OPTIMIZERS, OptimizerSettings, clip_by_global_norm
 from hpo.network.architecture import OPTIMIZER_NAMES
 
 STACK, STEPS = 3, 50
@@ -100,7 +100,7 @@ def check(name, variant):
     """How far each network moved, relative to its largest move, agrees to 1e-4."""
     values = {**NOTHING, **VARIANTS[variant], "rate": RATES.get(name, (0.001, 0.01, 0.05))}
     weights, gradients = start_and_gradients()
-    settings = Settings(
+    settings = OptimizerSettings(
         *(per_network(values[field]) for field in ("rate", "momentum", "nesterov", "weight_decay")),
     )
     ours = stacked(name, settings, per_network(values["clip_norm"]), weights, gradients)
@@ -125,13 +125,15 @@ def test_stack_moves_as_keras(name, variant):
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_networks_of_a_stack_may_have_taken_different_numbers_of_steps(name):
     optimizer, (weights, gradients) = OPTIMIZERS[name], start_and_gradients()
-    settings = Settings(*(per_network(values) for values in ((0.1, 0.2, 0.3), (0.0, 0.5, 0.9), (0, 1, 1), (0, 0, 0.1))))
+    settings = OptimizerSettings(
+        *(per_network(values) for values in ((0.1, 0.2, 0.3), (0.0, 0.5, 0.9), (0, 1, 1), (0, 0, 0.1)))
+    )
     steps = per_network((0, 7, 400))
     moments = [np.abs(gradients[0][i + 1]) for i in range(optimizer.moments)]
     together, kept = optimizer.at(settings, steps)(weights[0], gradients[0][0], moments)
     for network, step in enumerate(steps.ravel()):
         one = slice(network, network + 1)
-        own = Settings(*(values[one] for values in settings))
+        own = OptimizerSettings(*(values[one] for values in settings))
         weight, kept_alone = optimizer.at(own, step)(weights[0][one], gradients[0][0][one], [m[one] for m in moments])
         np.testing.assert_allclose(together[one], weight, rtol=1e-6, atol=1e-7)
         for ours, theirs in zip(kept, kept_alone, strict=True):
@@ -141,7 +143,7 @@ def test_networks_of_a_stack_may_have_taken_different_numbers_of_steps(name):
 @pytest.mark.parametrize("name", OPTIMIZER_NAMES)
 def test_padding_stays_exactly_zero(name):
     optimizer, zeros = OPTIMIZERS[name], np.zeros((STACK, 2, 3), np.float32)
-    settings = Settings(*(per_network((value,) * STACK) for value in (0.1, 0.9, 1.0, 0.1)))
+    settings = OptimizerSettings(*(per_network((value,) * STACK) for value in (0.1, 0.9, 1.0, 0.1)))
     weight, moments = zeros, [np.full_like(zeros, optimizer.initial) for _ in range(optimizer.moments)]
     for step in range(3):
         weight, moments = optimizer.at(settings, np.float32(step))(weight, zeros, moments)
@@ -150,7 +152,7 @@ def test_padding_stays_exactly_zero(name):
 
 def test_nadam_is_keras_past_its_table_of_products():
     """One weight, 300 steps, so that the product of momentums has long reached zero."""
-    settings = Settings(*(per_network((value,)) for value in (0.01, 0.0, 0.0, 0.0)))
+    settings = OptimizerSettings(*(per_network((value,)) for value in (0.01, 0.0, 0.0, 0.0)))
     gradients = np.random.default_rng(2).normal(size=(300, 1, 1, 1)).astype(np.float32)
     weight = np.zeros((1, 1, 1), np.float32)
     moments = (weight, weight)

@@ -15,7 +15,7 @@ from hpo.engine.backend.tensorflow import TensorFlowBackend
 from hpo.engine.fit import fit_stack
 from hpo.engine.layout import layout_of
 from hpo.settings import EvaluationSpec
-from tests.engine.engine import CLASSES, architecture, lane
+from tests.engine.engine import HEAD, architecture, lane
 
 ARCHITECTURES = {
     "plain": architecture(dropout=0.2),
@@ -26,7 +26,7 @@ ARCHITECTURES = {
 
 def curves(backend, arch):
     """The learning curves of a stack of two."""
-    fits = fit_stack(backend, [lane(r, arch) for r in range(2)], "softmax", CLASSES, EvaluationSpec(max_epochs=4))
+    fits = fit_stack(backend, [lane(r, arch) for r in range(2)], HEAD, EvaluationSpec(max_epochs=4))
     return [fit.curve for fit in fits]
 
 

@@ -10,7 +10,8 @@ from hpo.engine.backend.tensorflow import TensorFlowBackend
 from hpo.engine.stack import MAX_RANDOM_BYTES
 from hpo.evaluation.job import Job
 from hpo.evaluation.population import evaluate_population, stack_bytes, stacks
-from hpo.evaluation.trial import Head, evaluate, lane_of
+from hpo.evaluation.trial import evaluate, lane_of
+from hpo.losses import Head
 from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
@@ -116,7 +117,7 @@ def test_a_trial_in_several_stacks_is_told_once(backend, data):
 def test_no_race_is_run(backend, data):
     raced = [replace(one, rules=Rules(incumbent=INCUMBENT, curves=False)) for one in DIFFERENT[:2]]
     for outcome in together(raced, data, backend).values():
-        assert not outcome.raced_out
+        assert outcome.state != "raced out"
         assert len(outcome.replicates) == REPLICATES
 
 
@@ -130,7 +131,7 @@ def test_only_lanes_that_can_share_a_stack_do(backend, data):
     made = list(stacks([*lanes, *lanes_of([job(7)], shorter)], CLASSES, PLENTY, backend))
     assert sorted(map(len, made)) == [1, 3, 12]
     (alone,) = [stack for stack in made if len(stack) == 1]
-    assert alone[0].trial == 7
+    assert alone[0].slot == 7
 
 
 def test_a_stack_that_is_too_large_is_split(backend, data):

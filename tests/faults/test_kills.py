@@ -87,7 +87,7 @@ def test_fault_08_a_second_signal(fleet):
     assert worker.wait() == 0
     assert (fleet.progress("s").open, fleet.progress("s").claimed) == (4, 0)
     record = fleet.finish("s", fleet.start("worker", "--trainers", 4))
-    assert [trial.reason for trial in record.trials if trial.attempt == 1].count("interrupted") == 2
+    assert [trial.state for trial in record.trials if trial.attempt == 1].count("interrupted") == 2
 
 
 def test_fault_09_a_worker_killed_while_it_takes_what_has_expired(fleet):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from hpo_storage.records import Outcome, ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import FINISHED, Outcome, ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
 START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -26,11 +26,10 @@ def make_trial(number: int = 0, value: float | None = 0.5, **changes: Any) -> Tr
     fields: dict[str, Any] = {
         "slot": number,
         "attempt": 1,
-        "state": "failed" if failed else "complete",
+        "state": TrialState.FAILED if failed else TrialState.COMPLETE,
         "params": {"dropout": 0.1, "activation": "elu"},
         "value": value,
         "standard_error": None if failed else 0.01,
-        "raced_out": False,
         "reason": "loss was not finite" if failed else None,
         "started": START,
         "finished": START + timedelta(seconds=2),
@@ -44,7 +43,7 @@ def make_trial(number: int = 0, value: float | None = 0.5, **changes: Any) -> Tr
 
 def make_study(*trials: TrialRecord, **changes: Any) -> StudyRecord:
     """A study of these trials; its budget is used up by those that are over."""
-    ended = {trial.slot for trial in trials if trial.state != "running" and trial.reason != "interrupted"}
+    ended = {trial.slot for trial in trials if trial.state in FINISHED}
     fields: dict[str, Any] = {
         "id": 1,
         "name": "churn",

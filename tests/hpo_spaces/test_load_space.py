@@ -84,12 +84,12 @@ def test_what_is_no_reference_is_refused(reference):
     ("reference", "remedy"),
     [
         ("mlp_wid", r"did you mean 'mlp_wide'\?"),
-        ("mine.py", "write --space mine:NAME"),
-        ("mine", "--space mine:NAME"),
-        ("spaces/own.py", "write --space spaces.own:NAME"),
-        ("mlp.py", "write --space mlp:NAME"),  # one's own file, not the space of that name
-        ("my-space.py", "; correct --space"),  # no module's name
-        ("x" * 300, "; correct --space"),  # no file's name
+        ("mine.py", "write space='mine:NAME'"),
+        ("mine", "space='mine:NAME'"),
+        ("spaces/own.py", "write space='spaces.own:NAME'"),
+        ("mlp.py", "write space='mlp:NAME'"),  # one's own file, not the space of that name
+        ("my-space.py", "; correct space"),  # no module's name
+        ("x" * 300, "; correct space"),  # no file's name
     ],
 )
 def test_a_slip_in_a_reference_is_named(tmp_path, monkeypatch, reference, remedy):

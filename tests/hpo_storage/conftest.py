@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from hpo_storage.database import Database, connect, upgrade
 from hpo_storage.migrations import VERSION_TABLE
-from hpo_storage.records import Outcome
+from hpo_storage.records import Outcome, Purpose
 from hpo_storage.slots import Claim, SlotOffer, claim
 from hpo_storage.studies import create_study
 from hpo_storage.workers import start_worker
@@ -64,8 +64,10 @@ class Bench:
         assert claimed is not None
         return claimed
 
-    def try_claim(self, propose: Callable[[SlotOffer], dict[str, Any]] = propose) -> Claim | None:
-        return claim(self.db, self.study_id, self.worker_id, propose, DISTRIBUTIONS)
+    def try_claim(
+        self, propose: Callable[[SlotOffer], dict[str, Any]] = propose, purpose: Purpose = Purpose.TRIAL
+    ) -> Claim | None:
+        return claim(self.db, self.study_id, self.worker_id, propose, DISTRIBUTIONS, purpose=purpose)
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ def begin_earlier(bench, seconds: float) -> None:
 
 
 def limit(bench) -> str | None:
-    return progress(bench.db, bench.study_id).limit
+    return progress(bench.db, bench.study_id).limit_reached
 
 
 def test_limits_are_kept(bench):
@@ -54,9 +54,9 @@ def test_limits_are_kept(bench):
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_limit_must_be_positive(bench, seconds: float):
-    with pytest.raises(StudyError, match=r"more than 0 seconds, got .*; use --time-limit 3600"):
+    with pytest.raises(StudyError, match=r"more than 0 seconds, got .*; use time_limit=3600"):
         set_limits(bench.db, bench.study_id, Limits(wall_seconds=seconds))
-    with pytest.raises(StudyError, match="--trainer-seconds"):
+    with pytest.raises(StudyError, match="use trainer_seconds=3600"):
         create_study(bench.db, "b", {}, {}, {}, 1, limits=Limits(trainer_seconds=seconds))
 
 
@@ -116,11 +116,11 @@ def test_a_clock_that_was_set_back_gives_no_time_back(bench, outcome: MakeOutcom
 def test_progress(bench, outcome: MakeOutcome):
     limits = Limits(trial_seconds=5.0)
     set_limits(bench.db, bench.study_id, limits)
-    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit": None, "limits": limits}
+    nothing = {"complete": 0, "raced_out": 0, "pruned": 0, "failed": 0, "limit_reached": None, "limits": limits}
     assert progress(bench.db, bench.study_id) == StudyProgress(budget=3, open=3, claimed=0, **nothing)
     release(bench.db, bench.claim(), "died")
     finish(bench.db, bench.claim(), outcome(0.5))
-    finish(bench.db, bench.claim(), outcome(0.25, raced_out=True))
+    finish(bench.db, bench.claim(), outcome(0.25, state="raced out"))
     bench.claim()
     found = progress(bench.db, bench.study_id)
     assert found == StudyProgress(budget=3, open=0, claimed=1, **{**nothing, "complete": 1, "raced_out": 1})

@@ -4,9 +4,11 @@ import itertools
 import re
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import hpo_storage.migrations
 import pytest
@@ -14,13 +16,15 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from hpo_spaces import load_space
 from hpo_storage import database
 from hpo_storage.checks import broken_rules
 from hpo_storage.database import Database, connect, holds_tables, prepare, schema, upgrade
+from hpo_storage.datasets import fetch_dataset
 from hpo_storage.migrations import HEAD, VERSION_TABLE
-from hpo_storage.records import Limits
+from hpo_storage.records import Limits, Purpose
 from hpo_storage.slots import claim
-from hpo_storage.studies import create_study, extend_study, open_studies, progress, read_study
+from hpo_storage.studies import create_study, extend_study, find_study, list_studies, open_studies, progress, read_study
 from hpo_storage.tables import METADATA, SLOTS, WORKERS
 from hpo_storage.workers import list_workers, requeue_orphans, start_worker, sweep
 from sqlalchemy.dialects import mysql
@@ -28,7 +32,7 @@ from sqlalchemy.dialects import mysql
 from hpo.errors import StorageError
 
 FIXTURES = Path(__file__).parent / "fixtures"
-OLDER = ["0001"]
+OLDER = ["0001", "0002"]
 
 
 def same_type(context: object, inspected: object, declared: object, found: sa.types.TypeEngine, wanted: object) -> bool:
@@ -65,25 +69,35 @@ def older_file(path: Path, revision: str) -> Database:
 
 
 @pytest.mark.parametrize("revision", OLDER)
-def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, revision: str):
+def test_an_older_file_is_upgraded_when_it_is_prepared(path: Path, revision: str):
     """Fault 43."""
     db = older_file(path, revision)
-    with pytest.raises(StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade`"):
+    with pytest.raises(
+        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade` in"
+    ):
         connect(f"sqlite:///{path}", create=False)
     prepare(db)
     check_declared(db)
+    assert [line for line in broken_rules(db) if "live lease" not in line] == []
+    with db.begin_read() as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    db.close()
+
+
+def test_a_file_of_the_first_revision_keeps_all_it_holds(path: Path):
+    db = older_file(path, "0001")
+    prepare(db)
     study = read_study(db, "churn")
     assert [(t.slot, t.attempt, t.state, t.value) for t in study.trials] == [
         (0, 1, "complete", 0.5),
-        (1, 1, "complete", 0.25),
+        (1, 1, "raced out", 0.25),
         (2, 1, "failed", None),
         (2, 2, "running", None),
     ]
     assert [r.score_loss for r in study.trials[0].replicates] == [0.25, 0.75]
     assert (study.limits, study.dataset, study.finished) == (Limits(), None, 2)
     with db.begin_read() as connection:
-        assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         slots = connection.execute(sa.select(SLOTS).order_by(SLOTS.c.number)).all()
         assert connection.scalar(sa.select(WORKERS.c.role)) == "run"
     assert [slot.seconds > 0 for slot in slots] == [True, True, True, False]
@@ -91,34 +105,90 @@ def test_an_older_file_is_upgraded_with_all_it_holds(path: Path, revision: str):
     db.close()
 
 
-@pytest.mark.parametrize("revision", OLDER)
-def test_an_upgraded_study_goes_on(path: Path, revision: str):
+def states_of(db: Database, name: str) -> list[str]:
+    return [trial.state for trial in read_study(db, name).trials]
+
+
+def test_a_file_of_the_second_revision_keeps_all_it_holds(path: Path):
+    """Made by hpo itself: one study of each kind."""
+    db = older_file(path, "0002")
+    prepare(db)
+    assert {s.name: (s.finished, s.budget) for s in list_studies(db)} == {
+        "synthetic": (6, 6),
+        "failed": (2, 2),
+        "finished": (10, 10),
+        "own-space": (2, 2),
+        "frame": (2, 2),
+        "unfinished": (3, 5),
+    }
+    assert Counter(states_of(db, "finished")) == {"complete": 4, "raced out": 1, "pruned": 5}
+    assert states_of(db, "unfinished") == ["complete", "complete", "complete", "failed", "interrupted", "running"]
+    reasons = [trial.reason for trial in read_study(db, "unfinished").trials[3:]]
+    assert reasons == ["process killed: elsewhere:16474", None, None]
+    found = progress(db, find_study(db, "finished").id)
+    assert (found.complete, found.raced_out, found.pruned, found.failed) == (4, 1, 5, 0)
+    assert progress(db, find_study(db, "failed").id).failed == 2
+    best = min(trial.value for trial in read_study(db, "finished").trials if trial.state == "complete")
+    assert best == next(s.best_value for s in list_studies(db) if s.name == "finished")
+    fetch_dataset(db, find_study(db, "frame").dataset, path.with_suffix(".parquet"))
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "name", "slot", "attempts"), [("0001", "churn", 2, 2), ("0002", "unfinished", 3, 3)]
+)
+def test_an_upgraded_study_goes_on(path: Path, revision: str, name: str, slot: int, attempts: int):
     db = older_file(path, revision)
     upgrade(db)
     [study] = open_studies(db)
-    assert (study.open, study.claimed) == (1, 1)
+    assert (study.name, study.open, study.claimed) == (name, 1, 1)
     assert requeue_orphans(db, study.id) == 0  # its worker may be on another host, for all that is known
     assert sweep(db) == 1
-    extend_study(db, study.id, 5)
+    extend_study(db, study.id, slot + 3)
     worker = start_worker(db, study.id, host="elsewhere", pid=1)
-    claimed = claim(db, study.id, worker, lambda offer: {}, distributions())
+    claimed = claim(db, study.id, worker, lambda offer: {}, load_space("mlp").distributions())
     assert claimed is not None
-    assert (claimed.slot, claimed.attempt) == (2, 3)
+    assert (claimed.slot, claimed.attempt) == (slot, attempts + 1)
     assert broken_rules(db) == []
     assert progress(db, study.id).open == 2
     assert len(list_workers(db)) == 1
     db.close()
 
 
-def distributions() -> dict:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+DATA = {"kind": "builtin", "source": "wine", "target": "target", "sha256": ""}
+SPACE = {"reference": "mlp", "description": {}}
+EVALUATION = {"method": "kfold", "replicates": 3, "max_epochs": 50, "patience": 7}
 
-    return {
-        "dropout": FloatDistribution(0.0, 0.5),
-        "learning_rate": FloatDistribution(1e-4, 1e-1, log=True),
-        "activation": CategoricalDistribution(["relu", "tanh"]),
-        "batch_exponent": IntDistribution(4, 9),
+
+def converted(spec: dict[str, Any]) -> dict[str, Any]:
+    script = ScriptDirectory(str(Path(hpo_storage.migrations.__file__).parent)).get_revision("0003")
+    return script.module.converted(spec)
+
+
+def test_a_spec_names_its_objective_which_holds_data_and_evaluation():
+    spec = {"name": "a", "data": DATA, "space": SPACE, "evaluation": EVALUATION, "search": {"pruner": "halving"}}
+    assert converted(spec) == {
+        "name": "a",
+        "objective": {"name": "mlp", "part": {"data": DATA, "evaluation": EVALUATION}},
+        "space": SPACE,
+        "search": {"pruner": "halving"},
     }
+    assert converted(converted(spec)) == converted(spec)
+
+
+@pytest.mark.parametrize(("pruning", "pruner"), [(True, "curve"), (False, "none")])
+def test_pruning_was_curve_or_none(pruning: bool, pruner: str):
+    spec = {"name": "a", "data": DATA, "search": {"seed": 3, "pruning": pruning}}
+    assert converted(spec)["search"] == {"seed": 3, "pruner": pruner}
+
+
+@pytest.mark.parametrize(("source", "sleep"), [("synthetic", 0.0), ("synthetic:0", 0.0), ("synthetic:0.25", 0.25)])
+def test_the_synthetic_objective_was_a_kind_of_data(source: str, sleep: float):
+    spec = {"name": "a", "data": {"kind": "synthetic", "source": source, "target": "loss"}, "space": SPACE}
+    part = {"sleep": sleep, "replicates": 3, "max_epochs": 50}
+    objective = {"name": "synthetic", "part": part}
+    assert converted({**spec, "evaluation": EVALUATION}) == {"name": "a", "objective": objective, "space": SPACE}
+    assert converted(spec)["objective"]["part"] == {"sleep": sleep, "replicates": 5, "max_epochs": 200}
 
 
 def set_revision(db: Database, revision: str) -> None:
@@ -134,7 +204,7 @@ def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
     assert create_study(db, "a", {}, {}, {}, 1)
     if backend != "sqlite":
         set_revision(db, OLDER[0])
-        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade`"):
+        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade` in a shell"):
             prepare(db)
     set_revision(db, "9999")
     for function in (prepare, upgrade):
@@ -143,13 +213,21 @@ def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
     db.close()
 
 
+def trial(number: int, *, slot: int, state: str, value: str, raced_out: str, reason: str) -> str:
+    """Into the first revision's table; an attempt's number is its trial's."""
+    return (
+        f"INSERT INTO hpo_trials VALUES ({number}, {slot}, {number}, {number}, '{state}', {value}, NULL, {raced_out}, "
+        f"{reason}, '{{}}', 'w', 0, '2026-01-01 00:00:00', '2026-01-01 00:00:01')"
+    )
+
+
 def make_older(db: Database) -> None:
-    """The tables of the revision before, with rows in them."""
+    """The tables of the first revision, with rows in them."""
     from alembic import command
 
     with pytest.MonkeyPatch.context() as patch:
         run = command.upgrade
-        patch.setattr(command, "upgrade", lambda config, revision: run(config, OLDER[-1]))
+        patch.setattr(command, "upgrade", lambda config, revision: run(config, OLDER[0]))
         upgrade(db)
     with db.begin_write() as connection:
         for statement in (
@@ -157,6 +235,12 @@ def make_older(db: Database) -> None:
             "INSERT INTO hpo_studies VALUES (7, 'a', '{}', '{}', '{}', 1, '2026-01-01 00:00:00')",
             "INSERT INTO hpo_workers VALUES ('w', 7, 'h', 1, NULL, '2026-01-01 00:00:00', '2026-01-01 00:00:00', NULL)",
             "INSERT INTO hpo_slots VALUES (1, 7, 0, 'open', NULL, 0, 0, NULL, NULL, NULL, NULL)",
+            "INSERT INTO hpo_slots VALUES (2, 7, 1, 'complete', NULL, 1, 0, NULL, 1, NULL, NULL)",
+            "INSERT INTO hpo_slots VALUES (3, 7, 2, 'complete', NULL, 1, 0, NULL, 2, NULL, NULL)",
+            trial(1, slot=2, state="complete", value="0.5", raced_out="false", reason="NULL"),
+            trial(2, slot=3, state="complete", value="0.25", raced_out="true", reason="'raced out after 1'"),
+            trial(3, slot=1, state="failed", value="NULL", raced_out="false", reason="'interrupted'"),
+            trial(4, slot=1, state="failed", value="NULL", raced_out="false", reason="'died'"),
         ):
             connection.exec_driver_sql(statement)
 
@@ -169,8 +253,22 @@ def test_an_upgrade_on_a_server_goes_through_each_revision(empty_url: str):
     check_declared(db)
     [worker] = list_workers(db, alive_only=False)
     assert (worker.study, worker.role, worker.trainers) == ("a", "run", 1)
-    assert progress(db, 7).open == 1
+    found = progress(db, 7)
+    assert (found.open, found.complete, found.raced_out) == (1, 1, 1)
+    told = [(trial.state, trial.value, trial.reason) for trial in read_study(db, "a").trials]
+    assert told == [
+        ("complete", 0.5, None),
+        ("raced out", 0.25, "raced out after 1"),
+        ("interrupted", None, None),
+        ("failed", None, "died"),
+    ]
+    assert {slot.purpose for slot in slots_of(db)} == {Purpose.TRIAL}
     db.close()
+
+
+def slots_of(db: Database) -> list[sa.Row]:
+    with db.begin_read() as connection:
+        return list(connection.execute(sa.select(SLOTS).order_by(SLOTS.c.number)))
 
 
 def breaking_off(last: int) -> Callable[..., None]:
@@ -233,7 +331,7 @@ def test_a_start_waits_for_another_ones_first(empty_url: str):
     with ThreadPoolExecutor() as pool:
         starts = [pool.submit(prepare, first)]
         assert older.wait(60)
-        assert schema(look) == OLDER[-1]
+        assert schema(look) == OLDER[0]
         starts.append(pool.submit(prepare, second))
         with look.begin_read() as connection:
             while not starts[1].done() and not connection.scalar(waiting):

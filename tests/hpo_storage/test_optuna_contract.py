@@ -82,7 +82,7 @@ def test_we_write_what_optuna_writes(bench, outcome: MakeOutcome):
     """A complete, a pruned, a failed and a running trial, through both."""
     first, second, third = bench.claim(), bench.claim(), bench.claim()
     finish(bench.db, first, outcome(0.5, reason="ümlaut"))
-    finish(bench.db, second, outcome(None, state="pruned", standard_error=None, raced_out=True, info={}))
+    finish(bench.db, second, outcome(None, state="pruned", standard_error=None, reason="hopeless", info={}))
     storage = stock(bench.db)
     study = optuna.create_study(storage=storage, study_name="stock")
     [template] = optuna.load_study(study_name="churn", storage=storage).get_trials(states=[TrialState.RUNNING])
@@ -100,7 +100,7 @@ def test_we_write_what_optuna_writes(bench, outcome: MakeOutcome):
         attributes = (
             {"standard_error": 0.25, "reason": "ümlaut", "info": {"parameters": 1234, "widths": [20, 10]}}
             if claimed is first
-            else {"raced_out": True}
+            else {"reason": "hopeless"}
         )
         for key, value in attributes.items():
             storage.set_trial_user_attr(trial_id, key, value)
@@ -158,7 +158,7 @@ def test_a_step_is_one_commit(bench, outcome: MakeOutcome, step: str):
 
 def test_a_study_at_work_read_by_optuna(bench, outcome: MakeOutcome):
     finish(bench.db, bench.claim(), outcome(0.5))
-    finish(bench.db, bench.claim(), outcome(0.25, raced_out=True, reason="raced out"))
+    finish(bench.db, bench.claim(), outcome(0.25, state="raced out", reason="raced out"))
     last = bench.claim()
     storage = stock(bench.db)
     study = optuna.load_study(study_name="churn", storage=storage)

@@ -118,10 +118,16 @@ def test_a_slot_fails_for_good_after_its_attempts(bench, outcome: MakeOutcome):
     assert (study.finished, [t.attempt for t in study.trials if t.slot == 0]) == (1, [1, 2, 3])
 
 
-def test_an_interruption_does_not_use_up_an_attempt(bench):
+def test_an_interruption_does_not_use_up_an_attempt(bench, optuna_trials):
     for _ in range(5):
-        assert release(bench.db, bench.claim(), "interrupted", counts=False)
+        assert release(bench.db, bench.claim(), counts=False)
     assert [release(bench.db, bench.claim(), "died", max_attempts=2) for _ in range(2)] == [True, False]
+    assert [(t.state, t.reason) for t in read_study(bench.db, "churn").trials] == [
+        *[("interrupted", None)] * 5,
+        *[("failed", "died")] * 2,
+    ]
+    told = [trial for trial in optuna_trials(bench.db) if trial.user_attrs["reason"] == "interrupted"]
+    assert [trial.state for trial in told] == [TrialState.FAIL] * 5
 
 
 def test_any_reason_can_be_stored(bench):
@@ -163,9 +169,11 @@ def test_what_is_not_finite_is_refused(bench, outcome: MakeOutcome, number: floa
     assert read_study(bench.db, "churn").trials[0].reason == "loss was not finite"
 
 
-@pytest.mark.parametrize(("state", "value"), [("complete", None), ("failed", 0.1), ("pruned", 0.1)])
+@pytest.mark.parametrize(
+    ("state", "value"), [("complete", None), ("raced out", None), ("failed", 0.1), ("pruned", 0.1)]
+)
 def test_only_complete_trials_have_a_value(bench, state, value):
-    with pytest.raises(ValueError, match="complete trials have a value"):
+    with pytest.raises(ValueError, match="complete and raced-out trials have a value"):
         finish(bench.db, bench.claim(), Outcome(state=state, value=value))
 
 

@@ -9,7 +9,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 from hpo_storage.database import Database
-from hpo_storage.records import Outcome, StudyRecord, TrialRecord
+from hpo_storage.records import Limits, Outcome, StudyRecord, TrialRecord
 from hpo_storage.slots import claim, finish, release
 from hpo_storage.studies import (
     create_study,
@@ -19,10 +19,12 @@ from hpo_storage.studies import (
     list_studies,
     progress,
     read_study,
+    set_limits,
 )
 from hpo_storage.workers import start_worker, stop_worker
 
 from hpo.errors import StudyError, StudyNotFoundError, StudyRunningError
+from hpo.study.standing import winner
 
 MakeOutcome = Callable[..., Outcome]
 
@@ -42,12 +44,12 @@ def test_a_study_is_found_as_it_was_created(bench):
 def test_a_study_round_trip(bench, outcome: MakeOutcome):
     claims = [bench.claim() for _ in range(3)]
     finish(bench.db, claims[0], outcome(0.5))
-    finish(bench.db, claims[1], outcome(0.25, raced_out=True, reason="raced out"))
+    finish(bench.db, claims[1], outcome(0.25, state="raced out", reason="raced out"))
     release(bench.db, claims[2], "trainer died")
     again = bench.claim()
     study = read_study(bench.db, "churn")
     assert isinstance(study, StudyRecord)
-    assert (study.finished, study.running, study.replicates) == (2, True, 2)
+    assert (study.finished, study.running, study.facts["replicates"]) == (2, True, 2)
     first = study.trials[0]
     good = outcome(0.5)
     assert first == TrialRecord(
@@ -58,7 +60,6 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
         params=claims[0].params,
         value=good.value,
         standard_error=good.standard_error,
-        raced_out=False,
         reason=None,
         started=first.started,
         finished=first.finished,
@@ -71,12 +72,12 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     assert first.started <= first.finished
     told = [(t.slot, t.attempt, t.state, t.reason) for t in study.trials[1:]]
     assert told == [
-        (1, 1, "complete", "raced out"),
+        (1, 1, "raced out", "raced out"),
         (2, 1, "failed", "trainer died"),
         (2, 2, "running", None),
     ]
     assert study.trials[3].number == again.number
-    assert study.best == first
+    assert winner(study) == first
 
 
 def test_the_trainer_is_kept(bench):
@@ -114,7 +115,7 @@ def test_an_optuna_study_of_that_name_is_left_alone(db: Database):
 
 @pytest.mark.parametrize("budget", [0, -1])
 def test_a_budget_is_at_least_one(db: Database, budget: int):
-    with pytest.raises(StudyError, match=rf"at least 1, .* got {budget}; use --trials 1 or more"):
+    with pytest.raises(StudyError, match=rf"at least 1, .* got {budget}; use trials=1 or more"):
         create_study(db, "a", {}, {}, {}, budget)
 
 
@@ -133,13 +134,19 @@ def test_extending(bench, outcome: MakeOutcome):
 def test_listing(bench, outcome: MakeOutcome):
     create_study(bench.db, "second", {}, {}, {}, 7)
     finish(bench.db, bench.claim(), outcome(0.5))
-    finish(bench.db, bench.claim(), outcome(0.25, raced_out=True))
+    finish(bench.db, bench.claim(), outcome(0.25, state="raced out"))
     finish(bench.db, bench.claim(), Outcome(state="failed", reason="loss was not finite"))
     listed = list_studies(bench.db)
     assert [(s.name, s.budget, s.finished, s.running, s.best_value) for s in listed] == [
         ("churn", 3, 3, True, 0.5),
         ("second", 7, 0, False, None),
     ]
+    assert [s.limit_reached for s in listed] == [None, None]
+    set_limits(bench.db, listed[1].id, Limits(wall_seconds=1e-6))
+    worker = start_worker(bench.db, listed[1].id, host="elsewhere", pid=1)
+    params = {"dropout": optuna.distributions.FloatDistribution(0.0, 0.5)}
+    assert claim(bench.db, listed[1].id, worker, lambda offer: {"dropout": 0.1}, params)
+    assert [s.limit_reached for s in list_studies(bench.db)] == [None, "wall time"]
 
 
 def rows(bench) -> dict[str, int]:

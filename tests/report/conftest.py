@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 from hpo_spaces.mlp import MLP
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
-from hpo.study.spec import DataSpec, SpaceSpec, StudySpec
+from hpo.data.spec import DataSpec
+from hpo.objectives.mlp import MlpPart
+from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
 from tests.helpers import records
 from tests.helpers.records import START
 
@@ -44,13 +47,11 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     seconds = 0.5 + sum(r.seconds for r in replicates)
     started = START + timedelta(seconds=float(number // 2 * 9 + random.random()))
     fields = {
-        "state": {"raced out": "complete", "interrupted": "failed"}.get(state, state),
+        "state": TrialState(state),
         "params": params,
         "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
-        "raced_out": state == "raced out",
         "reason": {
             "failed": "the loss is not finite in epoch 3",
-            "interrupted": "interrupted",
             "pruned": "learning curve cannot reach the incumbent's",
             "raced out": "raced out after 2 of 5 replicates",
         }.get(state),
@@ -69,13 +70,16 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     return records.make_trial(number, **({"value": value} | fields | changes))
 
 
-def make_spec(name: str = "mlp", **changes: Any) -> dict[str, Any]:
-    fields = {
-        "name": name,
-        "data": DataSpec(kind="builtin", source="digits", target="target"),
-        "space": SpaceSpec(reference="mlp", description=MLP.describe()),
-    }
-    return StudySpec(**(fields | changes)).to_json()
+DIGITS = DataSpec(kind="builtin", source="digits", target="target")
+EVALUATION = EvaluationSpec()
+SPACE = SpaceSpec(reference="mlp", description=MLP.describe())
+
+
+def make_spec(
+    name: str = "mlp", *, data: DataSpec = DIGITS, evaluation: EvaluationSpec = EVALUATION, space: SpaceSpec = SPACE
+) -> dict[str, Any]:
+    objective = ObjectiveSpec(name="mlp", part=MlpPart(data=data, evaluation=evaluation).to_json())
+    return StudySpec(name=name, objective=objective, space=space, search=SearchSpec()).to_json()
 
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
@@ -159,7 +163,6 @@ def evil_study() -> StudyRecord:
             Ordered("order", tuple(reversed(EVIL))),
             Float("share", 0.0, 1.0),
         ),
-        architecture=MLP.architecture,
         settings={"remark": EVIL[0]},
     )
     trials = []

@@ -8,7 +8,6 @@ from hpo_spaces.mlp import MLP
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.network.architecture import Architecture
 from hpo.report.axes import axes, dimensions, log_ticks
 from hpo.study.spec import SpaceSpec
 from hpo.words import duration_text, label, loss_text, significant, value_text
@@ -22,9 +21,6 @@ ALL_KINDS = SearchSpace(
         Ordered("width", (16, 64, 256)),
         Categorical("flag", (True, "1")),
         Float("fixed", 0.3, 0.3),
-    ),
-    architecture=lambda params: Architecture(
-        widths=(4,), activation="elu", initializer="glorot_uniform", dropout=0.0, learning_rate=0.01, batch_size=32
     ),
 )
 

@@ -45,7 +45,6 @@ def test_ordered_and_fixed_dimensions(make):
     space = SearchSpace(
         name="own",
         dimensions=(Ordered("width", (16, 64, 256)), Categorical("only", ("a",)), Float("fixed", 1.0, 1.0)),
-        architecture=lambda params: None,
     )
     spec = make.spec(space=SpaceSpec(reference="own", description=space.describe()))
     params = [{"width": (16, 64, 256)[i % 3], "only": "a", "fixed": 1.0} for i in range(30)]

@@ -5,11 +5,14 @@ import html
 import pytest
 
 from hpo.cli.describe import status_fields, summary_json, winner_fields
-from hpo.data.target import LOSS_NAMES
+from hpo.losses import LOSSES, loss_of
 from hpo.report.figures import FIGURES
-from hpo.report.losses import error_text, loss_of, target_text
+from hpo.report.losses import data_text, error_text, target_text
 from hpo.report.page import write_report
+from hpo.study.facts import Facts
+from hpo.study.standing import winner
 
+NAMES = [loss.name for loss in LOSSES.values()]
 CLASSES = {"rows": 900, "features": 9, "replicates": 5, "classes": ["a", "b"], "class_counts": [600, 300]}
 REGRESSION = {**CLASSES, "task": "regression", "classes": [], "class_counts": []}
 REGRESSION |= {"target_mean": 540_088.14, "target_deviation": 367_127.2}
@@ -30,23 +33,24 @@ def studies(make):
     }
 
 
-@pytest.mark.parametrize("name", LOSS_NAMES.values())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_loss_is_called_by_its_name_alone(studies, tmp_path, name):
     study = studies[name]
     page = write_report(study, tmp_path / "r.html").read_text("utf-8")
     page = page[page.index("<header>") : page.index("<footer>")]
     titles = [FIGURES["history"](study).layout.yaxis.title.text, FIGURES["slice"](study).layout.yaxis.title.text]
-    assert set(titles) == {loss_of(study.facts).title}
-    assert FIGURES["parallel"](study).data[0].dimensions[-1].label == loss_of(study.facts).name
-    fields = str([status_fields(study), winner_fields(study, study.best), summary_json(study)])
-    for other in LOSS_NAMES.values():
+    loss = loss_of(Facts.from_json(study.facts))
+    assert set(titles) == {loss.title}
+    assert FIGURES["parallel"](study).data[0].dimensions[-1].label == loss.name
+    fields = str([status_fields(study), winner_fields(study, winner(study)), summary_json(study)])
+    for other in NAMES:
         assert (other.lower() in page.lower()) == (other == name)
         assert (other in fields) == (other == name)
     assert ("nats" in page) == (name != "mean squared error")
 
 
 def test_a_winner_is_compared_with_what_is_the_same_for_all_rows(studies, tmp_path):
-    compared = {name: winner_fields(study, study.best)["compare"] for name, study in studies.items()}
+    compared = {name: winner_fields(study, winner(study))["compare"] for name, study in studies.items()}
     assert compared == {
         "mean squared error": "1.0000 from the mean alone: the winner's is 75% lower",
         "Gaussian NLL": "1.4189 from mean and variance alone: the winner's is 1.6689 lower",
@@ -60,14 +64,14 @@ def test_a_winner_is_compared_with_what_is_the_same_for_all_rows(studies, tmp_pa
 @pytest.mark.parametrize("value", [1.0, 1.5])
 def test_a_winner_no_better_than_the_mean_is_called_that(make, value):
     study = make.study([make.trial(0, value=value)], facts=SQUARED)
-    assert winner_fields(study, study.best)["compare"] == "1.0000 from the mean alone: the winner is no better"
+    assert winner_fields(study, winner(study))["compare"] == "1.0000 from the mean alone: the winner is no better"
 
 
 def test_squared_errors_are_shown_in_the_units_of_the_target(studies):
     study = studies["mean squared error"]
-    assert winner_fields(study, study.best)["error"] == "183,600 root mean squared, in the target's own units"
-    assert error_text({**SQUARED, "target_deviation": 0.0123}, 0.49).startswith("0.00861 root")
-    assert "error" not in winner_fields(studies["log loss"], studies["log loss"].best)
+    assert winner_fields(study, winner(study))["error"] == "183,600 root mean squared, in the target's own units"
+    assert error_text(Facts.from_json({**SQUARED, "target_deviation": 0.0123}), 0.49).startswith("0.00861 root")
+    assert "error" not in winner_fields(studies["log loss"], winner(studies["log loss"]))
 
 
 def test_losses_below_zero_are_drawn(studies):
@@ -77,8 +81,11 @@ def test_losses_below_zero_are_drawn(studies):
 
 
 def test_what_is_predicted_is_said():
-    assert [target_text(facts) for facts in (CLASSES, LABELS, SQUARED)] == ["2 classes", "2 labels", "a quantity"]
+    known = [Facts.from_json(facts) for facts in (CLASSES, LABELS, SQUARED)]
+    assert [target_text(facts) for facts in known] == ["2 classes", "2 labels", "a quantity"]
+    assert data_text(known[0]) == ["900 rows", "9 features", "2 classes"]
+    assert data_text(Facts(replicates=5)) == []  # an objective without a table
 
 
 def test_facts_of_before_are_of_log_loss():
-    assert loss_of(CLASSES).title == "log loss (nats)"
+    assert loss_of(Facts.from_json(CLASSES)).title == "log loss (nats)"

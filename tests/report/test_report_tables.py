@@ -10,19 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.report.data import (
-    attempts_repeated,
-    counts,
     curves_table,
     history_table,
     leader,
     mean_curve,
     parameters_table,
-    state_of,
     thinned,
     timeline_table,
     trials_table,
     winner_table,
 )
+from hpo.study.standing import winner
 
 TABLES = (history_table, curves_table, parameters_table, timeline_table, trials_table, winner_table)
 
@@ -50,35 +48,7 @@ def test_only_complete_trials_show_a_value(make):
 
 
 def test_the_last_best_is_the_winner(mixed):
-    assert history_table(mixed)["best"].iloc[-1] == mixed.best.value
-
-
-def test_states_tell_interruptions_from_failures(make):
-    stopped, failed, running = make.trials(["interrupted", "failed", "running"])
-    live, idle = (make.study([stopped, failed, running], running=r) for r in (True, False))
-    assert [state_of(live, t) for t in live.trials] == ["interrupted", "failed", "running"]
-    assert [state_of(idle, t) for t in idle.trials] == ["interrupted", "failed", "interrupted"]
-
-
-def test_counts_add_up_to_what_is_finished(make):
-    trials = make.trials(["complete", "raced out", "pruned", "failed", "running", "interrupted"])
-    study = make.study(trials, budget=10, running=True)
-    assert study.finished == 4
-    assert counts(study) == {
-        "complete": 1,
-        "raced out": 1,
-        "pruned": 1,
-        "failed": 1,
-        "running": 1,
-        "to do": 5,
-    }
-
-
-def test_an_attempt_that_was_repeated_is_no_failed_trial(make):
-    first, second = make.trial(0, "failed"), replace(make.trial(1, "complete"), slot=0, attempt=2)
-    study = make.study([first, second], budget=1)
-    assert counts(study)["failed"] == 0
-    assert attempts_repeated(study) == 1
+    assert history_table(mixed)["best"].iloc[-1] == winner(mixed).value
 
 
 def test_the_best_trial_is_called_winner_when_the_budget_is_used_up(make):
@@ -222,8 +192,8 @@ def test_winner_table_is_sorted_and_counts_epochs_from_one(make):
 
 def test_winner_table_agrees_with_the_stored_mean_and_standard_error(mixed):
     losses = winner_table(mixed)["score_loss"]
-    assert losses.mean() == pytest.approx(mixed.best.value)
-    assert losses.sem() == pytest.approx(mixed.best.standard_error)
+    assert losses.mean() == pytest.approx(winner(mixed).value)
+    assert losses.sem() == pytest.approx(winner(mixed).standard_error)
 
 
 def test_raced_out_trials_never_win(make):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpo.search.cost import training_cost
+from hpo.evaluation.cost import training_cost
 from hpo.search.incumbent import MIN_FINISHED, Leaderboard, close_deviation
 from hpo.search.pruners import (
     COST_Z,
@@ -48,7 +48,7 @@ def outcome(scores, raced_out=False, stops=None, parameters=None):
     )
     info = {"parameters": parameters} if parameters else {}
     value = sum(scores) / len(scores)
-    return make_outcome(value, raced_out=raced_out, info=info, replicates=replicates)
+    return make_outcome(value, state="raced out" if raced_out else "complete", info=info, replicates=replicates)
 
 
 def test_race_needs_more_than_z_standard_errors():

@@ -232,7 +232,7 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
     [
         ("jax", {}, "a GPU of this machine, got 97, which nvidia-smi"),
         ("jax", {"JAX_PLATFORMS": "cpu"}, "unset JAX_PLATFORMS"),
-        ("tensorflow", {"JAX_PLATFORMS": "cpu"}, "use --backend jax"),
+        ("tensorflow", {"JAX_PLATFORMS": "cpu"}, "use backend='jax'"),
     ],
 )
 def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, backend, variables, message):

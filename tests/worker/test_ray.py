@@ -47,7 +47,7 @@ def test_without_ray_the_message_says_what_to_install(monkeypatch):
     ("url", "workers", "error", "message"),
     [
         ("sqlite:///hpo.db", 2, StorageError, "needs? a database server that all nodes reach, got 'sqlite:///hpo.db'"),
-        (SERVER, 0, StudyError, "at least one worker, got 0; use --workers 1"),
+        (SERVER, 0, StudyError, "at least one worker, got 0; use workers=1"),
     ],
 )
 def test_what_cannot_work_is_refused(monkeypatch, url, workers, error, message):

@@ -15,9 +15,9 @@ from jax import lax
 from jax import numpy as jnp
 
 from hpo.engine.backend.cache import cache_folder, make_room
-from hpo.engine.layout import Kind, Widths
-from hpo.engine.program import Epoch, FloatArray, Rows, Settings, State, Weights
-from hpo.engine.step import Batch, dropout_masks, forward, loss, noisy, update
+from hpo.engine.layout import ProgramKind, Widths
+from hpo.engine.program import Epoch, FloatArray, LaneSettings, Rows, State, Weights
+from hpo.engine.step import Batch, dropout_factors, forward, loss, noisy, update
 
 LEAST_ROUNDED = 8
 PREDICTED_ROWS = 128
@@ -39,7 +39,7 @@ def use_cache() -> None:
 class JaxProgram:
     """Any kind of stack (see `hpo.engine.program.Program`)."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: ProgramKind) -> None:
         self.traces = 0
         self._kind = kind
         self._state: State | None = None
@@ -52,7 +52,7 @@ class JaxProgram:
         """Begin a new stack, whose lanes train on these rows."""
         self._rows = jax.device_put(rows)
 
-    def hold(self, state: State, settings: Settings) -> None:
+    def hold(self, state: State, settings: LaneSettings) -> None:
         """Go on with these lanes, of arrays of the host: any operation of JAX would be compiled for each shape."""
         self._state = None  # before the device has to hold both
         self._state, self._settings = jax.device_put((state, settings), may_alias=False)
@@ -120,10 +120,10 @@ class JaxProgram:
             index = part(order)
             bits, input_bits, noise = map(part, random)
             inputs = noisy(rows.x[index], noise, input_bits, settings) if kind.noisy else rows.x[index]
-            masks = dropout_masks(jnp.split(bits, edges, axis=2), settings)
-            weights = rows.weights[index] if kind.weighted else None
+            factors = dropout_factors(jnp.split(bits, edges, axis=2), settings)
+            row_weights = rows.row_weights[index] if kind.weighted else None
             there = lax.dynamic_slice_in_dim(present, number * batch_size, batch_size)
-            batch = Batch(inputs, rows.y[index], masks, weights, there)
+            batch = Batch(inputs, rows.y[index], factors, row_weights, there)
             (_, statistics), gradients = gradient(state.weights, state.statistics, settings, batch)
             rate, taken = rates[:, number, None, None], first_steps[:, None, None] + number
             new = update(kind, state, gradients, settings, rate, taken)
@@ -148,7 +148,7 @@ class JaxProgram:
 
 
 def _loss(
-    kind: Kind,
+    kind: ProgramKind,
     weights: Mapping[str, Array],
     statistics: Mapping[str, Array],
     settings: Mapping[str, Array],
@@ -163,7 +163,7 @@ class JaxBackend:
     def __init__(self) -> None:
         if jax.default_backend() != "cpu":  # which would round factors to 10 bits
             jax.config.update("jax_default_matmul_precision", "float32")
-        self._programs: dict[Kind, JaxProgram] = {}
+        self._programs: dict[ProgramKind, JaxProgram] = {}
         self._forgotten = 0  # traces whose programs are no longer in memory
 
     @property
@@ -171,7 +171,7 @@ class JaxBackend:
         """How often training was compiled so far."""
         return sum(program.traces for program in self._programs.values())
 
-    def program(self, kind: Kind) -> JaxProgram:
+    def program(self, kind: ProgramKind) -> JaxProgram:
         """The program for stacks of this kind; compiled for each new shape."""
         if self.traces - self._forgotten >= MOST_COMPILED:
             self._forgotten = self.traces

@@ -16,9 +16,9 @@ from hpo.engine.backend.tensorflow_functions import CompiledFunction, FunctionSt
 from hpo.engine.backend.tensorflow_fused import FusedProgram
 from hpo.engine.backend.tensorflow_gradients import known_repetition
 from hpo.engine.backend.tensorflow_kernels import has_onednn, onednn_matmul, read, shapeless_variable
-from hpo.engine.layout import Kind, Widths
-from hpo.engine.program import Epoch, FloatArray, Rows, Settings, State, Weights
-from hpo.engine.step import Batch, dropout_masks, forward, loss, noisy, update
+from hpo.engine.layout import ProgramKind, Widths
+from hpo.engine.program import Epoch, FloatArray, LaneSettings, Rows, State, Weights
+from hpo.engine.step import Batch, dropout_factors, forward, loss, noisy, update
 
 MATRICES = ("kernel", "frequencies")
 """Names of weights begin so; others are vectors (s, 1, units)."""
@@ -37,9 +37,12 @@ def use_one_thread() -> None:
 
 
 class GeneralProgram:
-    """Any kind of stack, with TensorFlow's gradients and the update in single operations (see `stack.Program`)."""
+    """Any kind of stack, with TensorFlow's gradients and the update in single operations.
 
-    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
+    See `hpo.engine.program.Program` for what it does.
+    """
+
+    def __init__(self, kind: ProgramKind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
         self._kind, self._matmul, self._store = kind, matmul, store
         self._state: State | None = None  # of variables
         self._settings: dict[str, tf.Tensor] = {}
@@ -51,7 +54,7 @@ class GeneralProgram:
         """Begin a new stack, whose lanes train on these rows."""
         self._rows = Rows(*map(tf.constant, rows))
 
-    def hold(self, state: State, settings: Settings) -> None:
+    def hold(self, state: State, settings: LaneSettings) -> None:
         """Go on with these lanes."""
         if self._state is None:
             self._state = tf.nest.map_structure(lambda _: shapeless_variable(), state)
@@ -112,11 +115,19 @@ class GeneralProgram:
             for name, tensor in self._settings.items()
         }
         random = [spec(3, tf.uint8), spec(3, tf.uint8), spec(3)]
-        targets = spec(1, tf.int32) if self._kind.head == "softmax" else spec(2)
+        targets = spec(1, tf.int32) if self._kind.takes_class_numbers else spec(2)
         return [
             settings, Rows(spec(2), targets, spec(1)), spec(1, tf.int32), spec(2, tf.int32), *random, spec(2),
             spec(0, tf.int32), spec(1), spec(3),
         ]  # fmt: skip
+
+    def _read_state(self) -> State:
+        """The state's tensors, vectors with a shape that says so."""
+        state: State = tf.nest.map_structure(read, self._state)
+        for name, tensor in {**state.weights, **state.statistics}.items():
+            if not name.startswith(MATRICES):
+                tensor.set_shape([None, 1, None])
+        return state
 
     def _trace_epoch(
         self,
@@ -142,12 +153,9 @@ class GeneralProgram:
             if kind.noisy:
                 inputs = noisy(inputs, noise[:, part], input_bits[:, part], settings)
             hidden = tf.split(bits[:, part], widths, axis=2, num=kind.depth)
-            weights = tf.gather(rows.weights, index) if kind.weighted else None
-            batch = Batch(inputs, tf.gather(rows.y, index), dropout_masks(hidden, settings), weights)
-            state = tf.nest.map_structure(read, self._state)
-            for name, tensor in {**state.weights, **state.statistics}.items():
-                if not name.startswith(MATRICES):
-                    tensor.set_shape([None, 1, None])
+            row_weights = tf.gather(rows.row_weights, index) if kind.weighted else None
+            batch = Batch(inputs, tf.gather(rows.y, index), dropout_factors(hidden, settings), row_weights)
+            state = self._read_state()
             with known_repetition():
                 total, statistics = loss(kind, state.weights, state.statistics, settings, self._matmul, batch)
             names = list(state.weights)
@@ -168,15 +176,15 @@ class TensorFlowBackend:
     def __init__(self, cache: ProgramCache | None = None) -> None:
         self._matmul = onednn_matmul if has_onednn() else tf.matmul
         self._store = FunctionStore(self._matmul.__name__, cache)
-        self._fused: dict[Kind, FusedProgram] = {}
-        self._general: dict[Kind, GeneralProgram] = {}  # the one used last at the end
+        self._fused: dict[ProgramKind, FusedProgram] = {}
+        self._general: dict[ProgramKind, GeneralProgram] = {}  # the one used last at the end
 
     @property
     def traces(self) -> int:
         """How often an epoch was traced so far."""
         return self._store.traces
 
-    def program(self, kind: Kind) -> FusedProgram | GeneralProgram:
+    def program(self, kind: ProgramKind) -> FusedProgram | GeneralProgram:
         """The program for stacks of this kind; compiled at its first epoch."""
         if kind.is_plain:  # there are few such kinds
             if kind not in self._fused:

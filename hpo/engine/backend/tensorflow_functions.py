@@ -17,7 +17,7 @@ from tensorflow.core.framework.function_pb2 import FunctionDefLibrary
 from tensorflow.python.eager import context  # executors and definitions have no public name
 
 from hpo.engine.backend.cache import ProgramCache, key_of
-from hpo.engine.layout import Kind
+from hpo.engine.layout import ProgramKind
 
 _numbers = count()
 
@@ -87,7 +87,7 @@ class FunctionStore:
 
     def get(
         self,
-        kind: Kind,
+        kind: ProgramKind,
         function: Callable[..., tf.Tensor],
         signature: Sequence[Any],
         variables: Sequence[tf.Variable],

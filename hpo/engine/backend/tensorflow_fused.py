@@ -13,10 +13,10 @@ from tensorflow import raw_ops
 
 from hpo.engine.backend.tensorflow_functions import CompiledFunction, FunctionStore
 from hpo.engine.backend.tensorflow_kernels import read, shapeless_variable
-from hpo.engine.layout import Kind
+from hpo.engine.heads import HEADS, TrainedHead
+from hpo.engine.layout import ProgramKind
 from hpo.engine.optimizers import ADAM
-from hpo.engine.program import Epoch, FloatArray, Rows, Settings, State, Weights
-from hpo.engine.step import row_losses
+from hpo.engine.program import Epoch, FloatArray, LaneSettings, Rows, State, Weights
 from hpo.network.activations import ACTIVATIONS
 
 
@@ -59,10 +59,18 @@ class _Pass(NamedTuple):
     after: list[tf.Tensor]
 
 
+class _Variables(NamedTuple):
+    """Weights, and Adam's moments of each, in the order of the program's names."""
+
+    weights: list[tf.Variable]
+    means: list[tf.Variable]
+    squares: list[tf.Variable]
+
+
 class FusedProgram:
     """One function for plain networks of one depth and activation (see `hpo.engine.program.Program`)."""
 
-    def __init__(self, kind: Kind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
+    def __init__(self, kind: ProgramKind, matmul: Callable[..., tf.Tensor], store: FunctionStore) -> None:
         self._kind, self._store = kind, store
         self._activation = ACTIVATIONS[kind.activations[0]]
         self._matmul = matmul
@@ -70,16 +78,15 @@ class FusedProgram:
         self._names = [[f"{part}_{i}" for part in parts] for i in range(kind.depth)] + [["kernel_out", "bias_out"]]
         self._flat = [name for layer in self._names for name in layer]
         self._threshold, self._widths = np.uint8(0), np.zeros(kind.depth, np.int32)
-        self._x: tf.Tensor | None = None
-        self._y: tf.Tensor | None = None
-        self._weights, self._means, self._squares = ([shapeless_variable() for _ in self._flat] for _ in range(3))
+        self._data: tuple[tf.Tensor, ...] = ()  # inputs and targets of the training rows
+        self._variables = _Variables(*([shapeless_variable() for _ in self._flat] for _ in range(3)))
         self._epoch: CompiledFunction | None = None
 
     def start(self, rows: Rows) -> None:
         """Begin a new stack, whose lanes train on these rows."""
-        self._x, self._y = tf.constant(rows.x), tf.constant(rows.y)
+        self._data = (tf.constant(rows.x), tf.constant(rows.y))
 
-    def hold(self, state: State, settings: Settings) -> None:
+    def hold(self, state: State, settings: LaneSettings) -> None:
         """Go on with these lanes. Their settings are all the same, as is the number of steps of those that learn."""
         moments = [state.moments["adam"][name] for name in self._flat]
         self._assign([state.weights[name] for name in self._flat], *zip(*moments, strict=True))
@@ -88,12 +95,12 @@ class FusedProgram:
 
     def run(self, epoch: Epoch) -> FloatArray:
         """Train, then predict: outputs (s, m, outputs of the head)."""
+        variables = [variable for part in self._variables for variable in part]
         if self._epoch is None:
-            self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), self._variables)
+            self._epoch = self._store.get(self._kind, self._trace_epoch, self._signature(), variables)
         learning = int(epoch.first_steps.argmax())  # lanes that have finished stay behind
         arguments = (
-            self._x,
-            self._y,
+            *self._data,
             epoch.order,
             epoch.bits,
             self._widths,
@@ -103,40 +110,35 @@ class FusedProgram:
             epoch.first_steps[learning],
             epoch.predict,
         )
-        return np.asarray(self._epoch(arguments, self._variables))
+        return np.asarray(self._epoch(arguments, variables))
 
     def weights(self) -> Weights:
         """Copies of the current weights, and of the statistics."""
-        return {name: variable.numpy() for name, variable in zip(self._flat, self._weights, strict=True)}
+        return {name: variable.numpy() for name, variable in zip(self._flat, self._variables.weights, strict=True)}
 
     def state(self) -> State:
         """A copy of the whole state, of arrays of the host."""
-        moments = zip(self._flat, self._means, self._squares, strict=True)
-        return State(
-            self.weights(), {}, {"adam": {name: (mean.numpy(), square.numpy()) for name, mean, square in moments}}
-        )
+        parts = zip(self._flat, self._variables.means, self._variables.squares, strict=True)
+        moments = {name: (mean.numpy(), square.numpy()) for name, mean, square in parts}
+        return State(self.weights(), {}, {"adam": moments})
 
     def release(self) -> None:
         """Give the stack's memory back; the compiled program stays."""
-        nothing = [np.zeros((1, 1, 1), np.float32)] * len(self._weights)
+        nothing = [np.zeros((1, 1, 1), np.float32)] * len(self._flat)
         self._assign(nothing, nothing, nothing)
-        self._x = self._y = None
+        self._data = ()
 
     def _assign(self, *values: Sequence[FloatArray]) -> None:
-        for variables, arrays in zip((self._weights, self._means, self._squares), values, strict=True):
+        for variables, arrays in zip(self._variables, values, strict=True):
             for variable, array in zip(variables, arrays, strict=True):
                 variable.assign(array, read_value=False)
 
-    @property
-    def _variables(self) -> list[tf.Variable]:
-        return [*self._weights, *self._means, *self._squares]
-
     def _signature(self) -> list[tf.TensorSpec]:
+        class_numbers, others = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, None], tf.float32)
+        targets = class_numbers if self._kind.takes_class_numbers else others
         return [
             tf.TensorSpec([None, None], tf.float32),
-            tf.TensorSpec([None], tf.int32)
-            if self._kind.head == "softmax"
-            else tf.TensorSpec([None, None], tf.float32),
+            targets,
             tf.TensorSpec([None, None], tf.int32),
             tf.TensorSpec([None, None, None], tf.uint8),
             tf.TensorSpec([None], tf.int32),
@@ -148,7 +150,7 @@ class FusedProgram:
         ]
 
     def _layers(self) -> list[_Layer]:
-        values = map(read, self._weights)
+        values = map(read, self._variables.weights)
         return [_Layer(*(next(values) for _ in names)) for names in self._names]
 
     def _trace_epoch(
@@ -166,7 +168,7 @@ class FusedProgram:
     ) -> tf.Tensor:
         rows, scale = tf.shape(order)[1], 256.0 / (256.0 - tf.cast(threshold, tf.float32))
         constants = _Constants.new()
-        classes = tf.shape(read(self._weights[-1]))[2] if self._kind.head == "softmax" else None
+        classes = tf.shape(read(self._variables.weights[-1]))[2] if self._kind.takes_class_numbers else None
 
         def step(start: tf.Tensor, number: tf.Tensor, *powers: tf.Tensor) -> tuple[tf.Tensor, ...]:
             stop = tf.minimum(start + batch_size, rows)
@@ -174,33 +176,31 @@ class FusedProgram:
             index = raw_ops.Slice(input=order, begin=tf.stack([0, start]), size=tf.stack([-1, size]))
             part = raw_ops.Slice(input=bits, begin=tf.stack([0, start, 0]), size=tf.stack([-1, size, -1]))
             kept = tf.cast(part >= threshold, tf.float32) * scale
-            masks = tf.split(kept, widths, axis=2, num=len(self._widths))
+            factors = tf.split(kept, widths, axis=2, num=len(self._widths))
             targets = tf.gather(y, index) if classes is None else tf.one_hot(tf.gather(y, index), classes)
-            self._update(tf.gather(x, index), targets, masks, _Rates(tf.gather(rates, number), *powers), constants)
+            self._update(tf.gather(x, index), targets, factors, _Rates(tf.gather(rates, number), *powers), constants)
             return stop, number + 1, powers[0] * constants.beta_1, powers[1] * constants.beta_2
 
         powers = [beta ** (first_step + 1.0) for beta in (constants.beta_1, constants.beta_2)]
         tf.while_loop(lambda start, *_: start < rows, step, [0, 0, *powers], parallel_iterations=1)
         return self._forward(self._layers(), predict).logits
 
-    def _forward(self, layers: Sequence[_Layer], x: tf.Tensor, masks: Sequence[tf.Tensor] | None = None) -> _Pass:
+    def _forward(self, layers: Sequence[_Layer], x: tf.Tensor, factors: Sequence[tf.Tensor] | None = None) -> _Pass:
         inputs, before, after = [x], [], []
         for index, layer in enumerate(layers[:-1]):
             before.append(self._matmul(inputs[-1], layer.kernel) + layer.bias)
             after.append(self._activation.function(before[-1], layer.slopes))
-            inputs.append(after[-1] if masks is None else after[-1] * masks[index])
+            inputs.append(after[-1] if factors is None else after[-1] * factors[index])
         return _Pass(self._matmul(inputs[-1], layers[-1].kernel) + layers[-1].bias, inputs, before, after)
 
     def _update(
-        self, x: tf.Tensor, y: tf.Tensor, masks: Sequence[tf.Tensor], rates: _Rates, constants: _Constants
+        self, x: tf.Tensor, y: tf.Tensor, factors: Sequence[tf.Tensor], rates: _Rates, constants: _Constants
     ) -> None:
         layers = self._layers()
-        gradients = self._gradients(layers, self._forward(layers, x, masks), y, masks, constants)
+        gradients = self._gradients(layers, self._forward(layers, x, factors), y, factors, constants)
         # A variable that is still to be read would be copied before it is updated.
         with tf.control_dependencies([tf.group(gradients)]):
-            for variable, mean, square, gradient in zip(
-                self._weights, self._means, self._squares, gradients, strict=True
-            ):
+            for variable, mean, square, gradient in zip(*self._variables, gradients, strict=True):
                 raw_ops.ResourceApplyAdam(
                     var=variable.handle,
                     m=mean.handle,
@@ -219,7 +219,7 @@ class FusedProgram:
         layers: Sequence[_Layer],
         result: _Pass,
         y: tf.Tensor,
-        masks: Sequence[tf.Tensor],
+        factors: Sequence[tf.Tensor],
         constants: _Constants,
     ) -> list[tf.Tensor]:
         """Back-propagation written out, of the loss to each weight, in the order of the variables.
@@ -227,7 +227,7 @@ class FusedProgram:
         With shapes unknown until it runs, TensorFlow's own gradients of `+` and `*` do shape arithmetic that takes
         more operations than the rest of a small network's step; it differentiates activations only, and one loss.
         """
-        upstream = _loss_gradient(self._kind.head, y, result.logits)
+        upstream = _loss_gradient(HEADS[self._kind.head], y, result.logits)
         gradients: list[tf.Tensor] = []
         to_slopes: list[tf.Tensor] = []
         for index in reversed(range(len(layers))):
@@ -235,22 +235,17 @@ class FusedProgram:
             to_bias = raw_ops.Sum(input=upstream, axis=constants.rows_axis, keep_dims=True)
             gradients = [to_kernel, to_bias, *to_slopes, *gradients]
             if index > 0:
-                upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * masks[index - 1]
+                upstream = self._matmul(upstream, layers[index].kernel, transpose_b=True) * factors[index - 1]
                 slopes = layers[index - 1].slopes
                 sources = [result.before[index - 1], *([] if slopes is None else [slopes])]
                 upstream, *to_slopes = tf.gradients(result.after[index - 1], sources, upstream)
         return gradients
 
 
-def _loss_gradient(head: str, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Of the sum of the lanes' mean losses to the outputs (s, rows, outputs), as `row_losses` has them; classes are
-    one-hot."""
+def _loss_gradient(head: TrainedHead, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+    """Of the sum of the lanes' mean losses to the outputs (s, rows, outputs); classes are one-hot."""
     rows, count = tf.unstack(tf.cast(tf.shape(outputs)[1:], tf.float32), num=2)
-    if head == "softmax":
-        return (raw_ops.Softmax(logits=outputs) - y) / rows
-    if head == "sigmoid":
-        return (tf.sigmoid(outputs) - y) / (rows * count)
-    if head == "squared":
-        return (outputs - y) * (2.0 / (rows * count))
-    (gradient,) = tf.gradients(tf.reduce_sum(row_losses(head, y, outputs)) / rows, [outputs])
+    if head.gradient is not None:
+        return head.gradient(y, outputs, rows, count)
+    (gradient,) = tf.gradients(tf.reduce_sum(head.row_losses(y, outputs, None)) / rows, [outputs])
     return gradient

@@ -1,0 +1,150 @@
+"""How a study and its trials stand: in which states they are, who wins, what is left and what to do next.
+
+All that shows or decides such things asks here, so that there is one answer.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from hpo_storage.records import RANKED, Limit, StudyRecord, StudySummary, TrialRecord, TrialState
+
+NO_REASON = "no reason was stored"
+
+
+class StudyState(StrEnum):
+    """What becomes of a study now."""
+
+    RUNNING = "running"
+    """A worker serves it."""
+    FINISHED = "finished"
+    """Its budget is used up."""
+    OVER = "over"
+    """A limit is used up, though its budget is not."""
+    UNFINISHED = "unfinished"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NextStep:
+    """What to do next with a study: look how far it is, look why its trials failed, or run it.
+
+    A run may first extend the budget to so many `trials`, or lift the limit that ended it.
+    """
+
+    action: Literal["status", "trials", "run"]
+    trials: int | None = None
+    lifts: Limit | None = None
+
+
+class Contender(Protocol):
+    """A trial that may win: `value` is its loss."""
+
+    @property
+    def number(self) -> int:
+        """The trial's number."""
+
+    @property
+    def value(self) -> float | None:
+        """Set, as it is in a state of RANKED."""
+
+
+class HowFar(Protocol):
+    """How far a study is: a `StudyRecord`, a `StudySummary` or a `StudyProgress`."""
+
+    @property
+    def budget(self) -> int:
+        """Slots for trials."""
+
+    @property
+    def finished(self) -> int:
+        """Those of them that are used up."""
+
+    @property
+    def limit_reached(self) -> Limit | None:
+        """The limit that is used up although slots are left."""
+
+
+def rank(trial: Contender) -> tuple[float, int]:
+    """Contenders in this order are the best first: by value, and of equal ones by number."""
+    assert trial.value is not None, trial
+    return trial.value, trial.number
+
+
+def ranked(study: StudyRecord) -> tuple[TrialRecord, ...]:
+    """Trials with all their replicates, the best first."""
+    return tuple(sorted((trial for trial in study.trials if trial.state in RANKED), key=rank))
+
+
+def winner(study: StudyRecord) -> TrialRecord | None:
+    """The best trial so far; None while none has all its replicates."""
+    return next(iter(ranked(study)), None)
+
+
+def trial_state(study: StudyRecord, trial: TrialRecord) -> TrialState:
+    """The trial's state; one that runs is interrupted where nobody runs its study any more."""
+    abandoned = trial.state == TrialState.RUNNING and not study.running
+    return TrialState.INTERRUPTED if abandoned else trial.state
+
+
+def running(study: StudyRecord) -> list[TrialRecord]:
+    """Trials that somebody runs now."""
+    return [trial for trial in study.trials if trial_state(study, trial) == TrialState.RUNNING]
+
+
+def counts(study: StudyRecord) -> dict[TrialState, int]:
+    """Slots of the budget that are used up, by how they ended; their sum is `study.finished`."""
+    ended = Counter(trial.state for trial in study.trials)
+    states = (TrialState.COMPLETE, TrialState.RACED_OUT, TrialState.PRUNED)
+    results = {state: ended[state] for state in states}
+    # Failed attempts are no failed slots: most were tried again.
+    return {**results, TrialState.FAILED: max(0, study.finished - sum(results.values()))}
+
+
+def failure_reasons(study: StudyRecord) -> list[tuple[str, int]]:
+    """Why slots failed at their last attempt, and how many, the most frequent first."""
+    last = {trial.slot: trial for trial in study.trials}
+    failed = (trial for trial in last.values() if trial.state == TrialState.FAILED)
+    return Counter(trial.reason or NO_REASON for trial in failed).most_common()
+
+
+def attempts_repeated(study: StudyRecord) -> int:
+    """Attempts that broke off and were not their slot's last."""
+    return len(study.trials) - len({trial.slot for trial in study.trials})
+
+
+def left(study: StudyRecord) -> int:
+    """Slots of the budget that are neither used up nor tried now."""
+    return max(0, study.budget - study.finished - len(running(study)))
+
+
+def is_finished(study: HowFar) -> bool:
+    """Whether the budget is used up."""
+    return study.finished >= study.budget
+
+
+def is_over(study: HowFar) -> bool:
+    """Whether there is nothing left to do: the budget is used up, or a limit is."""
+    return is_finished(study) or study.limit_reached is not None
+
+
+def study_state(study: StudyRecord | StudySummary) -> StudyState:
+    """The state of a study."""
+    if study.running:
+        return StudyState.RUNNING
+    if is_finished(study):
+        return StudyState.FINISHED
+    return StudyState.OVER if is_over(study) else StudyState.UNFINISHED
+
+
+def next_step(study: StudyRecord) -> NextStep:
+    """What to do next with the study."""
+    match study_state(study):
+        case StudyState.RUNNING:
+            return NextStep(action="status")
+        case StudyState.FINISHED if winner(study) is None:
+            return NextStep(action="trials")
+        case StudyState.FINISHED:
+            return NextStep(action="run", trials=2 * study.budget)
+        case _:
+            return NextStep(action="run", lifts=study.limit_reached)
