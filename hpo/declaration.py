@@ -122,6 +122,8 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         if self.about.group is Group.LIMITS:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
+        if self.about.several:
+            return "the name of a column, or a list of several"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         bounds = {
             "of at least": self.about.least,

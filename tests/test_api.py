@@ -20,6 +20,7 @@ from hpo_storage.records import StudyRecord, TrialState
 import hpo
 from hpo import api
 from hpo.data.fingerprint import file_sha256
+from hpo.data.frames import write_frame
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
@@ -61,14 +62,13 @@ def study_of(*values: float | None) -> StudyRecord:
 
 
 def test_what_is_exported():
-    assert hpo.__all__ == ["Best", "Study", "__version__", "errors", "open_study", "tune"]
+    functions = ["create_study", "delete_study", "extend_study", "limit_study", "open_study", "tune", "upgrade"]
+    assert set(hpo.__all__) == {"Best", "Study", "__version__", "errors", *functions}
+    assert list(hpo.__all__) == sorted(hpo.__all__)
     assert set(hpo.__all__) <= set(dir(hpo))
     assert [getattr(hpo, name).__name__ for name in hpo.__all__ if name != "__version__"] == [
-        "Best",
-        "Study",
-        "hpo.errors",
-        "open_study",
-        "tune",
+        *("Best", "Study", "create_study", "delete_study", "hpo.errors"),
+        *("extend_study", "limit_study", "open_study", "tune", "upgrade"),
     ]
     assert re.fullmatch(r"\d+\.\d+\.\d+", hpo.__version__)
     with pytest.raises(AttributeError, match="'tuen'"):
@@ -88,17 +88,17 @@ def test_importing_loads_nothing_heavy(code):
 
 
 def test_equal_frames_give_the_same_bytes(tmp_path):
-    first = api.write_frame(make_frame(), tmp_path / "a.parquet").read_bytes()
+    first = write_frame(make_frame(), tmp_path / "a.parquet").read_bytes()
     again = make_frame().set_index(pd.Index(list("wxyz"), name="who"))
     again.attrs["note"] = "not data"
-    assert api.write_frame(again, tmp_path / "b.parquet").read_bytes() == first
+    assert write_frame(again, tmp_path / "b.parquet").read_bytes() == first
 
 
 def test_other_processes_give_the_same_bytes(tmp_path):
     path = tmp_path / "frame.csv"
     pd.DataFrame({"x": range(100), "y": ["a", "b"] * 50}).to_csv(path, index=False)
     code = (
-        "import sys, pandas as pd; from pathlib import Path; from hpo.api import write_frame\n"
+        "import sys, pandas as pd; from pathlib import Path; from hpo.data.frames import write_frame\n"
         "write_frame(pd.read_csv(sys.argv[1]), Path(sys.argv[2]))"
     )
     digests = set()
@@ -112,19 +112,19 @@ def test_other_processes_give_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("change", ["value", "name", "order", "kind"])
 def test_other_frames_give_other_bytes(tmp_path, change):
     frame = pd.DataFrame({"x": [1.0, 2.0], "y": ["a", "b"]})
-    first = api.write_frame(frame, tmp_path / "a.parquet").read_bytes()
+    first = write_frame(frame, tmp_path / "a.parquet").read_bytes()
     other = {
         "value": frame.assign(x=[1.0, 3.0]),
         "name": frame.rename(columns={"x": "z"}),
         "order": frame[["y", "x"]],
         "kind": frame.astype({"x": int}),
     }[change]
-    assert api.write_frame(other, tmp_path / "b.parquet").read_bytes() != first
+    assert write_frame(other, tmp_path / "b.parquet").read_bytes() != first
 
 
 def test_a_stored_frame_is_read_back(tmp_path):
     frame = make_frame()
-    back = pd.read_parquet(api.write_frame(frame, tmp_path / "a.parquet"))
+    back = pd.read_parquet(write_frame(frame, tmp_path / "a.parquet"))
     assert list(back.columns) == [str(name) for name in frame.columns]
     assert back["city"].isna().tolist() == [False, True, False, False]
     assert back["plan"].astype(str).tolist() == ["b", "a", "b", "a"]
@@ -151,10 +151,10 @@ def test_what_is_no_table_is_refused(tmp_path, monkeypatch, data, named):
 
 
 def test_derived_names_tell_data_and_settings_apart(tmp_path):
-    path = api.write_frame(pd.DataFrame({"x": [1.0], "y": ["a"]}), tmp_path / "a.parquet")
+    path = write_frame(pd.DataFrame({"x": [1.0], "y": ["a"]}), tmp_path / "a.parquet")
 
-    def named(data=str(path), frame=None, target="y", **settings):
-        return api._derived_name(request("", data=data, target=target, **settings), frame)
+    def named(data=path, frame=None, target="y", **settings):
+        return api._derived_name(request("unnamed", frame=frame, data=data, target=target, **settings))
 
     names = [
         named(),
@@ -195,7 +195,7 @@ def test_names_stay_derived_as_they_were(tmp_path):
     settings = {"target": "y", "space": "mlp", "seed": 0, "replicates": 5}
     parts = [file_sha256(path), settings, load_space("mlp").describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    assert api._derived_name(request("", data=str(path), target="y"), None) == f"tune-{digest[:8]}"
+    assert api._derived_name(request("unnamed", data=path, target="y")) == f"tune-{digest[:8]}"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_names_stay_derived_as_they_were(tmp_path):
         ({"max_epochs": 0}, StudyError),
         ({"group": "grupp"}, DataError),
         ({"weight": "wight"}, DataError),
-        ({"target": []}, DataError),
+        ({"target": []}, StudyError),
         ({"target": ["target", "alcohol"]}, DataError),
         ({"study": "\ud800"}, StudyError),
     ],
@@ -252,7 +252,7 @@ def test_a_frame_is_stored_with_its_study(tmp_path, monkeypatch):
     settings = {"study": "f", "trials": 1, "replicates": 1, "trainers": 1, "progress": False}
     first = hpo.tune(frame, "label", trial_timeout="5m", **settings)
     assert first.finished == 1
-    more = worker_run.run(request("f"), url="sqlite:///team.db", trials=2, trainers=1).record
+    more = worker_run.run(request("f", trials=2, trainers=1), url="sqlite:///team.db").record
     assert (more.finished, more.limits.trial_seconds) == (2, 300.0)
     assert more.trials[:1] == first._record.trials
     assert hpo.open_study("f").finished == 2
@@ -276,12 +276,42 @@ def test_settings_that_are_refused(tmp_path, monkeypatch, settings, named):
 @pytest.mark.slow
 def test_a_limit_ends_a_study(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    settings = {"study": "x", "replicates": 1, "trainers": 1, "progress": False}
-    study = hpo.tune("synthetic:0.3", "loss", trials=100, time_limit=1.5, **settings)
+    settings = {"study": "x", "objective": "synthetic", "sleep": 0.3, "replicates": 1, "trainers": 1, "progress": False}
+    study = hpo.tune(trials=100, time_limit=1.5, **settings)
     assert 0 < study.finished < 100
     assert study.limit_reached == "wall time"
-    assert hpo.tune("synthetic:0.3", "loss", **settings) == study
-    assert hpo.tune("synthetic:0.3", "loss", time_limit="none", trials=100, trainer_seconds=1, **settings).limit_reached
+    assert hpo.tune(**settings) == study
+    assert hpo.tune(time_limit="none", trials=100, trainer_seconds=1, **settings).limit_reached
+
+
+def test_a_study_is_made_changed_and_deleted_without_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HPO_STORAGE", "team.db")
+    settings = {"study": "x", "objective": "synthetic", "progress": False}
+    made = hpo.create_study(trials=3, time_limit="2h", **settings)
+    assert (made.name, made.budget, made.finished) == ("x", 3, 0)
+    assert made == hpo.open_study("x")
+    with pytest.raises(StudyError, match="'x'"):
+        hpo.create_study(trials=3, **settings)
+    hpo.extend_study("x", 5)
+    hpo.limit_study("x", time_limit="none", trial_timeout=90)
+    changed = hpo.open_study("x")
+    assert changed.budget == 5
+    assert (changed._record.limits.wall_seconds, changed._record.limits.trial_seconds) == (None, 90.0)
+    with pytest.raises(StudyError, match="can only grow: 'x' has 5 trials, got 4; use trials=5 or more"):
+        hpo.extend_study("x", 4)
+    with pytest.raises(StudyError, match="a study's limits can be changed, got max_epochs"):
+        hpo.limit_study("x", max_epochs=3)
+    hpo.delete_study("x")
+    for action in (hpo.open_study, hpo.delete_study, hpo.limit_study, lambda name: hpo.extend_study(name, 9)):
+        with pytest.raises(StudyNotFoundError, match="'x'"):
+            action("x")
+
+
+def test_tables_are_made_on_demand(tmp_path):
+    hpo.upgrade(tmp_path / "new.db")
+    with pytest.raises(StudyNotFoundError):
+        hpo.open_study("x", tmp_path / "new.db")
 
 
 def test_best_is_the_winner():

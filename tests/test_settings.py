@@ -111,6 +111,13 @@ def test_what_cannot_be_is_refused(given):
         asked(given)
 
 
+def test_a_target_may_be_several_columns_but_not_none():
+    with pytest.raises(
+        StudyError, match=r"target must be the name of a column, or a list of several, got \[\]; change"
+    ):
+        asked({"target": []})
+
+
 def test_what_is_not_given_is_left_out():
     assert asked({"trials": None, "seed": 0, "time_limit": None}) == {"seed": 0}
 

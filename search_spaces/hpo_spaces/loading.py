@@ -94,7 +94,8 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
                 f"packages; correct {use(setting)}, or change folder",
                 setting=setting,
             ) from cause
-        remedy = "import from hpo.spaces instead" if missing == _FORMER else "correct the module"
+        is_former = (missing or "").partition(".")[0] == _FORMER
+        remedy = "import from hpo.spaces instead" if is_former else "correct the module"
         raise error(f"{rule}, got {type(cause).__name__} from {name!r}: {cause}; {remedy}", setting=setting) from cause
 
 

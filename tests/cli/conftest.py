@@ -17,9 +17,15 @@ from hpo_storage.studies import create_study
 from hpo_storage.workers import start_worker, stop_worker
 
 from hpo.cli.main import main
+from hpo.data.spec import DataSpec
+from hpo.objectives.mlp import MlpPart
+from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
 from tests.helpers.databases import read
 from tests.helpers.records import make_replicate
 
+WINE = DataSpec(kind="builtin", source="wine", target="target")
+MLP = SpaceSpec(reference="mlp", description=load_space("mlp").describe())
 FACTS = {
     "rows": 178,
     "features": 13,
@@ -33,24 +39,10 @@ FACTS = {
 }
 
 
-def make_spec(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "data": {"kind": "builtin", "source": "wine", "target": "target", "sha256": ""},
-        "space": {"reference": "mlp", "description": load_space("mlp").describe()},
-        "evaluation": {
-            "method": "bootstrap",
-            "replicates": 3,
-            "group": None,
-            "stop_fraction": 0.1,
-            "score_fraction": 0.2,
-            "stop_on": "stop",
-            "max_epochs": 200,
-            "patience": 10,
-            "min_delta": 1e-3,
-        },
-        "search": {"sampler": "tpe", "seed": 0, "racing": True, "pruning": True},
-    }
+def make_spec(name: str, *, data: DataSpec = WINE, space: SpaceSpec = MLP) -> dict[str, Any]:
+    part = MlpPart(data=data, evaluation=EvaluationSpec(replicates=3)).to_json()
+    objective = ObjectiveSpec(name="mlp", part=part)
+    return StudySpec(name=name, objective=objective, space=space, search=SearchSpec()).to_json()
 
 
 def make_outcome(state: str, value: float, widths: Sequence[int], batch_size: int) -> Outcome:
@@ -104,7 +96,7 @@ class Bench:
         database = connect(self.url)
         upgrade(database)
         study_id = create_study(
-            database, name, make_spec(name) | spec, FACTS, {"python": "3.11"}, budget or len(states)
+            database, name, make_spec(name, **spec), FACTS, {"python": "3.11"}, budget or len(states)
         )
         worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
         for index, state in enumerate(states):

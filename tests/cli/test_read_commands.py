@@ -53,7 +53,7 @@ def test_status_as_json(bench, hpo):
 @pytest.mark.parametrize(
     ("stored", "shown"),
     [
-        ({"sampler": "tpe", "seed": 0, "racing": False, "pruning": False}, "tpe, seed 0, no racing, no pruning"),
+        ({"sampler": "tpe", "seed": 0, "racing": False, "pruner": "none"}, "tpe, seed 0, no racing, no pruning"),
         (
             {"sampler": "random", "seed": 4, "racing": True, "pruner": "halving"},
             "random, seed 4, racing, pruner halving",
@@ -61,7 +61,6 @@ def test_status_as_json(bench, hpo):
     ],
 )
 def test_status_says_what_cuts_trials_short(stored, shown):
-    """Also of a study of the past, which said `pruning`."""
     assert _search_text(stored) == shown
 
 

@@ -12,13 +12,15 @@ import pytest
 from hpo_spaces import load_space
 
 from hpo.data.fingerprint import file_sha256
+from hpo.data.spec import DataSpec
+from hpo.study.spec import SpaceSpec
 from hpo.study.standing import winner
 from tests.helpers.fleet import CLI
 from tests.helpers.tables import csv_text
 
 SPACE = """
 from hpo.network.architecture import Architecture
-from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace
+from hpo_spaces import Categorical, Float, Integer, LogFloat, MlpSpace, Ordered
 
 def build(params):
     return Architecture(
@@ -26,7 +28,7 @@ def build(params):
         learning_rate=float(params.get("learning_rate", 0.01)), batch_size=32,
     )
 
-SPACE = SearchSpace(name="mine", dimensions=({dimensions},), architecture=build)
+SPACE = MlpSpace(name="mine", dimensions=({dimensions},), architecture=build)
 """
 
 
@@ -80,8 +82,8 @@ def test_next_commands_name_the_database(bench, hpo):
     assert "next: hpo run --study wine --trials 2 --storage 'my studies.db'" in ended.out
 
 
-def file_spec(path: Path) -> dict[str, str]:
-    return {"kind": "file", "source": path.name, "target": "y", "sha256": file_sha256(path)}
+def file_spec(path: Path) -> DataSpec:
+    return DataSpec(kind="file", source=path.name, target="y", sha256=file_sha256(path))
 
 
 def test_a_finished_study_needs_its_data_no_more(bench, hpo):
@@ -112,7 +114,7 @@ def test_a_finished_study_needs_its_data_no_more(bench, hpo):
 
 
 def test_a_finished_study_needs_its_space_no_more(bench, hpo):
-    space = {"reference": "gone_space:SPACE", "description": load_space("mlp").describe()}
+    space = SpaceSpec(reference="gone_space:SPACE", description=load_space("mlp").describe())
     bench.add("own", ["complete"], space=space)
     assert "own is already finished" in hpo("run", "--study", "own").out
     for more in (["--trials", "2"], ["--space", "gone_space:SPACE"]):
@@ -173,7 +175,7 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--population", "0"], "--population 1"),
         (["--replicates", "0"], "replicates"),
         (["--patience", "0"], "patience"),
-        (["--max-epochs", "0"], "max-epochs"),
+        (["--max-epochs", "0"], "max_epochs"),
         (["--seed", "-1"], "seed"),
         (["--report", "nowhere/report.html"], "'nowhere/report.html'"),
         (["--report", "report.pdf"], "'report.pdf'"),
@@ -188,8 +190,8 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--no-pruning", "--pruner", "halving"], "got --no-pruning and --pruner halving; use one of them"),
         (["--pruner", "median"], "'median' is not one of 'curve', 'halving', 'hyperband', 'none'"),
         (["--weight", "nowhere"], "the weight must be a column of wine, got 'nowhere'"),
-        (["--workers", "0", "--device", "cpu"], "--workers 0 trains nothing here, got --device cpu"),
-        (["--workers", "0", "--trainers", "2"], "got --trainers 2; give it to `hpo worker`"),
+        (["--workers", "0", "--device", "cpu"], "nothing trains here with --workers 0, got --device cpu"),
+        (["--workers", "0", "--trainers", "2"], "got --trainers 2; give it to the workers"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options, named):

@@ -72,7 +72,7 @@ def test_nothing_to_do_once(bench, hpo):
 def test_limits_that_are_none(bench, hpo, option, value):
     ended = hpo("run", "--study", "x", "--data", "wine", option, value)
     assert ended.code == 2
-    assert f"{option} must be a time above 0, or none, got '{value}'" in ended.err
+    assert f"must be a time above 0, such as 90, 10m, 2h or 1d, or none, got '{value}'; change {option}" in ended.err
     assert list(bench.folder.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import optuna
 import pytest
-from hpo_spaces import Categorical, Float, Integer, LogFloat, Ordered, SearchSpace, changed_dimensions
+from hpo_spaces import Categorical, Float, Integer, LogFloat, MlpSpace, Ordered, changed_dimensions
 from hpo_spaces.space import NEUTRAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ def network(params):
 
 
 def space(*dimensions, **fields):
-    return SearchSpace(**{"name": "test", "dimensions": dimensions, "architecture": network, **fields})
+    return MlpSpace(**{"name": "test", "dimensions": dimensions, "architecture": network, **fields})
 
 
 OPTIMIZER = Categorical("optimizer", ("adam", "sgd", "rmsprop"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hpo_spaces import SPACES, SearchSpace, load_space
+from hpo_spaces import SPACES, MlpSpace, load_space
 from hpo_spaces.mlp import MLP
 
 from hpo.errors import SpaceError
@@ -20,6 +20,7 @@ from hpo.network.architecture import (
     SCHEDULE_NAMES,
     Architecture,
 )
+from hpo.objectives.mlp import MLP as OBJECTIVE
 
 DOCS = Path(__file__).parents[2] / "docs"
 ARCHITECTURE_NAMES = {
@@ -32,7 +33,7 @@ ARCHITECTURE_NAMES = {
 }
 MODULE_NAMES = (f"user_space_{number}" for number in count())
 HEADER = """
-from hpo_spaces import Float, SearchSpace
+from hpo_spaces import Float, MlpSpace, SearchSpace
 from hpo_spaces.mlp import MLP
 def build(params):
     return MLP.architecture(MLP.decode([params["x"]] * MLP.size))
@@ -63,7 +64,7 @@ def test_registry_names_load():
 
 
 def test_a_module_of_the_current_folder_loads(module):
-    name = module("SPACE = SearchSpace(name='mine', dimensions=[Float('x', 0, 1)], architecture=build)")
+    name = module("SPACE = MlpSpace(name='mine', dimensions=[Float('x', 0, 1)], architecture=build)")
     assert load_space(f"{name}:SPACE").name == "mine"
 
 
@@ -111,7 +112,7 @@ def test_a_missing_module_is_named(reference, missing, tmp_path, monkeypatch):
 
 
 def test_a_missing_name_is_told_with_the_spaces_there_are(module):
-    name = module("OTHER = SearchSpace(name='o', dimensions=[Float('x', 0, 1)], architecture=build)")
+    name = module("OTHER = MlpSpace(name='o', dimensions=[Float('x', 0, 1)], architecture=build)")
     with pytest.raises(SpaceError, match=rf"'SPACE', which is not in .*{name}.py; use one of MLP, OTHER"):
         load_space(f"{name}:SPACE")
 
@@ -155,9 +156,15 @@ def test_a_bad_dimension_in_a_module_is_named(module):
     ],
 )
 def test_the_function_is_tried_before_any_trial(module, function, words):
-    name = module(f"SPACE = SearchSpace(name='s', dimensions=[Float('x', 0, 1)], architecture={function})")
+    name = module(f"SPACE = MlpSpace(name='s', dimensions=[Float('x', 0, 1)], architecture={function})")
     with pytest.raises(SpaceError, match=words):
-        load_space(f"{name}:SPACE")
+        OBJECTIVE.check_space(load_space(f"{name}:SPACE"))
+
+
+def test_a_space_of_an_mlp_must_make_networks(module):
+    name = module("SPACE = SearchSpace(name='s', dimensions=[Float('x', 0, 1)])")
+    with pytest.raises(SpaceError, match="make a network of each point, 's' has no architecture; write MlpSpace"):
+        OBJECTIVE.check_space(load_space(f"{name}:SPACE"))
 
 
 ARCHITECTURE = (
@@ -175,7 +182,7 @@ def searched(*dimensions, starts="()"):
     """Source of a space over these dimensions."""
     imports = "from hpo_spaces import Categorical, Integer, Ordered\n"
     listed = ", ".join(dimensions)
-    return f"{imports}SPACE = SearchSpace(name='s', dimensions=[{listed}], architecture=build, starts={starts})"
+    return f"{imports}SPACE = MlpSpace(name='s', dimensions=[{listed}], architecture=build, starts={starts})"
 
 
 @pytest.mark.parametrize(
@@ -213,8 +220,9 @@ def searched(*dimensions, starts="()"):
 )
 def test_each_choice_each_end_and_each_start_is_tried(module, source, words):
     """What only some trials would meet is refused before the first."""
+    space = load_space(f"{module(source)}:SPACE")
     with pytest.raises(SpaceError, match=f"space 's': architecture must .*{words}"):
-        load_space(f"{module(source)}:SPACE")
+        OBJECTIVE.check_space(space)
 
 
 def test_a_space_that_works_everywhere_is_accepted(module):
@@ -224,7 +232,25 @@ def test_a_space_that_works_everywhere_is_accepted(module):
         "Float('m', 0, 0.9, when=('own', (1,)))",
         starts="({'n': 2, 'own': 0},)",
     )
-    assert len(load_space(f"{module(source)}:SPACE").dimensions) == 3
+    space = load_space(f"{module(source)}:SPACE")
+    OBJECTIVE.check_space(space)
+    assert len(space.dimensions) == 3
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_spaces_that_come_with_hpo_work_everywhere(name):
+    OBJECTIVE.check_space(load_space(name))
+
+
+def test_a_reference_of_a_former_version_is_followed():
+    """Studies may have stored it."""
+    assert load_space("search_spaces.mlp:MLP") is MLP
+
+
+def test_a_module_that_imports_the_former_package_is_told_the_new_one(module):
+    name = module("from search_spaces.mlp import MLP as OLD")
+    with pytest.raises(SpaceError, match=r"import from hpo\.spaces instead"):
+        load_space(f"{name}:SPACE")
 
 
 def test_the_documented_example_works(monkeypatch):
@@ -255,7 +281,7 @@ def test_the_guide_s_conditional_dimensions_work():
     guide = (DOCS / "search-spaces.md").read_text(encoding="utf-8")
     names: dict = {}
     exec(guide.split("### Conditional dimensions")[1].split("```python\n")[1].split("```")[0], names)
-    space = SearchSpace(name="guide", dimensions=names["DIMENSIONS"], architecture=MLP.architecture)
+    space = MlpSpace(name="guide", dimensions=names["DIMENSIONS"], architecture=MLP.architecture)
     settings = [names["optimizer_settings"](space.decode(v)) for v in np.random.default_rng(0).random((99, space.size))]
     assert {"momentum": 0.0, "nesterov": False} in settings
     assert any(given["nesterov"] for given in settings)

@@ -10,8 +10,8 @@ from hpo_spaces import (
     Float,
     Integer,
     LogFloat,
+    MlpSpace,
     Ordered,
-    SearchSpace,
     changed_dimensions,
 )
 from hpo_spaces.mlp import MLP, mlp_space
@@ -35,7 +35,7 @@ def small_network(params):
 
 
 def space(*dimensions, **fields):
-    return SearchSpace(**{"name": "test", "dimensions": dimensions, "architecture": small_network, **fields})
+    return MlpSpace(**{"name": "test", "dimensions": dimensions, "architecture": small_network, **fields})
 
 
 EVERY_KIND = space(

@@ -20,6 +20,9 @@ from tests.helpers import records
 from tests.helpers.records import START
 
 PRIOR = 2.302
+DIGITS = DataSpec(kind="builtin", source="digits", target="target")
+PROTOCOL = EvaluationSpec()
+MLP_SPEC = SpaceSpec(reference="mlp", description=MLP.describe())
 
 
 def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
@@ -70,15 +73,11 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     return records.make_trial(number, **({"value": value} | fields | changes))
 
 
-DIGITS = DataSpec(kind="builtin", source="digits", target="target")
-EVALUATION = EvaluationSpec()
-SPACE = SpaceSpec(reference="mlp", description=MLP.describe())
-
-
 def make_spec(
-    name: str = "mlp", *, data: DataSpec = DIGITS, evaluation: EvaluationSpec = EVALUATION, space: SpaceSpec = SPACE
+    name: str = "mlp", *, data: DataSpec = DIGITS, evaluation: EvaluationSpec = PROTOCOL, space: SpaceSpec = MLP_SPEC
 ) -> dict[str, Any]:
-    objective = ObjectiveSpec(name="mlp", part=MlpPart(data=data, evaluation=evaluation).to_json())
+    part = MlpPart(data=data, evaluation=evaluation).to_json()
+    objective = ObjectiveSpec(name="mlp", part=part)
     return StudySpec(name=name, objective=objective, space=space, search=SearchSpec()).to_json()
 
 

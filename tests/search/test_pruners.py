@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.evaluation.cost import training_cost
-from hpo.search.incumbent import MIN_FINISHED, Leaderboard, close_deviation
+from hpo.search.incumbent import MIN_FINISHED, close_deviation
 from hpo.search.pruners import (
     COST_Z,
     CURVE_WINDOW,
@@ -21,7 +21,8 @@ from hpo.search.pruners import (
     race_z,
     raced_value,
 )
-from hpo.settings import EvaluationSpec, SearchSpec
+from hpo.settings import EvaluationSpec
+from hpo.study.resolve import request, resolve
 from tests.helpers.records import make_outcome, make_replicate
 
 losses = st.floats(0.01, 5.0)
@@ -38,7 +39,7 @@ def incumbent(scores=(0.5, 0.6, 0.4), deviation=0.05, cost=None):
 
 
 def leaderboard():
-    return Leaderboard(SearchSpec(), EvaluationSpec())
+    return resolve(request("s", data="wine")).leaderboard()
 
 
 def outcome(scores, raced_out=False, stops=None, parameters=None):

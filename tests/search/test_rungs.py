@@ -91,7 +91,7 @@ def trial(loss, epochs=70):
 
 
 def filled(pruner):
-    board = Leaderboard(SearchSpec(pruner=pruner), EvaluationSpec())
+    board = Leaderboard(SearchSpec(pruner=pruner), EvaluationSpec().max_epochs)
     for number in range(6):
         board.add(number, trial(0.1 * (number + 1)))
     return board

@@ -2,7 +2,7 @@
 
 import optuna
 import pytest
-from hpo_spaces import Categorical, Float, LogFloat, Ordered, SearchSpace
+from hpo_spaces import Categorical, Float, LogFloat, MlpSpace, Ordered
 from hpo_spaces.mlp import MLP
 from hpo_spaces.mlp_strong import MLP_STRONG
 from hpo_spaces.mlp_wide import MLP_WIDE
@@ -74,7 +74,7 @@ def test_many_trials_are_thinned():
 
 
 def test_ordered_dimensions_come_back_as_choices():
-    space = SearchSpace(
+    space = MlpSpace(
         name="small",
         dimensions=(
             LogFloat("rate", 1e-3, 1.0),
@@ -95,7 +95,7 @@ def test_starting_points_come_first_except_at_random():
     assert Proposer("random", 5, MLP).propose(0) not in MLP.starts
 
 
-CONDITIONAL = SearchSpace(
+CONDITIONAL = MlpSpace(
     name="conditional",
     dimensions=(
         Ordered("size", (8, 64, 512)),

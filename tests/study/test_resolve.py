@@ -40,7 +40,7 @@ def test_built_in_study_needs_no_settings():
 
 
 def test_file_needs_a_target_and_is_fingerprinted(csv):
-    with pytest.raises(StudyError, match="give target=COLUMN"):
+    with pytest.raises(StudyError, match="give target='COLUMN'"):
         resolve(request("s", data=str(csv)))
     spec = resolve(request("s", data=str(csv), target="label")).spec
     assert MlpPart.of(spec).data.sha256 == file_sha256(csv)
@@ -52,7 +52,7 @@ def test_own_data_may_use_the_name_of_a_built_in_study(csv):
 
 
 def test_new_study_without_data_says_what_to_give():
-    with pytest.raises(StudyError, match=r"needs data: no study .* is named 'mine'; give data=FILE target=COLUMN"):
+    with pytest.raises(StudyError, match=r"needs data: no study .* is named 'mine'; give data='FILE' target='COLUMN'"):
         resolve(request("mine"))
 
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hpo import machine
 from hpo.errors import StudyError
 from hpo.evaluation.job import Job
 from hpo.machine import (
+    Resources,
     choose_resources,
     default_population,
     environment,
@@ -22,10 +24,10 @@ from hpo.machine import (
     usable_cores,
     usable_memory,
 )
-from hpo.settings import EvaluationSpec
+from hpo.settings import EvaluationSpec, Training
 from hpo.study.resolve import request, resolve
 from hpo.worker.child import Child, wait_for_output
-from hpo.worker.preparation import prepare_data
+from hpo.worker.preparation import run_child
 from tests.helpers.processes import run_python, wait_until
 
 
@@ -39,6 +41,11 @@ def module(tmp_path, monkeypatch):
         return "some_child"
 
     return make
+
+
+def prepare_iris(folder):
+    study = resolve(request("s", data="iris", replicates=1))
+    study.objective.prepare(study.spec, folder, None, partial(run_child, lambda: None))
 
 
 def collect(child, seconds=20):
@@ -95,7 +102,7 @@ def test_children_get_no_passwords(module, monkeypatch):
 
 @pytest.mark.slow
 def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(tmp_path):
-    prepare_data(resolve(request("s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    prepare_iris(tmp_path)
     trainer = Child("hpo.trainer.main", machine.trainer_environment("tensorflow"))
     for folder in (tmp_path, tmp_path / "none"):
         trainer.send({"open": str(folder)})
@@ -110,7 +117,7 @@ def test_a_trainer_that_cannot_open_a_study_trains_nothing_with_the_one_before(t
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do forks train")
 def test_forks_of_a_trainer_train(tmp_path):
-    prepare_data(resolve(request("s", data="iris", replicates=1)).spec, tmp_path, None, lambda: None)
+    prepare_iris(tmp_path)
     trainer = Child("hpo.trainer.main", machine.trainer_environment("tensorflow"))
     children = Path(f"/proc/{trainer.process_id}/task/{trainer.process_id}/children")
     network, evaluation = MLP.architecture(MLP.decode([0.1] * MLP.size)), EvaluationSpec(max_epochs=1, replicates=1)
@@ -220,11 +227,13 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
         monkeypatch.setenv(variable, "")  # so that what is set now is taken back
         monkeypatch.delenv(variable)
     monkeypatch.setattr(machine, "has_gpu", lambda: gpu and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1")
+    training = Training(backend=backend, device=device, trainers=3)
     if chosen:
-        assert choose_resources(backend, device) == chosen
+        name, there = chosen
+        assert choose_resources(training) == Resources(backend=name, device=there, trainers=3, population=0)
     else:
         with pytest.raises(StudyError, match="a device must be"):
-            choose_resources(backend, device)
+            choose_resources(training)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +252,7 @@ def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, bac
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StudyError, match=message):
-        choose_resources(backend, "97")
+        choose_resources(Training(backend=backend, device="97"))
 
 
 def test_environment_names_versions():

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hpo.errors import StorageError, StudyError
+from hpo.settings import Training
 from hpo.worker import ray as ray_launcher
-from hpo.worker.ray import RayOptions, WorkerError, WorkerKilledError, check_ray, ray_workers
+from hpo.worker.ray import WorkerError, WorkerKilledError, check_ray, ray_workers
 from tests.helpers.invariants import invariants
 from tests.helpers.processes import command_line
 
@@ -57,13 +58,15 @@ def test_what_cannot_work_is_refused(monkeypatch, url, workers, error, message):
 
 
 def test_options_become_those_of_the_command():
-    options = RayOptions(workers=2, trainers=4, backend="jax", drain_seconds=5)
-    expected = "--study churn --trainers 4 --drain-seconds 5 --backend jax --device cpu"
-    assert ray_launcher._arguments("churn", options) == expected.split()
+    training = Training(trainers=4, backend="jax")
+    expected = "--study churn --drain-seconds 5 --trainers 4 --backend jax --device cpu"
+    assert ray_launcher._arguments("churn", training, 5) == expected.split()
+    expected = "--study churn --drain-seconds 30 --trainers 1 --population 3 --device cpu"
+    assert ray_launcher._arguments("churn", Training(population=3), 30) == expected.split()
 
 
 def test_a_worker_that_cannot_start_says_why(short_leases, tmp_path):
-    with pytest.raises(WorkerError, match=r"exit code 2 on .*trainers must be at least 1"):
+    with pytest.raises(WorkerError, match=r"exit code 2 on .*trainers must be a whole number of at least 1"):
         ray_launcher._work(f"sqlite:///{tmp_path}/none.db", ["--trainers", "0"])
 
 
@@ -77,7 +80,7 @@ def test_a_worker_that_is_killed_is_told_from_one_that_fails(short_leases, monke
 @pytest.mark.slow
 def test_a_study_on_two_nodes_one_of_which_is_lost(cluster, server_fleet):
     watcher = server_fleet.create("sleep", 3, 4.0)
-    with ray_workers(server_fleet.url, "sleep", RayOptions(workers=2)) as launched:
+    with ray_workers(server_fleet.url, "sleep", 2, Training()) as launched:
         server_fleet.wait_for(lambda: server_fleet.progress("sleep").claimed == 2)
         cluster()
         assert watcher.wait(120) == 0, watcher.output
@@ -91,7 +94,7 @@ def test_a_study_on_two_nodes_one_of_which_is_lost(cluster, server_fleet):
 
 @pytest.mark.slow
 def test_workers_that_cannot_work_end_the_launch(cluster, server_fleet):
-    with ray_workers(server_fleet.url, "sleep", RayOptions(workers=2, trainers=1, population=0)) as launched:
+    with ray_workers(server_fleet.url, "no name", 2, Training()) as launched:
 
         def is_refused() -> bool:
             try:

@@ -61,8 +61,7 @@ def table(folder, rows=60):
 
 def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
     view = Watching()
-    options = request("s", **FAST, trials=3)
-    result = run(options, url=url, view=view)
+    result = run(request("s", **FAST, trials=3), url=url, view=view)
     assert not result.already_finished
     assert_exact(result.record, 3)
     assert len(view.lines) == 3
@@ -90,8 +89,8 @@ def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
 
 def test_changed_file_is_refused(url, tmp_path):
     path = table(tmp_path)
-    options = request("f", data=str(path), target="label", max_epochs=2, replicates=2, trials=1)
-    assert_exact(run(options, url=url).record, 1)
+    asked_for = request("f", data=path, target="label", max_epochs=2, replicates=2, trials=1)
+    assert_exact(run(asked_for, url=url).record, 1)
     path.write_text(path.read_text() + "1,2,a\n")
     with pytest.raises(StudyError, match=r"data\.sha256"):
         run(request("f", trials=2), url=url)
@@ -115,8 +114,8 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    options = request("k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none", trials=2)
-    result = run(options, url=url, view=view)
+    asked_for = request("k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none", trials=2)
+    result = run(asked_for, url=url, view=view)
     assert killed
     assert_exact(result.record, 2)
     broken = [trial for trial in result.record.trials if trial.reason and "SIGKILL" in trial.reason]
@@ -202,7 +201,7 @@ def test_killed_supervisors_trainers_end(local_fleet):
 
 
 DIVERGING = """
-from hpo_spaces import Categorical, SearchSpace
+from hpo_spaces import Categorical, MlpSpace
 from hpo_spaces.mlp import MLP
 
 
@@ -211,7 +210,7 @@ def network(params):
     return replace(MLP.architecture(MLP.decode([0.5] * MLP.size)), learning_rate=params["rate"])
 
 
-SPACE = SearchSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
+SPACE = MlpSpace(name="wild", dimensions=(Categorical("rate", (1e35, 1e-3)),), architecture=network)
 """
 
 
@@ -219,8 +218,7 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
     """Fault 18."""
     (tmp_path / "wild_space.py").write_text(DIVERGING)
     monkeypatch.chdir(tmp_path)
-    options = request("w", space="wild_space:SPACE", sampler="random", **FAST, trials=8)
-    record = run(options, url=url).record
+    record = run(request("w", space="wild_space:SPACE", sampler="random", **FAST, trials=8), url=url).record
     assert_exact(record, 8)
     failed = [trial for trial in record.trials if trial.state == "failed"]
     assert failed
@@ -236,7 +234,7 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
 
 FAILING = """
 from hpo.network.architecture import Architecture
-from hpo_spaces import Float, SearchSpace
+from hpo_spaces import Float, MlpSpace
 
 
 def network(params):
@@ -247,22 +245,22 @@ def network(params):
     )
 
 
-SPACE = SearchSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
+SPACE = MlpSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=network)
 """
 
 
 def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
     (tmp_path / "part_space.py").write_text(FAILING)
     monkeypatch.chdir(tmp_path)
-    options = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6)
-    record = run(options, url=url).record
+    asked_for = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6)
+    record = run(asked_for, url=url).record
     assert_exact(record, 6)
     bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
     assert {(trial.state, trial.reason) for trial in bad} == {
         ("failed", "the search space failed: ValueError: no network here")
     }
     good = [trial for trial in record.trials if trial not in bad]
-    assert {trial.state for trial in good} == {"complete"}
+    assert {trial.state for trial in good} <= {"complete", "raced out"}
     assert len({trial.slot for trial in bad}) + len(good) == 6
 
 
@@ -285,9 +283,9 @@ def test_runs_outside_the_main_thread(url):
 
 
 def test_counts_below_one_are_refused(url):
-    with pytest.raises(StudyError, match="trials must be at least 1, got 0"):
+    with pytest.raises(StudyError, match="trials must be a whole number of at least 1, got 0"):
         run(request("z", **FAST, trials=0), url=url)
-    with pytest.raises(StudyError, match="trainers must be at least 1, got -1"):
+    with pytest.raises(StudyError, match="trainers must be a whole number of at least 1, got -1"):
         run(request("z", **FAST, trainers=-1), url=url)
     with pytest.raises(SpaceError):
         run(request("z", space="nowhere:SPACE", **FAST), url=url)

@@ -9,13 +9,15 @@ from hpo_storage.records import OpenStudy, Outcome
 from hpo_storage.studies import create_study, delete_study, find_study
 
 from hpo.errors import StorageAwayError, StudyError
+from hpo.settings import Training
 from hpo.study.resolve import request
 from hpo.worker import replay as replay_module
 from hpo.worker import run as worker_run
 from hpo.worker import serve as serve_module
-from hpo.worker.pool import Ended, TrainerPool
+from hpo.worker.pool import TrainerPool
 from hpo.worker.progress import SilentView
-from hpo.worker.serve import FleetOptions, fairest, serve
+from hpo.worker.results import Settled
+from hpo.worker.serve import Service, fairest, serve
 from hpo.worker.signals import StopRequest
 from tests.helpers.databases import opened
 from tests.helpers.fleet import synthetic
@@ -304,7 +306,8 @@ def test_a_watcher_gives_back_what_the_dead_left_and_says_that_nobody_is_there(l
 
 
 def run_synthetic(url, trials):
-    return worker_run.run(request("s", objective="synthetic", sleep=0.05, trials=trials, trainers=1), url=url).record
+    asked_for = request("s", objective="synthetic", sleep=0.05, trials=trials, trainers=1)
+    return worker_run.run(asked_for, url=url).record
 
 
 def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, monkeypatch):
@@ -325,8 +328,8 @@ def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, mo
     monkeypatch.setattr(serve_module, "SHARE_SECONDS", 0.0)
     timer = threading.Timer(30, stop.ask)
     timer.start()
-    options = FleetOptions(trainers=1, backend="tensorflow", max_trials=3)
-    assert serve(options, url=url, view=SilentView(), stop=stop) == 3
+    service, training = Service(max_trials=3), Training(trainers=1, backend="tensorflow")
+    assert serve(service, training, url=url, view=SilentView(), stop=stop) == 3
     timer.cancel()
     assert len(asked) > 1
 
@@ -339,7 +342,7 @@ def test_a_replay_that_fails_says_why(tmp_path, monkeypatch):
 
     class FailingPool(TrainerPool):
         def listen(self):
-            return [Ended(claim, 0.0, outcome) for claim in self.claims]
+            return [Settled(claim, outcome) for claim in self.claims]
 
     monkeypatch.setattr(replay_module, "TrainerPool", FailingPool)
     with pytest.raises(StudyError, match="trial 0 could not be trained again: it diverged"):

@@ -8,12 +8,13 @@ from hpo_storage.database import connect, upgrade
 from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
-from hpo.study.resolve import request, resolve
+from hpo.machine import Resources
+from hpo.study.resolve import request, resolve, trainer_of
 from hpo.worker import pool as pool_module
-from hpo.worker.membership import Resources, at_work
-from hpo.worker.pool import MAX_IDLE_DEATHS, NETWORKS, TrainerPool, TrainersError
+from hpo.worker.membership import joined
+from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool, TrainersError
 from hpo.worker.progress import SilentView
-from hpo.worker.session import Session
+from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
 from tests.helpers.records import make_outcome
 
@@ -89,12 +90,13 @@ def work(tmp_path, monkeypatch):
         spec = study.spec.to_json()
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
         pool, view, stop = TrainerPool("tensorflow"), SilentView(), StopRequest()
-        pool.grow(NETWORKS, 1)
-        resources = Resources(backend="tensorflow", device="cpu", trainers=1)
+        pool.grow(trainer_of(study), 1)
+        pool.open(tmp_path)
+        resources = Resources(backend="tensorflow", device="cpu", trainers=1, population=population)
         try:
-            with at_work(database, url, study_id, "run", resources, view, stop) as worker:
-                header = find_study(database, "s")
-                Session(worker, study, header, tmp_path, pool, started=time.monotonic(), population=population).work()
+            with joined(database, url, resources, view, stop, runs=study_id) as worker:
+                header, share = find_study(database, "s"), Share(population=population)
+                Session(worker, study, header, pool, share, time.monotonic()).work()
         finally:
             pool.close()
         return child, read_study(database, "s")

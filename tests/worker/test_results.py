@@ -4,19 +4,20 @@ import errno
 import os
 
 import pytest
+from hpo_spaces import Float, SearchSpace
 from hpo_storage import slots
 from hpo_storage.database import connect, upgrade
 from hpo_storage.slots import claim, release
-from hpo_storage.studies import create_study, read_study
-from hpo_storage.timing import Timing
+from hpo_storage.studies import create_study, find_study, read_study
 from hpo_storage.workers import start_worker
 from optuna.distributions import FloatDistribution
 
 from hpo.errors import StorageAwayError
-from hpo.worker.membership import Outage, Worker
+from hpo.search.advisor import Advisor
+from hpo.search.incumbent import Leaderboard
+from hpo.settings import SearchSpec
 from hpo.worker.progress import SilentView
-from hpo.worker.results import Outbox, Result, Spool
-from hpo.worker.signals import StopRequest
+from hpo.worker.results import Outbox, Settled, Spool
 from tests.helpers.records import make_outcome, make_replicate
 
 REPLICATE = make_replicate(loss=0.1 + 0.2, stop_loss=0.25, curve=(1.5, 0.25), predictions=b"\x00\xff\x00\x80")
@@ -137,18 +138,9 @@ def test_what_a_killed_process_was_writing_is_removed_in_time(database, claims):
 
 
 def test_fault_15_a_full_disk_is_said_and_the_result_told_directly(database, claims, monkeypatch):
-    view, stop = Hearing(), StopRequest()
-    spool = Spool(database)
-    worker = Worker(
-        database=database,
-        id="w",
-        timing=Timing(),
-        heartbeat=None,
-        spool=spool,
-        outage=Outage(view, stop),
-        view=view,
-        stop=stop,
-    )
+    view, spool = Hearing(), Spool(database)
+    study_id, space = find_study(database, "s").id, SearchSpace(name="line", dimensions=(Float("x", 0.0, 1.0),))
+    advisor = Advisor(database, study_id, "w", space, SearchSpec(), Leaderboard())
 
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -157,14 +149,14 @@ def test_fault_15_a_full_disk_is_said_and_the_result_told_directly(database, cla
         raise StorageAwayError("gone")
 
     monkeypatch.setattr(os, "fsync", full)
-    outbox = Outbox(worker)
-    outbox.add(Result(claims[0], OUTCOME, 1.0))
+    outbox = Outbox(advisor, spool, view)
+    outbox.add(Settled(claims[0], OUTCOME, seconds=1.0))
     assert "results cannot be kept on this machine until they are told: [Errno 28]" in view.messages[0]
     assert not list(spool.folder.iterdir())
     monkeypatch.setattr(slots, "finish", gone)
     outbox.close()
     assert view.messages[1:] == ["neither told nor kept, so to be trained again: 1 result"]
     monkeypatch.undo()
-    assert outbox.tell().entry.outcome is OUTCOME
+    assert outbox.tell().settled.outcome is OUTCOME
     assert not outbox
     assert read(database).finished == 1
