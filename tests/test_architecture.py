@@ -22,7 +22,6 @@ LEAVES = (
     "hpo.data.spec",
     "hpo.declaration",
     "hpo.errors",
-    "hpo.evaluation.cost",
     "hpo.losses",
     "hpo.machine",
     "hpo.network.architecture",

@@ -76,7 +76,7 @@ def test_a_finished_study(mixed, page):
 
 
 def test_the_values_of_the_head(mixed):
-    best, shown = mixed.best, answer(mixed)
+    best, shown = winner(mixed), answer(mixed)
     assert heading(mixed).about == "digits, target target · 1,797 rows · 64 features · 10 classes"
     assert shown.over == f"Winner: trial {best.number}"
     assert (shown.value, shown.unit) == (f"{best.value:.4f}", f"± {best.standard_error:.4f} nats")

@@ -173,14 +173,6 @@ def test_the_leaderboard_knows_what_trials_cost():
     assert strangers.incumbent().typical_cost is None
 
 
-@given(st.integers(1, 10**7), st.integers(1, 10**7), st.lists(st.integers(0, 199), min_size=1, max_size=5))
-def test_cost_grows_with_the_network_and_with_its_epochs(parameters, others, best_epochs):
-    small, large = sorted((parameters, others))
-    assert training_cost(small, best_epochs, 10) <= training_cost(large, best_epochs, 10)
-    assert training_cost(small, best_epochs, 10) < training_cost(small, [e + 1 for e in best_epochs], 10)
-    assert training_cost(small, best_epochs * 2, 10) == pytest.approx(training_cost(small, best_epochs, 10))
-
-
 @given(st.lists(losses, min_size=CURVE_WINDOW + 1, max_size=60))
 def test_a_forecast_is_optimistic(curve):
     assert forecast(curve, 200) <= min(curve)
