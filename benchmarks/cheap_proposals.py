@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from hpo_spaces.mlp import MLP
 from hpo_storage.records import RANKED, Outcome
-from racing import EVALUATION, NEAR, REPLICATES, TABLES, FullTrial, load, replay_trial
+from racing import MAX_EPOCHS, NEAR, REPLICATES, TABLES, FullTrial, cost_of, load, replay_trial
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.samplers import Proposer
@@ -49,7 +49,7 @@ def seconds_to_quality(trials: Sequence[FullTrial], seed: int, proposals: int) -
     near = good_enough(trials)
     # Several proposers that observe the same trials differ in their random streams only.
     samplers = [Proposer("tpe", seed + 7919 * n, MLP) for n in range(proposals)]
-    board, random = Leaderboard(SearchSpec(), EVALUATION), np.random.default_rng(seed)
+    board, random = Leaderboard(SearchSpec(), MAX_EPOCHS, cost_of), np.random.default_rng(seed)
     left, spent = list(range(len(trials))), 0.0
     for slot in range(len(trials)):
         if slot < RANDOM_TRIALS:

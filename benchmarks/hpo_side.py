@@ -20,9 +20,9 @@ from hpo_spaces import SearchSpace
 from hpo_storage.records import VALUED, Outcome, StudyRecord
 from points import Point, read_points, seconds_since_start
 
+from hpo.search import advisor
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
-from hpo.worker import session
 from hpo.worker.progress import SilentView, Snapshot, TrialLine
 
 
@@ -66,12 +66,19 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
     still starts when the first already works, and start-up counts on no side.
     """
     FixedPoints.points = points
-    session.Proposer = FixedPoints  # type: ignore[assignment, misc]
+    advisor.Proposer = FixedPoints  # type: ignore[assignment, misc]
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        study = request("points", data=str(options.table), target=options.target, racing=False, pruner="none")
-        url = f"sqlite:///{folder}/hpo.db"
-        record = worker_run.run(study, url=url, trials=len(points), backend=options.backend, view=clock).record
+        study = request(
+            "points",
+            data=options.table,
+            target=options.target,
+            racing=False,
+            pruner="none",
+            trials=len(points),
+            backend=options.backend,
+        )
+        record = worker_run.run(study, url=f"sqlite:///{folder}/hpo.db", view=clock).record
     seconds = clock.end - sum(clock.starts) / len(clock.starts)
     return {"seconds": seconds, "startup": clock.starts[0], "losses": losses_by_slot(record)}
 
@@ -111,16 +118,17 @@ class UntilReached(SilentView):
 
 def tune(options: argparse.Namespace) -> dict[str, Any]:
     """Seconds from process start until a loss is reached; the seed is the sampler's, the replicates are the peer's."""
-    proposer = session.Proposer
+    proposer = advisor.Proposer
     changes: dict[str, Any] = {"starts": ()} if options.no_starts else {}
-    session.Proposer = lambda sampler, _, space: proposer(  # type: ignore[assignment, misc]
+    advisor.Proposer = lambda sampler, _, space: proposer(  # type: ignore[assignment, misc]
         sampler, options.seed + 1, replace(space, **changes)
     )
     view = UntilReached(options.loss)
     with tempfile.TemporaryDirectory() as folder:
-        study = request("quality", data=str(options.table), target=options.target)
-        url = f"sqlite:///{folder}/hpo.db"
-        worker_run.run(study, url=url, trials=options.trials, backend=options.backend, view=view)
+        study = request(
+            "quality", data=options.table, target=options.target, trials=options.trials, backend=options.backend
+        )
+        worker_run.run(study, url=f"sqlite:///{folder}/hpo.db", view=view)
     return view.result
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from hpo_spaces import load_space
 
 from hpo.data.prepare import prepare
+from hpo.declaration import to_json
 from hpo.evaluation.job import Job
 from hpo.machine import trainer_environment
 from hpo.seeds import generator
@@ -57,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = folder
         data = {"kind": "builtin", "source": "digits", "target": "target", "sha256": ""}
-        evaluation = EvaluationSpec(replicates=REPLICATES).model_dump()
+        evaluation = to_json(EvaluationSpec(replicates=REPLICATES))
         prepare({"data": data, "evaluation": evaluation, "seed": 0, "folder": folder, "copy": None})
         trainer = Child("hpo.trainer.main", trainer_environment(options.backend))
         trainer.send({"open": folder})

@@ -23,6 +23,7 @@ from hpo_spaces.mlp import ACTIVATIONS
 from hpo.data.fingerprint import file_sha256
 from hpo.data.prepared import ReplicateData, open_prepared, open_replicate
 from hpo.data.spec import DataSpec
+from hpo.declaration import to_json
 from hpo.settings import EvaluationSpec
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def prepare(csv: Path, target: str, seed: int, folder: Path, evaluation: Evaluat
     data = DataSpec(kind="file", source=str(csv), target=target, sha256=file_sha256(csv))
     request = {
         "data": data.to_json(),
-        "evaluation": (evaluation or EvaluationSpec()).to_json(),
+        "evaluation": to_json(evaluation or EvaluationSpec()),
         "seed": seed,
         "folder": str(folder),
         "copy": None,

@@ -105,10 +105,10 @@ def profile(options: argparse.Namespace) -> None:
     from hpo.evaluation import trial
     from hpo.evaluation.job import Job
     from hpo.losses import Head
-    from hpo.search.incumbent import Leaderboard
     from hpo.search.rules import Rules
     from hpo.search.samplers import Proposer
-    from hpo.settings import EvaluationSpec, SearchSpec
+    from hpo.settings import EvaluationSpec
+    from hpo.study.resolve import request, resolve
 
     backend, space = load_backend(options.backend), load_space(options.space)
     clock_jax() if options.backend == "jax" else clock_tensorflow()
@@ -122,7 +122,8 @@ def profile(options: argparse.Namespace) -> None:
         study = studies.create_study(db, "profile", {}, {"replicates": 5}, {}, options.trials)
         worker = workers.start_worker(db, study, host="here", pid=os.getpid())
         proposer = Proposer("tpe" if options.search else "random", 0, space)
-        leaderboard = Leaderboard(SearchSpec(), EvaluationSpec())
+        study_settings = {"data": options.table, "target": options.target, "space": options.space}
+        leaderboard = resolve(request("profile", **study_settings)).leaderboard()
         started = time.perf_counter()
         for _ in range(options.trials):
             claim = slots.claim(

@@ -27,7 +27,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
-from hpo_storage.records import RANKED, Outcome, ReplicateRecord, TrialState
+from hpo_storage.records import RANKED, Outcome, ReplicateRecord, TrialRecord, TrialState
 
 from hpo.engine.backend.tensorflow import STACKED_PARAMETERS
 from hpo.evaluation.cost import training_cost
@@ -269,16 +269,22 @@ def replay_trial(trial: FullTrial, rules: Rules, *, cost: bool = True) -> tuple[
         spent += sum(r.seconds for r in records)
         done += records
         losses = {r.index: float(r.score_loss or 0.0) for r in done}
-        price = training_cost(trial.parameters, [r.best_epoch for r in done], EVALUATION.patience) if cost else None
+        price = cost_of(Outcome(state=TrialState.RACED_OUT, replicates=tuple(done), info=info))
         if len(done) < REPLICATES and rules.incumbent and rules.drops(losses, price):
             value = raced_value(rules.incumbent, losses)
             return spent, Outcome(state=TrialState.RACED_OUT, value=value, replicates=tuple(done), info=info)
     return spent, Outcome(state=TrialState.COMPLETE, value=trial.value, replicates=tuple(done), info=info)
 
 
+def cost_of(result: Outcome | TrialRecord) -> float | None:
+    """What a trial costs, as the objective `mlp` counts it; None where its parameters are not known."""
+    parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
+    return training_cost(parameters, best_epochs, EVALUATION.patience) if parameters and best_epochs else None
+
+
 def replay(trials: Sequence[FullTrial], order: Sequence[int], rule: Rule, winner: FullTrial, error: float) -> Study:
     """A study in which the trials come in this order."""
-    board = Leaderboard(SearchSpec(racing=rule.racing, pruner=rule.pruner), EVALUATION)
+    board = Leaderboard(SearchSpec(racing=rule.racing, pruner=rule.pruner), MAX_EPOCHS, cost_of)
     spent, reached = 0.0, sum(trial.seconds for trial in trials)
     near = winner.value + NEAR * error
     for slot, number in enumerate(order):

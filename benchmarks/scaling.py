@@ -40,18 +40,8 @@ def study(url: str, workers: int, trials: int, seconds: float) -> StudyRecord:
     """A finished study that so many workers have served."""
     name = f"scaling-{secrets.token_hex(4)}"
     environment = {**os.environ, "HPO_STORAGE": url}
-    data = [
-        "--objective",
-        "synthetic",
-        "--sleep",
-        str(seconds),
-        "--trials",
-        str(trials),
-        "--workers",
-        "0",
-        "--no-report",
-    ]
-    commands = [[*HPO, "run", "--study", name, *data]]
+    objective = ["--objective", "synthetic", "--sleep", str(seconds)]
+    commands = [[*HPO, "run", "--study", name, *objective, "--trials", str(trials), "--workers", "0", "--no-report"]]
     commands += [[*HPO, "worker", "--study", name, "--trainers", "1", "--max-trials", str(trials // workers)]] * workers
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for command in commands]
     for process in running:

@@ -13,9 +13,8 @@ from typing import Any
 from points import Point, write_points
 
 HERE = Path(__file__).parent
-TORCH_REMEDY = (
-    "give --torch-python V/bin/python after: python -m venv V; V/bin/pip install torch==2.13.0 numpy optuna pydantic"
-)
+PACKAGES = os.pathsep.join(str(HERE.parent / folder) for folder in ("", "search_spaces", "storage"))
+TORCH_REMEDY = "give --torch-python V/bin/python after: python -m venv V; V/bin/pip install torch==2.13.0 numpy optuna"
 Losses = list[list[float] | None]
 
 
@@ -117,7 +116,7 @@ def output(
     variables: Mapping[str, str] | None = None,
 ) -> list[str]:
     """The lines that a program prints; it finds the packages of this repository whatever its Python is."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), **(variables or {})}
+    environment = {**os.environ, "PYTHONPATH": PACKAGES, **(variables or {})}
     command = [python, str(HERE / program), *arguments]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, input=stdin, env=environment)
     return done.stdout.splitlines()
@@ -128,7 +127,7 @@ def torch_missing(python: Path | None) -> str | None:
     if python is None:
         return TORCH_REMEDY
     try:
-        subprocess.run([python, "-c", "import torch, optuna, pydantic"], check=True, capture_output=True)
+        subprocess.run([python, "-c", "import torch, optuna"], check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError):
         return f"{python} has not all it needs; {TORCH_REMEDY}"
     return None

@@ -27,8 +27,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hpo.study.standing import winner
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose files have packages' names
 
 import sqlalchemy as sa
@@ -40,10 +38,12 @@ from hpo_storage.studies import find_study, progress, read_study
 from hpo_storage.tables import SLOTS, WORKERS
 
 from hpo.errors import StorageAwayError
-from tests.servers import SERVERS, Server, descendants
+from hpo.study.standing import winner
+from tests.helpers.fleet import CLI
+from tests.helpers.processes import descendants
+from tests.helpers.servers import SERVERS, Server
 
 STUDY = "soak"
-CLI = [sys.executable, "-m", "hpo.cli.main"]
 RESTARTS = 3
 PAUSE_SECONDS = (1.0, 4.0)
 """Between two faults."""
@@ -120,16 +120,7 @@ def main() -> int:
         lease = {"HPO_LEASE_SECONDS": str(arguments.lease), "HPO_ANSWER_SECONDS": "3"}
         fleet = Fleet(Path(folder), {"HPO_STORAGE": url, "XDG_STATE_HOME": f"{folder}/state", **lease})
         print(f"{arguments.storage}: {arguments.slots} slots of {trial_seconds:.2f} s, {arguments.workers} workers")
-        words = (
-            "--objective",
-            "synthetic",
-            "--sleep",
-            f"{trial_seconds:.3f}",
-            "--trials",
-            str(arguments.slots),
-            "--workers",
-            "0",
-        )
+        words = ("--objective", "synthetic", "--sleep", f"{trial_seconds:.3f}", "--trials", str(arguments.slots))
         watcher = fleet.start("run", "--study", STUDY, *words, "--workers", "0", "--no-report")
         database = wait_for_study(url)
         fleet.workers += [fleet.start_worker() for _ in range(arguments.workers)]

@@ -2,7 +2,7 @@
 
 `compare.py` starts it with the Python of a virtual environment of its own, since PyTorch is no part of hpo:
 
-    python -m venv V && V/bin/pip install torch==2.13.0 numpy optuna pydantic
+    python -m venv V && V/bin/pip install torch==2.13.0 numpy optuna
     python benchmarks/compare.py trials --table vehicle.csv --torch-python V/bin/python
 
 `points` trains a list of points (standard input) to their end; `tune` is an Optuna study with TPE and the median

@@ -71,7 +71,7 @@ HOSTILE = [
         (do("run", "churn"), "hpo.tune(..., study='churn')", "hpo run --study churn"),
         (do("status", "churn"), "hpo.open_study('churn')", "hpo status --study churn"),
         (do("trials", "churn"), "hpo.open_study('churn').trials_frame()", "hpo trials --study churn"),
-        (do("upgrade"), "`hpo db upgrade` in a shell", "hpo db upgrade"),
+        (do("upgrade"), "hpo.upgrade(...)", "hpo db upgrade"),
         (do("worker"), "`hpo worker` in a shell", "hpo worker"),
     ],
 )

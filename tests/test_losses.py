@@ -10,13 +10,12 @@ from scipy import stats
 
 from hpo.engine.heads import HEADS
 from hpo.losses import BY_HEAD, LOSSES, Head, Task, losses_for, mean_loss
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import SETTINGS
 
 
 def test_settings_offer_the_losses_and_their_tasks():
-    fields = EvaluationSpec.model_fields
-    assert get_args(fields["loss"].annotation) == ("auto", *LOSSES)
-    assert get_args(fields["task"].annotation) == ("auto", *get_args(Task))
+    assert SETTINGS["loss"].choices == ("auto", *LOSSES)
+    assert SETTINGS["task"].choices == ("auto", *get_args(Task))
 
 
 def test_the_first_loss_of_a_task_is_its_default():

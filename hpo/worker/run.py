@@ -230,13 +230,13 @@ def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:
 def _check_work(work: Work, training: Training, url: str) -> None:
     """Raise InputError where what is asked for does not go together."""
     if work.executor is not None:
-        check_ray(url, work.workers)
         if training.device is not None:
             raise StudyError(
                 f"workers on Ray train on the cores that it gives them, got {use('device', training.device)}; "
                 f"leave it out",
                 setting="device",
             )
+        check_ray(url, work.workers)
     elif work.workers > 1:
         raise StudyError(
             f"a run is one worker of its study, got {use('workers', work.workers)}; "

@@ -47,7 +47,7 @@ def point(load, **changes):
 def torch_python() -> Path:
     if python := os.environ.get("HPO_TORCH_PYTHON"):
         return Path(python)
-    pytest.skip("needs torch: HPO_TORCH_PYTHON names no Python that has PyTorch, numpy, optuna and pydantic")
+    pytest.skip("needs torch: HPO_TORCH_PYTHON names no Python that has PyTorch, numpy and optuna")
 
 
 @pytest.fixture

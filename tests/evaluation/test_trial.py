@@ -94,7 +94,6 @@ def test_trial_behind_the_incumbent_is_raced_out(backend, data):
     rival = rules(score=0.01, deviation=0.01, curves=False)
     outcome = evaluate(job(rules=rival), data, HEAD, backend)
     assert outcome.state == "raced out"
-    assert outcome.state == "complete"
     assert [r.predictions for r in outcome.replicates] == [None]
     assert outcome.value == pytest.approx(0.01 + outcome.replicates[0].score_loss - 0.01)
     assert outcome.reason == "raced out after 1 of 4 replicates"

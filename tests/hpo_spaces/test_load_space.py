@@ -1,5 +1,4 @@
 import re
-import subprocess
 import sys
 from dataclasses import fields
 from itertools import count
@@ -21,6 +20,7 @@ from hpo.network.architecture import (
     Architecture,
 )
 from hpo.objectives.mlp import MLP as OBJECTIVE
+from tests.helpers.processes import run_python
 
 DOCS = Path(__file__).parents[2] / "docs"
 ARCHITECTURE_NAMES = {
@@ -35,6 +35,7 @@ MODULE_NAMES = (f"user_space_{number}" for number in count())
 HEADER = """
 from hpo_spaces import Float, MlpSpace, SearchSpace
 from hpo_spaces.mlp import MLP
+from tests.helpers.processes import run_python
 def build(params):
     return MLP.architecture(MLP.decode([params["x"]] * MLP.size))
 """
@@ -313,5 +314,5 @@ def test_the_guide_describes_every_dimension_of_a_space(name):
 def test_importing_spaces_loads_nothing_heavy():
     heavy = "{'optuna', 'pandas', 'sklearn', 'sqlalchemy', 'keras', 'tensorflow', 'plotly'}"
     code = f"import sys, hpo_spaces.mlp_strong, hpo_spaces.mlp_wide; print(sorted({heavy} & sys.modules.keys()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_python(code, check=True)
     assert done.stdout.strip() == "[]"

@@ -73,7 +73,7 @@ def test_an_older_file_is_upgraded_when_it_is_prepared(path: Path, revision: str
     """Fault 43."""
     db = older_file(path, revision)
     with pytest.raises(
-        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run `hpo db upgrade` in"
+        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run hpo\.upgrade"
     ):
         connect(f"sqlite:///{path}", create=False)
     prepare(db)
@@ -204,7 +204,7 @@ def test_only_a_file_is_upgraded_unasked(empty_url: str, backend: str):
     assert create_study(db, "a", {}, {}, {}, 1)
     if backend != "sqlite":
         set_revision(db, OLDER[0])
-        with pytest.raises(StorageError, match="got the older 0001; run `hpo db upgrade` in a shell"):
+        with pytest.raises(StorageError, match=r"got the older 0001; run hpo\.upgrade"):
             prepare(db)
     set_revision(db, "9999")
     for function in (prepare, upgrade):

@@ -1,8 +1,6 @@
 """The snippet of docs/storage.md runs as printed."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,8 @@ from hpo_storage.database import Database
 from hpo_storage.records import Outcome
 from hpo_storage.slots import finish
 from hpo_storage.tables import METADATA, STUDIES
+
+from tests.helpers.processes import run_python
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "storage.md"
 
@@ -21,8 +21,7 @@ def test_the_snippet_reads_a_study(file_db: Database, path: Path, make_bench, ou
         connection.execute(STUDIES.update().values(name="mlp"))
         connection.exec_driver_sql("UPDATE studies SET study_name = 'mlp'")
     [snippet] = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
-    command = [sys.executable, "-c", snippet]
-    done = subprocess.run(command, cwd=path.parent, capture_output=True, text=True, check=False)
+    done = run_python(snippet, cwd=path.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("0 COMPLETE 0.5 {'dropout': 0.0")
     assert (path.parent / "history.html").stat().st_size > 0

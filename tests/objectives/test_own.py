@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hpo_storage.checks import broken_rules
-from hpo_storage.database import connect
-from hpo_storage.studies import read_study
+
+from tests.helpers.fleet import Fleet
+from tests.helpers.invariants import invariants
+from tests.helpers.processes import run_python
 
 OWN = Path(__file__).with_name("parabola.py")
-CLI = [sys.executable, "-m", "hpo.cli.main"]
 ASKER = """
 import os, socket, sys
 from hpo.objectives.registry import load_objective
@@ -43,29 +43,23 @@ print(told)
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def fleet(tmp_path, monkeypatch):
     shutil.copy(OWN, tmp_path)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def start(*words):
-    return subprocess.Popen([*CLI, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    fleet = Fleet(f"sqlite:///{tmp_path}/hpo.db", tmp_path)
+    yield fleet
+    fleet.end()
 
 
 def create(objective, trials):
     """A study of the objective, stored and not worked on."""
     code = f"import hpo; hpo.create_study(study='own', objective='parabola:{objective}', space='parabola:SPACE', "
     code += f"trials={trials}, progress=False, storage='hpo.db')"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run_python(code, check=True)
 
 
-def assert_exact(trials):
-    database = connect("sqlite:///hpo.db", create=False)
-    study = read_study(database, "own")
-    assert broken_rules(database) == []
-    database.close()
-    assert study.finished == study.budget == trials == len({trial.slot for trial in study.trials})
+def assert_exact(fleet, trials):
+    study = invariants(fleet.url, "own", trials)
     assert min(trial.value for trial in study.trials) < 0.01
     return study
 
@@ -74,21 +68,22 @@ def test_it_is_thirty_lines():
     assert len(OWN.read_text("utf-8").splitlines()) <= 30
 
 
-def test_two_workers_train_it(folder):
+@pytest.mark.slow
+def test_two_workers_train_it(fleet):
     create("TRAINED", 24)
-    workers = [start("worker", "--study", "own", "--once", "--trainers", 1) for _ in range(2)]
-    ends = [(worker.communicate(timeout=120)[0], worker.returncode) for worker in workers]
-    assert [code for _, code in ends] == [0, 0], ends
-    study = assert_exact(24)
+    workers = [fleet.start("worker", "--study", "own", "--once", "--trainers", 1) for _ in range(2)]
+    assert [worker.wait(120) for worker in workers] == [0, 0], fleet.outputs
+    study = assert_exact(fleet, 24)
     assert {trial.state for trial in study.trials} == {"complete"}
-    assert subprocess.run([*CLI, "report", "--study", "own"], capture_output=True, check=True)
+    assert fleet.start("report", "--study", "own").wait() == 0
 
 
-def test_two_programs_ask_for_its_points_and_tell_what_they_found(folder):
+@pytest.mark.slow
+def test_two_programs_ask_for_its_points_and_tell_what_they_found(fleet):
     create("ASKED", 30)
     askers = [
         subprocess.Popen(
-            [sys.executable, "-c", ASKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder
+            [sys.executable, "-c", ASKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=fleet.folder
         )
         for _ in range(2)
     ]
@@ -100,13 +95,15 @@ def test_two_programs_ask_for_its_points_and_tell_what_they_found(folder):
     told = [int(asker.communicate(timeout=120)[0]) for asker in askers]
     assert sum(told) == 30
     assert min(told) > 0
-    assert_exact(30)
+    assert_exact(fleet, 30)
 
 
-def test_a_worker_leaves_what_others_evaluate_to_them(folder):
+@pytest.mark.slow
+def test_a_worker_leaves_what_others_evaluate_to_them(fleet):
     create("ASKED", 2)
-    done = subprocess.run([*CLI, "worker", "--study", "own", "--once"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "others ask for its points and tell what they found" in done.stderr
-    status = subprocess.run([*CLI, "status", "--study", "own", "--json"], capture_output=True, text=True, check=True)
-    assert json.loads(status.stdout)["finished"] == 0
+    worker = fleet.start("worker", "--study", "own", "--once")
+    assert worker.wait() == 2
+    assert "others ask for its points and tell what they found" in worker.output
+    status = fleet.start("status", "--study", "own", "--json")
+    assert status.wait() == 0
+    assert json.loads(status.output)["finished"] == 0

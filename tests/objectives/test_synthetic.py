@@ -1,8 +1,6 @@
 """The synthetic objective: its settings, what it answers, and that it is the same each time."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 
 import pytest
@@ -14,6 +12,7 @@ from hpo.search.rules import Rules
 from hpo.study.resolve import reopen, request, resolve
 from hpo.study.spec import StudySpec
 from hpo.trainer.synthetic import SyntheticJob, evaluate, losses
+from tests.helpers.processes import run_python
 
 JOB = SyntheticJob(slot=3, seed=1, vector=(0.3, 0.7), replicates=4, seconds=0.0)
 
@@ -73,7 +72,7 @@ def test_the_trainer_speaks_the_protocol_and_loads_nothing():
         "sys.exit({'numpy', 'keras'} & sys.modules.keys() or 0)"
     )
     request = json.dumps({"open": "/nowhere"}) + "\n" + json.dumps({"train": [asdict(JOB)]}) + "\n"
-    done = subprocess.run([sys.executable, "-c", code], input=request, capture_output=True, text=True, check=True)
+    done = run_python(code, input=request, check=True)
     first, *progress, last = [json.loads(line) for line in done.stdout.splitlines()]
     assert first == {"ready": True}
     assert [message["replicate"] for message in progress] == [0, 1, 2, 3]
