@@ -112,9 +112,7 @@ def test_what_cannot_be_is_refused(given):
 
 
 def test_a_target_may_be_several_columns_but_not_none():
-    with pytest.raises(
-        StudyError, match=r"target must be the name of a column, or a list of several, got \[\]"
-    ):
+    with pytest.raises(StudyError, match=r"target must be the name of a column, or a list of several, got \[\]"):
         asked({"target": []})
 
 
