@@ -49,7 +49,9 @@ def _of_study(connection: sa.Connection, study_id: int, budget: int) -> Iterator
         if trial.state in ACCEPTED:
             accepted.setdefault(trial.slot_id, []).append(trial.state)
     differing = [slot.number for slot in slots if accepted.get(slot.id, []) != [slot.state] * (slot.state in ACCEPTED)]
-    yield from _named("a slot must have one accepted result when its state is that of a result", "slots", differing)
+    yield from _named(
+        "a slot must have one accepted result when it is complete, raced out or pruned", "slots", differing
+    )
     idle = [
         slot.number for slot in slots if slot.state == "claimed" and states.get(slot.trial_id) != TrialState.RUNNING
     ]

@@ -60,8 +60,11 @@ def reopen(connection: sa.Connection) -> None:
     [
         (expire, "a running trial must have a live lease; trials 1 have not"),
         (drop_slot, "a budget of 3 must have as many slots, numbered from 0, got 2"),
-        (accept_twice, "a slot must have one accepted result when it is complete or pruned; slots 0 have not"),
-        (lose_value, "complete trials, and no others, must have a finite value; trials 0 have not"),
+        (
+            accept_twice,
+            "a slot must have one accepted result when it is complete, raced out or pruned; slots 0 have not",
+        ),
+        (lose_value, "complete and raced-out trials, and no others, must have a finite value; trials 0 have not"),
         (change_optunas, "Optuna's tables must say the same; trials 0 have not"),
         (reopen, "a running trial must have a live lease; trials 1 have not"),
     ],
