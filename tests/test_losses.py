@@ -1,6 +1,6 @@
 """Losses: what they are called, the loss of each row, baselines, and the same losses in training."""
 
-from typing import get_args, get_type_hints
+from typing import get_args
 
 import numpy as np
 import pytest
