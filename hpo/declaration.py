@@ -14,8 +14,6 @@ from hpo.words import comma_separated
 
 Duration = float
 """Seconds; given as a number, or as a text such as 10m; infinite for none."""
-Column = str
-"""A column's name."""
 
 
 class Group(StrEnum):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from hpo.declaration import About, Column, Duration, Group, Setting, Settings, settings_of
+from hpo.declaration import About, Duration, Group, Setting, Settings, settings_of
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
@@ -102,7 +102,7 @@ class Choice(Settings):
         About(help="CSV or Parquet, or a built-in set.", group=Group.DATA, example="FILE"),
     ] = None
     target: Annotated[
-        Column | None,
+        str | None,
         About(
             help="The column to predict: classes or a quantity; or labels, with commas between.",
             group=Group.DATA,
@@ -133,7 +133,7 @@ class EvaluationSpec(Settings):
     task: Annotated[Task, About(help="What the target is; auto tells by its values.", group=Group.JUDGE)] = "auto"
     loss: Annotated[LossChoice, About(help="auto is the first that goes with the task.", group=Group.JUDGE)] = "auto"
     weight: Annotated[
-        Column | None,
+        str | None,
         About(help="How much a row counts, in all parts.", group=Group.DATA, example="COLUMN"),
     ] = None
     class_weights: Annotated[
@@ -146,7 +146,7 @@ class EvaluationSpec(Settings):
     ] = "bootstrap"
     replicates: Annotated[int, About(help="Resamples per trial.", group=Group.JUDGE, least=1, most=100)] = 5
     group: Annotated[
-        Column | None,
+        str | None,
         About(help="Rows that share a value stay together.", group=Group.DATA, example="COLUMN"),
     ] = None
     stop_fraction: Annotated[

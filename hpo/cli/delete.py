@@ -15,13 +15,14 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete a study with all its trials. Asks first; refuses while the study is running."""
-    from hpo_storage.studies import delete_study, read_study
+    from hpo_storage.studies import read_study
 
     from hpo.errors import StudyRunningError
+    from hpo.study import lifecycle
 
     with opened(storage) as database:
         record = read_study(database, study)
-        if record.running:
+        if record.running:  # before a question whose answer could change nothing
             raise StudyRunningError(
                 f"a study can be deleted when nothing works on it, and {study!r} is running; stop it"
             )
@@ -29,6 +30,6 @@ def delete(
         if not yes and not typer.confirm(question, err=True):
             write_text("nothing was deleted")
             return NO_RESULT
-        delete_study(database, record.id)
+        lifecycle.delete(database, study)
     write_text(f"{study} is deleted")
     return 0

@@ -53,12 +53,12 @@ def worker(
     from hpo.worker.signals import stop_on_signals
 
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
-        from hpo.worker.serve import Service, serve
+        from hpo.worker.serve import Terms, serve
         from hpo.worker.views import make_view
 
-        service = Service(study=study, drain_seconds=drain_seconds, once=once, max_trials=max_trials)
+        terms = Terms(study=study, drain_seconds=drain_seconds, once=once, max_trials=max_trials)
         url, view = database_url(storage), make_view(sys.stdout, CommandLine())
-        finished = serve(service, taken(Training, asked(training)), url=url, view=view, stop=stop)
+        finished = serve(terms, taken(Training, asked(training)), url=url, view=view, stop=stop)
     write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
     return 0
 

@@ -11,14 +11,14 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from hpo.data.table import Column
+from hpo.study.facts import InputColumn
 
 MAX_CATEGORIES = 50
 """Inputs per text column at most; rarer texts share the last one."""
 MISSING = "missing"
 
 
-def column_transformer(columns: Sequence[Column]) -> ColumnTransformer:
+def column_transformer(columns: Sequence[InputColumn]) -> ColumnTransformer:
     """Numbers: the median where missing, an indicator for that, mean 0 and deviation 1. Text: one input per
     category, missing being one; an unknown one counts as rare, or gives zeros where none is rare."""
     numbers = make_pipeline(
@@ -42,7 +42,7 @@ def column_transformer(columns: Sequence[Column]) -> ColumnTransformer:
     )
 
 
-def encode(frame: pd.DataFrame, columns: Sequence[Column], train: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def encode(frame: pd.DataFrame, columns: Sequence[InputColumn], train: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
     """All rows as (rows, width) float32, fitted on the rows `train` with their multiplicity.
 
     Inputs that are the same in all train rows are left out: nothing can be learned from them, and other rows

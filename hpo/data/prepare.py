@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError
-from hpo.study.facts import Facts, InputColumn
+from hpo.study.facts import Facts
 
 if TYPE_CHECKING:
     from hpo.data.resampling import IntArray, Resample
@@ -60,7 +60,7 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
     return Facts(
         rows=len(target.strata),
         features=features,
-        columns=tuple(InputColumn(name=column.name, kind=column.kind) for column in table.columns),
+        columns=table.columns,
         task=target.task,
         head=target.head.name,
         outputs=target.head.outputs,

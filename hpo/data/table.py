@@ -14,17 +14,10 @@ from hpo.data.target_names import divided
 from hpo.data.weights import row_weights
 from hpo.errors import DataError, use
 from hpo.settings import EvaluationSpec
+from hpo.study.facts import InputColumn
 
 ID_SHARE = 0.9
 ID_ROWS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A feature column of the user's table."""
-
-    name: str
-    kind: Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +30,7 @@ class Table:
     """
 
     frame: pd.DataFrame
-    columns: tuple[Column, ...]
+    columns: tuple[InputColumn, ...]
     target: Target
     groups: npt.NDArray[np.intp] | None
     weights: npt.NDArray[np.float32] | None
@@ -120,10 +113,10 @@ def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     return codes
 
 
-def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tuple[Column, ...]]:
+def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
     """The columns that can be used; `notes` gets a line for what was left out."""
     kept: dict[str, pd.Series] = {}
-    columns: list[Column] = []
+    columns: list[InputColumn] = []
     dropped: dict[str, list[str]] = {}
     for name in frame.columns:
         values, kind = _cleaned(name, frame[name], notes)
@@ -131,7 +124,7 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tupl
             dropped.setdefault(reason, []).append(name)
         else:
             kept[name] = values
-            columns.append(Column(name, kind))
+            columns.append(InputColumn(name=name, kind=kind))
     notes += [f"not used, {reason}: {listed(names)}" for reason, names in dropped.items()]
     if not columns:
         reasons = "; ".join(notes) or "there is only the target"

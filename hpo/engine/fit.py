@@ -16,7 +16,7 @@ from hpo.losses import Head, mean_loss
 from hpo.settings import EvaluationSpec
 
 MAX_PREDICTED_BYTES = 64 * 2**20
-"""Of the values of one layer while predicting."""
+"""What the values of one layer may take while predicting."""
 ShouldPrune = Callable[[Lane, Sequence[float]], bool]
 OnEpoch = Callable[[int, float], None]
 

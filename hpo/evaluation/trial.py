@@ -140,7 +140,7 @@ def _score(
 
 
 def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
-    """Of replicates of one trial; DivergedError where a loss is not finite."""
+    """The records of replicates of one trial; DivergedError where a loss is not finite."""
     for fit, score, _, _ in scored:
         if fit.diverged:
             raise DivergedError(f"loss was not finite at epoch {len(fit.curve)} of replicate {fit.lane.replicate}")

@@ -20,7 +20,7 @@ CURVE_WINDOW = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Incumbent:
-    """The trial to beat: losses (nats) by replicate, and the deviations of paired differences to it.
+    """The trial to beat: losses by replicate, and the deviations of paired differences to it.
 
     The deviations are None until enough trials have finished; until then nothing is cut short. `typical_cost` is the
     median `training_cost` of the trials with all replicates, None where it is not known.

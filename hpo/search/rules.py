@@ -36,7 +36,7 @@ class Rules:
         return BEHIND if self.rungs else HOPELESS
 
     def prunes(self, replicate: int, curve: Sequence[float], max_epochs: int) -> bool:
-        """Whether this replicate's stop losses so far, in nats by epoch, end the trial."""
+        """Whether this replicate's stop losses so far, by epoch, end the trial."""
         if replicate == 0 and is_behind(self.rungs, curve):
             return True
         return (
@@ -46,5 +46,5 @@ class Rules:
         )
 
     def drops(self, score_losses: Mapping[int, float], cost: float | None) -> bool:
-        """Whether the trial loses the race by its score losses (nats, by replicate) so far and its `training_cost`."""
+        """Whether the trial loses the race by its score losses by replicate so far and its `training_cost`."""
         return self.racing and self.incumbent is not None and race_is_lost(self.incumbent, score_losses, cost)

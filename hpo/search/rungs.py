@@ -20,7 +20,7 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """After `epochs`, a first replicate whose best stop loss (nats) exceeds `threshold` ends its trial."""
+    """After `epochs`, a first replicate whose best stop loss exceeds `threshold` ends its trial."""
 
     epochs: int
     threshold: float

@@ -188,17 +188,7 @@ def joined(
     study is alive.
     """
     timing, spool = Timing.from_environment(), Spool(database)
-    worker_id = workers.start_worker(
-        database,
-        runs,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        role="worker" if runs is None else "run",
-        device=resources.device,
-        backend=resources.backend,
-        trainers=resources.trainers,
-        lease_seconds=timing.lease,
-    )
+    worker_id = _register(database, runs, resources, timing)
     heartbeat = Heartbeat(url, worker_id, timing)
     heartbeat.start()
     try:
@@ -220,3 +210,18 @@ def joined(
         spool.tidy()
         with contextlib.suppress(StorageError):
             workers.stop_worker(database, worker_id)
+
+
+def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:
+    """The id of this process as a worker."""
+    return workers.start_worker(
+        database,
+        runs,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        role="worker" if runs is None else "run",
+        device=resources.device,
+        backend=resources.backend,
+        trainers=resources.trainers,
+        lease_seconds=timing.lease,
+    )

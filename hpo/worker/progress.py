@@ -12,7 +12,7 @@ from hpo.study.facts import Facts, TrialInfo
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """What one trainer is doing; losses in nats. Of several trials the first is named; `others` is how many more."""
+    """What one trainer is doing. Of several trials the first is named; `others` is how many more."""
 
     trainer: int
     trial: int

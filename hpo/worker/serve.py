@@ -35,7 +35,7 @@ _log = logging.getLogger("hpo")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Service:
+class Terms:
     """How a worker serves: which study (None: any), and until when."""
 
     study: str | None = None
@@ -44,24 +44,24 @@ class Service:
     max_trials: int | None = None
 
 
-def serve(service: Service, training: Training, *, url: str, view: ProgressView, stop: StopRequest) -> int:
+def serve(terms: Terms, training: Training, *, url: str, view: ProgressView, stop: StopRequest) -> int:
     """Work on open studies until told to stop, and return how many trials were finished.
 
     With `once` it ends when all studies are finished. The first request to stop lets running trials finish,
     the second gives them back at once. Raises InputError for anything unusable.
     """
-    if service.max_trials is not None and service.max_trials < 1:
+    if terms.max_trials is not None and terms.max_trials < 1:
         raise StudyError(
-            f"max_trials must be at least 1, got {service.max_trials}; use {use('max_trials', 1)}", setting="max_trials"
+            f"max_trials must be at least 1, got {terms.max_trials}; use {use('max_trials', 1)}", setting="max_trials"
         )
     resources = choose_resources(training)
     database = connect(url, create=False)
     try:
         with (
-            joined(database, url, resources, view, stop, drain_seconds=service.drain_seconds) as worker,
+            joined(database, url, resources, view, stop, drain_seconds=terms.drain_seconds) as worker,
             ExitStack() as stack,
         ):
-            return Server(service, worker, resources, stack).serve()
+            return StudyServer(terms, worker, resources, stack).serve()
     finally:
         view.close()
         database.close()
@@ -89,11 +89,11 @@ class Opened:
     study: ResolvedStudy
 
 
-class Server:
+class StudyServer:
     """One worker among others; it keeps the data of one study, and lives until the stack unwinds."""
 
-    def __init__(self, service: Service, worker: Worker, resources: Resources, stack: ExitStack) -> None:
-        self._service, self._worker, self._resources = service, worker, resources
+    def __init__(self, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
+        self._terms, self._worker, self._resources = terms, worker, resources
         self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
@@ -109,7 +109,7 @@ class Server:
                 unfinished = self._worker.outage.insist(self._unfinished)
                 if (chosen := fairest(unfinished, None)) is not None:
                     self._work_on(chosen)
-                elif self._service.once and not unfinished:
+                elif self._terms.once and not unfinished:
                     break
                 else:  # what others hold they may give back
                     self._say(self._waiting_for())
@@ -122,13 +122,13 @@ class Server:
     @property
     def _left(self) -> int | None:
         """How many trials this worker may still finish, None without end."""
-        most = self._service.max_trials
+        most = self._terms.max_trials
         return None if most is None else max(0, most - self._finished)
 
     def _unfinished(self) -> list[OpenStudy]:
         """Studies that this worker may serve; StudyNotFoundError where the one named is not there, with `once`."""
-        named = self._service.study
-        if named is not None and self._service.once and studies.find_study(self._worker.database, named) is None:
+        named = self._terms.study
+        if named is not None and self._terms.once and studies.find_study(self._worker.database, named) is None:
             studies.read_study(self._worker.database, named)  # says which studies there are
         return [
             study
@@ -157,7 +157,7 @@ class Server:
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
         except Exception as error:
-            if self._service.study is not None:
+            if self._terms.study is not None:
                 raise
             self._refused[header.id] = header.created
             if not isinstance(error, InputError):
@@ -239,7 +239,7 @@ class Server:
         return Session(self._worker, study, header, self._pool, share, started)
 
     def _waiting_for(self) -> str:
-        named = self._service.study
+        named = self._terms.study
         return f"waiting for study {named} to have open slots" if named else "waiting for a study with open slots"
 
     def _say(self, text: str) -> None:

@@ -83,32 +83,13 @@ def claim(
         study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
         if study is None or (purpose is Purpose.TRIAL and reached(connection, study)):
             return None
-        slot = connection.execute(
-            sa.select(SLOTS, database_time().label("time"))
-            .where(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
-            .order_by(SLOTS.c.number)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).first()
+        slot = _next_open(connection, study_id, purpose)
         if slot is None:
             return None
         params = slot.params or _ask(connection, slot, propose, distributions)
         failpoint("after_ask")
         claimed = _start(connection, slot, worker_id, params, distributions, trainer)
-        connection.execute(
-            SLOTS.update()
-            .where(SLOTS.c.id == slot.id)
-            .values(
-                state="claimed",
-                params=params,
-                attempts=claimed.attempt,
-                token=claimed.token,
-                trial_id=claimed.trial_id,
-                worker_id=worker_id,
-                lease_until=slot.time + timedelta(seconds=lease_seconds),
-                started=slot.time,
-            )
-        )
+        _hold(connection, slot, claimed, worker_id, lease_seconds)
         if study.first_claim is None and purpose is Purpose.TRIAL:
             connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(first_claim=slot.time))
     return claimed
@@ -188,6 +169,35 @@ def pack_curve(curve: tuple[float, ...]) -> bytes:
 def unpack_curve(packed: bytes) -> tuple[float, ...]:
     """The inverse of `pack_curve`, to float32's precision."""
     return tuple(np.frombuffer(packed, dtype="<f4").tolist())
+
+
+def _next_open(connection: sa.Connection, study_id: int, purpose: Purpose) -> Slot | None:
+    """The lowest open slot, locked, and the time."""
+    return connection.execute(
+        sa.select(SLOTS, database_time().label("time"))
+        .where(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
+        .order_by(SLOTS.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).first()
+
+
+def _hold(connection: sa.Connection, slot: Slot, claim: Claim, worker_id: str, lease_seconds: float) -> None:
+    """The slot is the claim's until its lease ends."""
+    connection.execute(
+        SLOTS.update()
+        .where(SLOTS.c.id == slot.id)
+        .values(
+            state="claimed",
+            params=claim.params,
+            attempts=claim.attempt,
+            token=claim.token,
+            trial_id=claim.trial_id,
+            worker_id=worker_id,
+            lease_until=slot.time + timedelta(seconds=lease_seconds),
+            started=slot.time,
+        )
+    )
 
 
 def _ask(

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from hpo.data.features import MAX_CATEGORIES, encode
-from hpo.data.table import Column
+from hpo.study.facts import InputColumn
 
 ALL = np.arange(40)
 TRAIN, REST = ALL[:20], ALL[20:]
-NUMBER, TEXT = Column("number", "numeric"), Column("text", "text")
+NUMBER, TEXT = InputColumn(name="number", kind="numeric"), InputColumn(name="text", kind="text")
+OTHER = InputColumn(name="other", kind="numeric")
 
 
 def frame(**changes):
@@ -93,5 +94,5 @@ def test_rare_texts_share_an_input_with_unseen_ones():
 def test_inputs_that_are_the_same_in_all_train_rows_are_left_out(column, missing):
     same = {NUMBER: np.nan, TEXT: None}[column] if missing else {NUMBER: 7.0, TEXT: "same"}[column]
     data = frame(**{column.name: dict.fromkeys(TRAIN, same)}).assign(other=np.arange(40.0))
-    encoded = encode(data, [column, Column("other", "numeric")], TRAIN)
-    assert np.array_equal(encoded, encode(data, [Column("other", "numeric")], TRAIN))
+    encoded = encode(data, [column, OTHER], TRAIN)
+    assert np.array_equal(encoded, encode(data, [OTHER], TRAIN))

@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from hpo.data.source import Source
-from hpo.data.table import Column, build_table
+from hpo.data.table import build_table
 from hpo.errors import DataError
 from hpo.settings import EvaluationSpec
+from hpo.study.facts import InputColumn
 
 ROWS = 60
 
@@ -113,7 +114,7 @@ def test_columns_are_numbers_or_text():
     )
     kinds = ["numeric", "numeric", "text", "text", "text"]
     names = ["size", "whole", "flag", "kind", "mixed"]
-    assert result.columns == tuple(Column(n, k) for n, k in zip(names, kinds, strict=True))
+    assert result.columns == tuple(InputColumn(name=n, kind=k) for n, k in zip(names, kinds, strict=True))
     assert result.frame["size"].dtype == result.frame["whole"].dtype == np.float64
     assert np.isnan(result.frame["whole"][0])
     assert result.frame["flag"].tolist()[:2] == ["True", None]

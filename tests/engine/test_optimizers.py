@@ -96,11 +96,15 @@ def keras_moves(optimizer, weights, gradients):
     """One network's weights after a step of Keras' optimizer for each of the gradients, (steps, in, out)."""
     variables = [keras.Variable(weight) for weight in weights]
     optimizer.build(variables)
-    apply = compiled(optimizer.stateless_apply)
-    state, moved = ([variable.value for variable in part] for part in (optimizer.variables, variables))
+
+    def move(*parts):
+        optimizer.apply(list(parts), variables)
+
+    # Keras' optimizers change variables, which JAX cannot compile; TensorFlow's single operations are slow.
+    move = move if keras.backend.backend() == "jax" else compiled(move)
     for parts in zip(*gradients, strict=True):
-        moved, state = apply(state, list(parts), moved)
-    return [np.asarray(weight) for weight in moved]
+        move(*map(keras.ops.convert_to_tensor, parts))
+    return [np.asarray(variable) for variable in variables]
 
 
 def check(name, variant):

@@ -72,9 +72,7 @@ def older_file(path: Path, revision: str) -> Database:
 def test_an_older_file_is_upgraded_when_it_is_prepared(path: Path, revision: str):
     """Fault 43."""
     db = older_file(path, revision)
-    with pytest.raises(
-        StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run hpo\.upgrade"
-    ):
+    with pytest.raises(StorageError, match=rf"must have schema {HEAD}, got the older {revision}; run hpo\.upgrade"):
         connect(f"sqlite:///{path}", create=False)
     prepare(db)
     check_declared(db)

@@ -17,7 +17,7 @@ from hpo.worker import serve as serve_module
 from hpo.worker.pool import TrainerPool
 from hpo.worker.progress import SilentView
 from hpo.worker.results import Settled
-from hpo.worker.serve import Service, fairest, serve
+from hpo.worker.serve import Terms, fairest, serve
 from hpo.worker.signals import StopRequest
 from tests.helpers.databases import opened
 from tests.helpers.fleet import synthetic
@@ -328,7 +328,7 @@ def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, mo
     monkeypatch.setattr(serve_module, "SHARE_SECONDS", 0.0)
     timer = threading.Timer(30, stop.ask)
     timer.start()
-    service, training = Service(max_trials=3), Training(trainers=1, backend="tensorflow")
+    service, training = Terms(max_trials=3), Training(trainers=1, backend="tensorflow")
     assert serve(service, training, url=url, view=SilentView(), stop=stop) == 3
     timer.cancel()
     assert len(asked) > 1

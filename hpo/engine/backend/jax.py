@@ -183,23 +183,23 @@ class JaxBackend:
         return array
 
     def trains_together(self, parameters: int) -> bool:
-        """On a GPU; a processor multiplies a stack no faster, and finished lanes would wait for their neighbours."""
+        """Whether there is a GPU; a processor multiplies a stack no faster, and lanes that finish would wait."""
         return bool(jax.default_backend() != "cpu")
 
     def most_lanes(self, lanes: int) -> int:
-        """All of 8; of 9 to 31 8, of more a power of two, half of them at most: few numbers are compiled."""
+        """Up to 8 lanes train at once, of 9 to 31 it is 8, of more a power of two, so that few numbers are compiled."""
         return lanes if lanes <= LEAST_ROUNDED else _power_of_two(lanes // 4 + 1)
 
     def predicted_rows(self, rows: int) -> int:
-        """128 at most."""
+        """A prediction takes 128 rows at most."""
         return min(rows, PREDICTED_ROWS)
 
     def lanes_for(self, live: int) -> int:
-        """The next power of two of at least 8."""
+        """A stack keeps the next power of two, at least 8."""
         return _power_of_two(live)
 
     def widths_for(self, widths: Widths) -> Widths:
-        """Each the next of 8, 12, 16, 24, 32, 48, ...: other widths would be other programs."""
+        """Each layer gets the next of 8, 12, 16, 24, 32, 48, ... units: other widths would be other programs."""
         return tuple(map(_rounded, widths))
 
 

@@ -201,21 +201,21 @@ class TensorFlowBackend:
         return tf.constant(array)
 
     def trains_together(self, parameters: int) -> bool:
-        """Small networks, whose step is mostly the cost of operations; a stack of larger ones fills the cache."""
+        """Whether networks are small: their step is mostly the cost of operations, and larger ones fill the cache."""
         return parameters < STACKED_PARAMETERS
 
     def most_lanes(self, lanes: int) -> int:
-        """All of them."""
+        """All lanes train at once."""
         return lanes
 
     def predicted_rows(self, rows: int) -> int:
-        """All of them."""
+        """All rows are predicted at once."""
         return rows
 
     def lanes_for(self, live: int) -> int:
-        """No others: shapes cost nothing to change."""
+        """A stack keeps no others, as shapes cost nothing to change."""
         return live
 
     def widths_for(self, widths: Widths) -> Widths:
-        """The same."""
+        """Layers are as wide as their widest lane needs."""
         return widths
