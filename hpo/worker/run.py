@@ -78,8 +78,8 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
 
     Raises InputError for anything unusable, and where a study of that name is there.
     """
-    view, database = view or SilentView(), connect(url)
     plan = Plan(request=request, study=resolve(request))
+    view, database = view or SilentView(), connect(url)
     try:
         with stop_on_signals() as stop, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
             Run(database, url, plan, view, stop, DRAIN_SECONDS).store(Path(folder))
