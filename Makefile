@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint types benchmark-engine clean
+ON_TWO_CORES := -n 2 --dist loadfile --no-loadscope-reorder
+
+.PHONY: help run test quick check lint types benchmark-engine clean
 
 help:           ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -12,7 +14,10 @@ run: $(VENV)/.installed  ## install, then tune an MLP on built-in data with live
 	$(BIN)/hpo run --study mlp
 
 test: $(VENV)/.developed  ## install, then run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest $(ON_TWO_CORES)
+
+quick: $(VENV)/.developed  ## run what takes two minutes, while working
+	$(BIN)/python -m pytest $(ON_TWO_CORES) --quick
 
 check: lint types test  ## everything that must hold before a commit
 

@@ -78,11 +78,11 @@ def open_table(folder: Path) -> Table:
     """The table that `prepare` left in the folder."""
     facts = open_prepared(folder)
     return Table(
-        classes=len(facts["classes"]),
-        head=facts["head"],
-        outputs=facts["outputs"],
-        prior_loss=facts["prior_loss"],
-        replicates=[_in_memory(open_replicate(folder, index)) for index in range(facts["replicates"])],
+        classes=len(facts.classes),
+        head=facts.head,
+        outputs=facts.outputs,
+        prior_loss=facts.prior_loss,
+        replicates=[_in_memory(open_replicate(folder, index)) for index in range(facts.replicates)],
     )
 
 

@@ -110,7 +110,7 @@ def record_part(folder: Path, slots: range) -> None:
 
     backend = load_backend("tensorflow")
     facts = open_prepared(folder)
-    data = [open_replicate(folder, r) for r in range(facts["replicates"])]
+    data = [open_replicate(folder, r) for r in range(facts.replicates)]
     for slot in slots:
         params = MLP.decode(generator(1, "sample", slot=slot).random(MLP.size))
         job = Job(slot=slot, seed=1, architecture=MLP.architecture(params), evaluation=EvaluationSpec())
@@ -118,7 +118,7 @@ def record_part(folder: Path, slots: range) -> None:
         parts, seconds = [], []
         for part in data:
             start = time.process_time()
-            parts.append(evaluate(job, [part], Head(facts["head"], facts["outputs"]), backend))
+            parts.append(evaluate(job, [part], Head(facts.head, facts.outputs), backend))
             seconds.append(time.process_time() - start)
         replicates = [part.replicates[0] for part in parts if part.state in RANKED]
         row = {

@@ -39,10 +39,11 @@ from hpo_storage.tables import SLOTS, WORKERS
 
 from hpo.errors import StorageAwayError
 from hpo.study.standing import winner
-from tests.servers import SERVERS, Server, descendants
+from tests.helpers.fleet import CLI
+from tests.helpers.processes import descendants
+from tests.helpers.servers import SERVERS, Server
 
 STUDY = "soak"
-CLI = [sys.executable, "-m", "hpo.cli.main"]
 RESTARTS = 3
 PAUSE_SECONDS = (1.0, 4.0)
 """Between two faults."""

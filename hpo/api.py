@@ -81,9 +81,9 @@ class Study:
     def loss_name(self) -> str:
         """The loss that trials are judged by: `log loss` (nats), `mean squared error` (in units of the target's
         variance) or `Gaussian NLL` (nats, of the target in units of its deviation)."""
-        from hpo.losses import loss_of
+        from hpo.study.facts import Facts
 
-        return loss_of(self._record.facts).name
+        return Facts.from_json(self._record.facts).loss_name
 
     @property
     def best(self) -> Best:
@@ -139,8 +139,10 @@ class Study:
 def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
     from hpo_storage.records import TrialState
 
+    from hpo.study.facts import TrialInfo
     from hpo.study.standing import trial_state
 
+    info = TrialInfo.from_json(trial.info)
     return {
         "trial": trial.number,
         "state": str(trial_state(study, trial)),
@@ -151,8 +153,8 @@ def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
         "reason": trial.reason,
         "started": trial.started,
         "finished": trial.finished,
-        "weights": trial.info.get("parameters"),
-        "widths": trial.info.get("widths"),
+        "weights": info.parameters,
+        "widths": list(info.widths) or None,
     }
 
 

@@ -68,7 +68,7 @@ class PythonFace:
         "run": lambda study: f"hpo.tune(..., study={study})" if study else "hpo.tune(...)",
         "status": lambda study: f"hpo.open_study({study or '...'})",
         "trials": lambda study: f"hpo.open_study({study or '...'}).trials_frame()",
-        "upgrade": lambda study: "`hpo db upgrade` in a shell",
+        "upgrade": lambda study: "hpo.upgrade(...)",
         "worker": lambda study: "`hpo worker` in a shell",
     }
 

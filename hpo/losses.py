@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
+from hpo.study.facts import Facts
 from hpo.words import loss_text, significant
 
 if TYPE_CHECKING:
@@ -186,9 +187,14 @@ def losses_for(task: Task) -> list[Loss]:
     return [loss for loss in LOSSES.values() if task in loss.tasks]
 
 
-def loss_of(facts: Mapping[str, Any]) -> Loss:
-    """The loss of a study's facts; log loss where they name none."""
-    return _BY_NAME[facts.get("loss_name", LogLoss.name)]
+def loss_named(name: str) -> Loss:
+    """The loss that people know by this name."""
+    return _BY_NAME[name]
+
+
+def loss_of(facts: Facts) -> Loss:
+    """The loss of a study's facts."""
+    return loss_named(facts.loss_name)
 
 
 def mean_loss(

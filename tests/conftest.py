@@ -2,11 +2,15 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.databases import SERVER_KINDS
+
+TESTS = Path(__file__).parent
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -44,12 +48,48 @@ def chromium() -> str:
     return path
 
 
-SLOWEST = ("test_on_jax.py", "test_equality.py", "test_serve.py", "test_run_command.py", "test_outages.py")
+LONGEST = ("worker/test_serve.py", "engine/test_on_jax.py", "engine/test_equality.py", "cli/test_run_command.py")
+"""Files that take minutes, which come first, so that no core waits for one in the end."""
+LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
-def pytest_collection_modifyitems(items):
-    """Files that take minutes come first, so that no core waits for one in the end."""
-    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="leave out what trains, drives a browser or needs a server")
+
+
+def why_not_quick(item) -> str | None:
+    """What keeps a test out of a quick run: its marks say it, or the kind of database that it runs on."""
+    for mark, reason in (("slow", "train or drive whole studies"), ("browser", "need a browser")):
+        if item.get_closest_marker(mark):
+            return reason
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "need a server" if any(value in SERVER_KINDS for value in values if isinstance(value, str)) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    order = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+    if config.getoption("quick"):
+        reasons = {item: why_not_quick(item) for item in items}
+        config.stash[LEFT_OUT] = Counter(reason for reason in reasons.values() if reason)
+        config.hook.pytest_deselected(items=[item for item in items if reasons[item]])
+        items[:] = [item for item in items if not reasons[item]]
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):  # one of several processes, each of which has collected all tests
+        session.config.workeroutput["left_out"] = dict(session.config.stash.get(LEFT_OUT, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash[LEFT_OUT] = Counter(getattr(node, "workeroutput", {}).get("left_out", {}))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if left_out := config.stash.get(LEFT_OUT, None):
+        said = ", ".join(f"{count} that {reason}" for reason, count in left_out.most_common())
+        terminalreporter.write_line(f"left out of this quick run: {said}; `make test` runs them")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
+import os
 import pickle
 import re
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from hpo_spaces import load_space
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord, TrialState
+from hpo_storage.records import StudyRecord, TrialState
 
 import hpo
 from hpo import api
@@ -24,6 +24,8 @@ from hpo.data.frames import write_frame
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
+from tests.helpers.processes import run_python
+from tests.helpers.records import make_study, make_trial
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "python-api.md"
 HEAVY = (
@@ -38,7 +40,6 @@ HEAVY = (
     "numpy",
     "typer",
 )
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make_frame() -> pd.DataFrame:
@@ -55,51 +56,9 @@ def make_frame() -> pd.DataFrame:
     )
 
 
-def make_study(*values: float | None) -> StudyRecord:
-    """One trial per value; None stands for a failed one."""
-    trials = tuple(
-        TrialRecord(
-            number=number,
-            slot=number,
-            attempt=1,
-            state=TrialState.FAILED if value is None else TrialState.COMPLETE,
-            params={"dropout": 0.1, "activation": "elu"},
-            value=value,
-            standard_error=None if value is None else 0.01,
-            reason="loss was not finite" if value is None else None,
-            started=BEGIN,
-            finished=BEGIN + timedelta(seconds=2),
-            worker="host:1",
-            trainer=0,
-            info={"parameters": 1234, "widths": [20, 10], "batch_size": 32},
-            replicates=()
-            if value is None
-            else tuple(
-                ReplicateRecord(
-                    index=index,
-                    stop_loss=value,
-                    score_loss=value + shift,
-                    best_epoch=0,
-                    seconds=1.0,
-                    curve=(value,),
-                )
-                for index, shift in enumerate((-0.01, 0.01))
-            ),
-        )
-        for number, value in enumerate(values)
-    )
-    return StudyRecord(
-        id=1,
-        name="churn",
-        spec={},
-        facts={"replicates": 2},
-        environment={},
-        created=BEGIN,
-        budget=5,
-        finished=len(trials),
-        running=False,
-        trials=trials,
-    )
+def study_of(*values: float | None) -> StudyRecord:
+    """One trial per value, of a budget of five; None stands for a failed one."""
+    return make_study(*(make_trial(number, value) for number, value in enumerate(values)), budget=5)
 
 
 def test_what_is_exported():
@@ -118,13 +77,13 @@ def test_what_is_exported():
 
 @pytest.mark.parametrize("name", ["__version__", "errors.InputError", "tune"])
 def test_one_import_gives_all_names(name):
-    subprocess.run([sys.executable, "-c", f"import hpo; hpo.{name}"], check=True)
+    run_python(f"import hpo; hpo.{name}", check=True)
 
 
 @pytest.mark.parametrize("code", ["import hpo", "import hpo; hpo.__version__", "import hpo; hpo.tune"])
 def test_importing_loads_nothing_heavy(code):
     check = f"; import sys; sys.exit(str([name for name in {HEAVY} if name in sys.modules] or '') or None)"
-    done = subprocess.run([sys.executable, "-c", code + check], capture_output=True, text=True, check=False)
+    done = run_python(code + check)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -145,7 +104,7 @@ def test_other_processes_give_the_same_bytes(tmp_path):
     digests = set()
     for seed in ("1", "2"):
         target = tmp_path / f"{seed}.parquet"
-        subprocess.run([sys.executable, "-c", code, path, target], check=True, env={"PYTHONHASHSEED": seed})
+        run_python(code, path, target, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
         digests.add(file_sha256(target))
     assert len(digests) == 1
 
@@ -356,7 +315,7 @@ def test_tables_are_made_on_demand(tmp_path):
 
 
 def test_best_is_the_winner():
-    best = api.Study(make_study(0.5, None, 0.25, 0.75)).best
+    best = api.Study(study_of(0.5, None, 0.25, 0.75)).best
     assert (best.number, best.value, best.standard_error) == (2, 0.25, 0.01)
     assert best.replicates == pytest.approx((0.24, 0.26))
     assert best.params == {"dropout": 0.1, "activation": "elu"}
@@ -365,14 +324,14 @@ def test_best_is_the_winner():
 
 @pytest.mark.parametrize(("values", "reason"), [((), "none has run"), ((None, None), "loss was not finite")])
 def test_without_a_result_there_is_no_best(values, reason):
-    study = api.Study(make_study(*values))
+    study = api.Study(study_of(*values))
     with pytest.raises(StudyError, match=reason):
         study.best  # noqa: B018
     assert len(study.trials_frame()) == len(values)
 
 
 def test_a_study_is_short_to_show_and_holds_no_url():
-    study = api.Study(make_study(0.5))
+    study = api.Study(study_of(0.5))
     assert repr(study) == "<hpo.Study 'churn': 1 of 5 trials>"
     assert pickle.loads(pickle.dumps(study)) == study
     with pytest.raises(AttributeError):
@@ -380,7 +339,7 @@ def test_a_study_is_short_to_show_and_holds_no_url():
 
 
 def test_trials_as_a_frame():
-    frame = api.Study(make_study(0.5, None)).trials_frame()
+    frame = api.Study(study_of(0.5, None)).trials_frame()
     assert frame["state"].tolist() == ["complete", "failed"]
     assert frame["value"].isna().tolist() == [False, True]
     assert frame["activation"].tolist() == ["elu", "elu"]
@@ -389,7 +348,7 @@ def test_trials_as_a_frame():
 
 
 def test_parameters_called_like_a_column_are_told_apart():
-    study = make_study(0.5)
+    study = study_of(0.5)
     params = {"value": 0.25, "state": "solid", "params_value": 3, "dropout": 0.1}
     frame = api.Study(replace(study, trials=(replace(study.trials[0], params=params),))).trials_frame()
     assert frame.columns.is_unique
@@ -400,11 +359,11 @@ def test_parameters_called_like_a_column_are_told_apart():
 
 def test_plots_are_those_of_the_report():
     with pytest.raises(InputError, match=r"history.*'pie'"):
-        api.Study(make_study(0.5)).plot("pie")
+        api.Study(study_of(0.5)).plot("pie")
 
 
 def test_raced_out_trials_never_win():
-    study = make_study(0.5, 0.25)
+    study = study_of(0.5, 0.25)
     raced = replace(study, trials=(study.trials[0], replace(study.trials[1], state=TrialState.RACED_OUT)))
     assert api.Study(raced).best.number == 0
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from hpo.engine.heads import HEADS
 from hpo.losses import BY_HEAD, LOSSES, Head, Task, losses_for, mean_loss
-from hpo.study.spec import EvaluationSpec
+from hpo.settings import EvaluationSpec
 
 
 def test_settings_offer_the_losses_and_their_tasks():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hpo_storage.records import TrialState
 
 from hpo.losses import loss_of
-from hpo.report.losses import error_text, target_text
+from hpo.report.losses import data_text, error_text
 from hpo.study import standing
+from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
@@ -33,14 +34,14 @@ def parameters_text(trial: "TrialRecord") -> str:
 
 def widths_text(trial: "TrialRecord") -> str:
     """Units of the hidden layers: `250-150-90`."""
-    return "-".join(str(width) for width in trial.info.get("widths", []))
+    return "-".join(str(width) for width in TrialInfo.from_json(trial.info).widths)
 
 
 def network_text(trial: "TrialRecord") -> str:
     """`250-150-90 units, 70,000 weights`."""
-    size = trial.info.get("parameters")
-    parts = [f"{widths_text(trial)} units"] if trial.info.get("widths") else []
-    return ", ".join([*parts, *([f"{size:,} weights"] if size is not None else [])]) or "-"
+    info, widths = TrialInfo.from_json(trial.info), widths_text(trial)
+    parts = [f"{widths} units"] if widths else []
+    return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])]) or "-"
 
 
 def winner_text(study: "StudyRecord", trial: "TrialRecord") -> str:
@@ -51,7 +52,8 @@ def winner_text(study: "StudyRecord", trial: "TrialRecord") -> str:
 
 def prior_text(study: "StudyRecord") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
-    loss, prior, best = loss_of(study.facts), study.facts.get("prior_loss"), standing.winner(study)
+    facts, best = Facts.from_json(study.facts), standing.winner(study)
+    loss, prior = loss_of(facts), facts.prior_loss
     text = f"{loss_text(prior)} from {loss.baseline} alone"
     if best is None or best.value is None or prior is None:
         return text
@@ -61,9 +63,10 @@ def prior_text(study: "StudyRecord") -> str:
 
 def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people."""
-    error = error_text(study.facts, trial.value) if trial.value is not None else ""
+    facts = Facts.from_json(study.facts)
+    error = error_text(facts, trial.value) if trial.value is not None else ""
     return {
-        loss_of(study.facts).name: winner_text(study, trial),
+        facts.loss_name: winner_text(study, trial),
         "compare": prior_text(study),
         **({"error": error} if error else {}),
         "network": network_text(trial),
@@ -100,24 +103,20 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described
 
-    spec, facts, best = study.spec, study.facts, standing.winner(study)
-    objective = described(spec)
+    spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
+    objective, table = described(spec), ", ".join(data_text(facts))
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
-        loss_of(facts).name: winner_text(study, best) if best else "no trial has all its replicates yet",
+        facts.loss_name: winner_text(study, best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
-        "data": f"{objective.source}, target {objective.target}: "
-        f"{count_text(facts.get('rows', 0), 'row')}, {count_text(facts.get('features', 0), 'feature')}, "
-        f"{target_text(facts)}"
-        if objective.source
-        else "",
-        "notes": "; ".join(facts.get("notes", [])),
+        "data": f"{objective.source}, target {objective.target}: {table}" if objective.source else "",
+        "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
         "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
@@ -140,14 +139,15 @@ def _search_text(stored: dict[str, Any]) -> str:
 
 def summary_json(study: "StudyRecord") -> dict[str, Any]:
     """A study without its trials."""
+    facts = Facts.from_json(study.facts)
     return {
         "study": study.name,
         "state": standing.study_state(study),
         "budget": study.budget,
         "finished": study.finished,
         **{name.replace(" ", "_"): count for name, count in standing.counts(study).items()},
-        "loss": loss_of(study.facts).name,
-        "prior_loss": study.facts.get("prior_loss"),
+        "loss": facts.loss_name,
+        "prior_loss": facts.prior_loss,
         "best": best_json(study),
         "failures": dict(standing.failure_reasons(study)),
         "created": study.created,
@@ -167,7 +167,7 @@ def best_json(study: "StudyRecord") -> dict[str, Any] | None:
         return None
     return {
         "trial": trial.number,
-        "loss": loss_of(study.facts).name,
+        "loss": Facts.from_json(study.facts).loss_name,
         "value": trial.value,
         "standard_error": trial.standard_error,
         "params": trial.params,

@@ -18,8 +18,8 @@ from hpo.cli.describe import (
 from hpo.cli.errors import NO_RESULT, complain
 from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
-from hpo.losses import loss_of
 from hpo.study.columns import parameter_columns
+from hpo.study.facts import Facts, TrialInfo
 from hpo.study.standing import study_state, trial_state, winner
 from hpo.words import duration_text, loss_text
 
@@ -104,10 +104,11 @@ def _trial_columns(study: "StudyRecord") -> list[Column]:
     values = [parameters(trial) for trial in trials]
     names = list(dict.fromkeys(name for texts in values for name in texts))
     times = [trial.seconds for trial in trials]
+    loss_name = Facts.from_json(study.facts).loss_name
     return [
         Column(title="#", cells=[str(trial.number) for trial in trials], right=True),
         Column(title="state", cells=[trial_state(study, trial) for trial in trials]),
-        Column(title=loss_of(study.facts).name, cells=[loss_text(trial.value) for trial in trials], right=True),
+        Column(title=loss_name, cells=[loss_text(trial.value) for trial in trials], right=True),
         Column(title="±", cells=[_error_text(trial) for trial in trials], right=True, spare=2),
         *(_parameter_column(name, [texts.get(name, "") for texts in values]) for name in names),
         Column(title="network", cells=[widths_text(trial) for trial in trials], spare=4),
@@ -137,6 +138,6 @@ def _trial_lines(study: "StudyRecord") -> list[list[object]]:
             count,
             trial.seconds,
         ]
-        about = [trial.started, widths_text(trial), trial.info.get("parameters"), trial.reason]
+        about = [trial.started, widths_text(trial), TrialInfo.from_json(trial.info).parameters, trial.reason]
         rows.append([*row, *about, *(trial.params.get(name) for name in names)])
     return rows

@@ -23,6 +23,7 @@ from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
 from hpo.settings import SETTINGS
+from hpo.study.facts import Facts
 from hpo.study.standing import failure_reasons, is_over, winner
 from hpo.words import duration_text
 
@@ -131,7 +132,7 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
     write_text(_headline(result, seconds))
     best = winner(study)
     write_fields({"trials": trials_text(study), **(winner_fields(study, best) if best else {})})
-    for note in study.facts.get("notes", []):
+    for note in Facts.from_json(study.facts).notes:
         write_text(f"note: {note}")
     if path is not None:
         write_text(f"report: {path}")

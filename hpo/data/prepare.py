@@ -9,11 +9,11 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError
+from hpo.study.facts import Facts, InputColumn
 
 if TYPE_CHECKING:
     from hpo.data.resampling import IntArray, Resample
@@ -25,17 +25,12 @@ RARE_COLLECTIONS = 200_000
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
+def prepare(request: Mapping[str, Any]) -> Facts:
     """Read, check and resample the data, write each replicate's arrays into a folder and return the facts.
 
     Args:
         request: `data` and `evaluation` (DataSpec and EvaluationSpec as JSON), `seed`, `folder` (exists),
             `copy` (a file with the content of the data, read instead of its source, or None).
-
-    Returns:
-        rows, features (inputs of the network), columns, task, head, outputs, classes, class_counts, target_mean,
-        target_deviation, loss_name, prior_loss (as in `Target`), notes, replicates, train_rows (of replicate 0),
-        sha256.
 
     Raises DataError where the data cannot be used; nothing is written then.
     """
@@ -55,30 +50,31 @@ def prepare(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
     features = _write_replicates(folder, table, parts, balanced)
-    facts = _facts(table, parts, features) | {"sha256": source.sha256}
-    (folder / "prepared.json").write_text(json.dumps(facts), "utf-8")
+    facts = _facts(table, parts, features, source.sha256)
+    (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
 
 
-def _facts(table: "Table", parts: "Sequence[Resample]", features: int) -> dict[str, Any]:
+def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: str) -> Facts:
     target = table.target
-    return {
-        "rows": len(target.strata),
-        "features": features,
-        "columns": [asdict(column) for column in table.columns],
-        "task": target.task,
-        "head": target.head.name,
-        "outputs": target.head.outputs,
-        "classes": list(target.classes),
-        "class_counts": list(target.counts),
-        "target_mean": target.mean,
-        "target_deviation": target.deviation,
-        "loss_name": target.loss.name,
-        "prior_loss": target.prior_loss,
-        "notes": list(table.notes),
-        "replicates": len(parts),
-        "train_rows": len(parts[0].train),
-    }
+    return Facts(
+        rows=len(target.strata),
+        features=features,
+        columns=tuple(InputColumn(name=column.name, kind=column.kind) for column in table.columns),
+        task=target.task,
+        head=target.head.name,
+        outputs=target.head.outputs,
+        classes=target.classes,
+        class_counts=target.counts,
+        target_mean=target.mean,
+        target_deviation=target.deviation,
+        loss_name=target.loss.name,
+        prior_loss=target.prior_loss,
+        notes=tuple(table.notes),
+        replicates=len(parts),
+        train_rows=len(parts[0].train),
+        sha256=sha256,
+    )
 
 
 def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool) -> int:
@@ -141,7 +137,7 @@ def main() -> None:
         os.environ.setdefault(variable, "1")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
-        answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline()))}
+        answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
         answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     sys.stdout.write(json.dumps(answer) + "\n")

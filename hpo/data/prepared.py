@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hpo.study.facts import Facts
+
 PARTS = ("train", "stop", "score")
 
 
@@ -27,10 +29,9 @@ class ReplicateData:
     score_w: npt.NDArray[np.float32] | None = None
 
 
-def open_prepared(folder: Path) -> dict[str, Any]:
+def open_prepared(folder: Path) -> Facts:
     """The facts about the data."""
-    facts: dict[str, Any] = json.loads((folder / "prepared.json").read_text("utf-8"))
-    return facts
+    return Facts.from_json(json.loads((folder / "prepared.json").read_text("utf-8")))
 
 
 def open_replicate(folder: Path, index: int) -> ReplicateData:

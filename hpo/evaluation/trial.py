@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from hpo_storage.records import Outcome, ReplicateRecord, TrialState
@@ -21,6 +21,7 @@ from hpo.network.architecture import Architecture
 from hpo.search.pruners import Incumbent, raced_value
 from hpo.search.rules import Rules
 from hpo.statistics import standard_error
+from hpo.study.facts import TrialInfo
 
 OnProgress = Callable[[int, int, float], None]
 
@@ -33,16 +34,17 @@ def evaluate(
     on_progress: OnProgress = lambda replicate, epoch, loss: None,
 ) -> Outcome:
     """Train and score the trial's replicates; `on_progress(replicate, epoch, stop loss)` is told each epoch."""
-    info = describe(job.architecture, data[0].train_x.shape[1], head.outputs)
-    done: list[ReplicateRecord] = []
+    inputs, done = data[0].train_x.shape[1], list[ReplicateRecord]()
+    parameters = job.architecture.parameter_count(inputs, head.outputs)
+    info = describe(job.architecture, inputs, head.outputs)
     try:
-        together = backend.trains_together(info["parameters"])
+        together = backend.trains_together(parameters)
         for block in blocks(job.rules, [len(part.train_y) for part in data], together):
             records, pruned = _train_block(job, block, data, head, backend, on_progress)
             done += records
             if pruned:
                 return cut_short(TrialState.PRUNED, done, info, job.rules.pruned_because)
-            cost = training_cost(info["parameters"], [r.best_epoch for r in done], job.evaluation.patience)
+            cost = training_cost(parameters, [r.best_epoch for r in done], job.evaluation.patience)
             if len(done) < len(data) and job.rules.incumbent and job.rules.drops(_losses(done), cost):
                 return _raced_out(job.rules.incumbent, done, info)
     except DivergedError as error:
@@ -158,27 +160,27 @@ def records_of(scored: Sequence[Scored]) -> list[ReplicateRecord]:
     ]
 
 
-def describe(architecture: Architecture, inputs: int, classes: int) -> dict[str, Any]:
+def describe(architecture: Architecture, inputs: int, outputs: int) -> TrialInfo:
     """What a trial's outcome tells of its network."""
-    return {
-        "parameters": architecture.parameter_count(inputs, classes),
-        "widths": list(architecture.widths),
-        "batch_size": architecture.batch_size,
-    }
+    return TrialInfo(
+        parameters=architecture.parameter_count(inputs, outputs),
+        widths=architecture.widths,
+        batch_size=architecture.batch_size,
+    )
 
 
 def _losses(records: Sequence[ReplicateRecord]) -> dict[int, float]:
     return {record.index: record.score_loss for record in records if record.score_loss is not None}
 
 
-def completed(done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
+def completed(done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     """The outcome of a trial with all its replicates."""
     losses = list(_losses(done).values())
     return Outcome(
         state=TrialState.COMPLETE,
         value=float(np.mean(losses)),
         standard_error=standard_error(losses),
-        info=info,
+        info=info.to_json(),
         replicates=tuple(done),
     )
 
@@ -188,18 +190,18 @@ def _without_predictions(done: Sequence[ReplicateRecord]) -> tuple[ReplicateReco
     return tuple(replace(record, predictions=None) for record in done)
 
 
-def cut_short(state: TrialState, done: Sequence[ReplicateRecord], info: dict[str, Any], reason: str) -> Outcome:
+def cut_short(state: TrialState, done: Sequence[ReplicateRecord], info: TrialInfo, reason: str) -> Outcome:
     """The outcome of a trial without a value."""
-    return Outcome(state=state, reason=reason, info=info, replicates=_without_predictions(done))
+    return Outcome(state=state, reason=reason, info=info.to_json(), replicates=_without_predictions(done))
 
 
-def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: dict[str, Any]) -> Outcome:
+def _raced_out(incumbent: Incumbent, done: Sequence[ReplicateRecord], info: TrialInfo) -> Outcome:
     losses = _losses(done)
     return Outcome(
         state=TrialState.RACED_OUT,
         value=raced_value(incumbent, losses),
         standard_error=standard_error(list(losses.values())),
         reason=f"raced out after {len(losses)} of {len(incumbent.score_losses)} replicates",
-        info=info,
+        info=info.to_json(),
         replicates=_without_predictions(done),
     )

@@ -17,6 +17,7 @@ from hpo.evaluation.job import Job
 from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
+from hpo.study.facts import TrialInfo
 from hpo.study.spec import StudySpec
 from hpo.words import count_text
 
@@ -111,7 +112,8 @@ class Mlp(Objective):
 
     def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
         """Weights times epochs; see `training_cost`."""
-        parameters, best_epochs = result.info.get("parameters"), [r.best_epoch for r in result.replicates]
+        parameters = TrialInfo.from_json(result.info).parameters
+        best_epochs = [r.best_epoch for r in result.replicates]
         patience = MlpPart.of(spec).evaluation.patience
         return training_cost(parameters, best_epochs, patience) if parameters and best_epochs else None
 

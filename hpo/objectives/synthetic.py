@@ -14,6 +14,7 @@ from hpo.declaration import taken, to_json
 from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Pretence
+from hpo.study.facts import Facts
 from hpo.study.spec import StudySpec
 from hpo.words import count_text
 
@@ -51,15 +52,15 @@ class Synthetic(Objective):
 
     def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
         """Nothing is to be done."""
-        return {
-            "task": "regression",
-            "target_mean": 0.0,
-            "target_deviation": 1.0,
-            "loss_name": "mean squared error",
-            "prior_loss": 1.0,
-            "notes": [],
-            "replicates": SyntheticPart.of(spec).replicates,
-        }
+        facts = Facts(
+            task="regression",
+            target_mean=0.0,
+            target_deviation=1.0,
+            loss_name="mean squared error",
+            prior_loss=1.0,
+            replicates=SyntheticPart.of(spec).replicates,
+        )
+        return facts.to_json()
 
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """A `hpo.trainer.synthetic.SyntheticJob`; its trials are never cut short."""

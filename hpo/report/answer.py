@@ -1,7 +1,8 @@
 """The head of the page: what the study is about, its winner, how far it is and what to do next."""
 
 import shlex
-from html import escape
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
@@ -9,43 +10,87 @@ from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import leader
-from hpo.report.losses import error_text, target_text
-from hpo.report.markup import card
+from hpo.report.losses import data_text, error_text
 from hpo.study import standing
+from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, loss_text, widths_text
 
 MOST_REASONS = 3
 LIMIT_SETTINGS = {"wall time": "time_limit", "trainer seconds": "trainer_seconds"}
 
 
-def header(study: StudyRecord) -> str:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Heading:
     """The study's name and what it is about."""
-    objective, facts = described(study.spec), study.facts
-    about = [
-        f"{objective.source}, target {objective.target}" if objective.source else objective.title,
-        count_text(facts["rows"], "row") if "rows" in facts else "",
-        count_text(facts["features"], "feature") if "features" in facts else "",
-        target_text(facts) if "classes" in facts else "",
-    ]
-    return (
-        f"<header><p class='over'>hyperparameter study</p><h1>{escape(study.name)}</h1>"
-        f"<p class='under'>{escape(' · '.join(part for part in about if part))}</p></header>"
-    )
+
+    name: str
+    about: str
 
 
-def answer(study: StudyRecord) -> str:
-    """The winner, its parameters, and how far the study is."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """The best trial, or why there is none.
+
+    Attributes:
+        value, unit: what is written large, and small behind it: the loss with its standard error and unit.
+        over, under: a line above the value, and what explains it below.
+        reasons: why the trials failed where all did, the most frequent first.
+        notes: why the value may be too good.
+        parameters: of the best trial, by their titles, and its batch size and weights.
+        layers: its hidden layers.
+    """
+
+    value: str
+    unit: str = ""
+    over: str = ""
+    under: str = ""
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    layers: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How many trials are done, what else there is to say, and how trials ended: those states that there are."""
+
+    done: str
+    remark: str
+    states: Mapping[str, int]
+
+
+def heading(study: StudyRecord) -> Heading:
+    """The study's name and what it is about."""
+    objective = described(study.spec)
+    about = [objective.title]
+    if objective.source:
+        about = [f"{objective.source}, target {objective.target}", *data_text(Facts.from_json(study.facts))]
+    return Heading(name=study.name, about=" · ".join(about))
+
+
+def answer(study: StudyRecord) -> Answer:
+    """The winner and its parameters, or why there is none."""
     best = standing.winner(study)
-    left = _no_winner(study) if best is None else _winner(study, best)
-    right = "" if best is None else f"<dl class='facts'>{_winner_facts(study, best)}</dl>"
-    return card("answer", "full", f"<div class='answer'><div>{left}</div>{right}</div>{_progress(study)}")
+    return _no_winner(study) if best is None else _winner(study, best)
 
 
-def next_card(study: StudyRecord, command: str | None) -> str:
-    """The command to type next, and what it does."""
-    usual, purpose = next_command(study)
-    body = f"<h2>Next</h2><p>{escape(purpose)}</p><pre>{escape(command or usual)}</pre>"
-    return card("next", "full", body)
+def progress(study: StudyRecord) -> Progress:
+    """How far the study is."""
+    again = standing.attempts_repeated(study)
+    states = {
+        **{str(state): count for state, count in standing.counts(study).items()},
+        str(TrialState.RUNNING): len(standing.running(study)),
+        "to do": standing.left(study),
+    }
+    remarks = [
+        "Running: this page shows the study as it was when it was written." if study.running else "",
+        f"{count_text(again, 'attempt')} broke off and {'was' if again == 1 else 'were'} repeated." if again else "",
+    ]
+    return Progress(
+        done=f"{study.finished:,} of {study.budget:,}",
+        remark=" ".join(remark for remark in remarks if remark),
+        states={name: count for name, count in states.items() if count},
+    )
 
 
 def next_command(study: StudyRecord) -> tuple[str, str]:
@@ -77,35 +122,36 @@ def _call(study: StudyRecord, step: standing.NextStep) -> str:
     return f"hpo.tune(frame, {', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
 
-def _winner(study: StudyRecord, best: TrialRecord) -> str:
-    count = count_text(len(best.replicates), "replicate")
+def _winner(study: StudyRecord, best: TrialRecord) -> Answer:
     value, _, error = loss_text(best.value, best.standard_error).partition(" ± ")
-    error = f" ± {escape(error)}" if error else ""
-    loss = loss_of(study.facts)
-    return (
-        f"<p class='over'>{leader(study).capitalize()}: trial {best.number}</p>"
-        f"<p class='value'>{escape(value)}<small>{error} {loss.unit}</small></p>"
-        f"<p class='under'>{loss.name[:1].upper()}{loss.name[1:]}, the mean over {count}, "
-        f"scored on rows they were not trained on{', with its standard error' if error else ''}. "
-        f"{escape(_compared(study, best))}</p>"
-        f"{_honesty(study)}"
+    loss, info = loss_of(Facts.from_json(study.facts)), TrialInfo.from_json(best.info)
+    with_error = ", with its standard error" if error else ""
+    return Answer(
+        over=f"{leader(study).capitalize()}: trial {best.number}",
+        value=value,
+        unit=f"± {error} {loss.unit}" if error else loss.unit,
+        under=f"{loss.name[:1].upper()}{loss.name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}, "
+        f"scored on rows they were not trained on{with_error}. {_compared(study, best)}",
+        notes=_honesty(study),
+        parameters=_parameters(study, best, info),
+        layers=f"{widths_text(info.widths)} units" if info.widths else "",
     )
 
 
 def _compared(study: StudyRecord, best: TrialRecord) -> str:
     """The winner's value beside the loss of the best guess that is the same for all rows."""
-    prior = study.facts.get("prior_loss")
-    if prior is None or best.value is None:
+    facts = Facts.from_json(study.facts)
+    if facts.prior_loss is None or best.value is None:
         return ""
-    loss = loss_of(study.facts)
-    guess = f"Predicting {loss.baseline} alone gives {loss_text(prior)}"
-    error = error_text(study.facts, best.value)
-    lower = loss.compared(best.value, prior)
+    loss = loss_of(facts)
+    guess = f"Predicting {loss.baseline} alone gives {loss_text(facts.prior_loss)}"
+    error = error_text(facts, best.value)
+    lower = loss.compared(best.value, facts.prior_loss)
     result = f"{guess}; the winner's is {lower}." if lower else f"{guess}: the winner is no better."
     return f"{result} It is {error}." if error else result
 
 
-def _honesty(study: StudyRecord) -> str:
+def _honesty(study: StudyRecord) -> tuple[str, ...]:
     notes = []
     if len(standing.ranked(study)) > 1:
         notes.append(
@@ -113,55 +159,24 @@ def _honesty(study: StudyRecord) -> str:
         )
     if caution := described(study.spec).caution:
         notes.append(caution)
-    return "".join(f"<p class='note'>{escape(note)}</p>" for note in notes)
+    return tuple(notes)
 
 
-def _winner_facts(study: StudyRecord, best: TrialRecord) -> str:
+def _parameters(study: StudyRecord, best: TrialRecord, info: TrialInfo) -> dict[str, str]:
     shown = [axis for axis in axes(study) if axis.name in best.params]  # the others' condition does not hold
-    facts = {axis.title: axis.text(best.params[axis.name]) for axis in shown}
-    info = best.info
-    if "batch_size" in info:
-        facts["batch size"] = f"{info['batch_size']:,}"
-    if "parameters" in info:
-        facts["weights"] = f"{info['parameters']:,}"
-    cells = [f"<div><dt>{escape(name)}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items()]
-    if info.get("widths"):
-        layers = f"{widths_text(info['widths'])} units"
-        cells.append(f"<div class='long'><dt>hidden layers</dt><dd>{escape(layers)}</dd></div>")
-    return "".join(cells)
+    texts = {axis.title: axis.text(best.params[axis.name]) for axis in shown}
+    sizes = {"batch size": info.batch_size, "weights": info.parameters}
+    return texts | {name: f"{size:,}" for name, size in sizes.items() if size is not None}
 
 
-def _no_winner(study: StudyRecord) -> str:
+def _no_winner(study: StudyRecord) -> Answer:
     """Why there is no winner: nothing has ended, or everything failed and for which reasons."""
     if study.finished == 0:
-        return "<p class='value'>No result yet</p><p class='under'>No trial has ended.</p>"
+        return Answer(value="No result yet", under="No trial has ended.")
     if standing.counts(study)[TrialState.FAILED] < study.finished:
-        return "<p class='value'>No winner yet</p><p class='under'>No trial has all its replicates.</p>"
-    lines = "".join(
-        f"<li>{escape(reason)} ({count_text(count, 'trial')})</li>"
-        for reason, count in standing.failure_reasons(study)[:MOST_REASONS]
-    )
-    title = "The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed"
-    return f"<p class='value'>{title}</p><ul class='notes'>{lines}</ul>"
-
-
-def _progress(study: StudyRecord) -> str:
-    """A bar of how the trials ended, with its legend."""
-    states: dict[str, int] = {
-        **{str(state): count for state, count in standing.counts(study).items()},
-        TrialState.RUNNING: len(standing.running(study)),
-        "to do": standing.left(study),
-    }
-    parts = [(escape(name), name.replace(" ", "-"), count) for name, count in states.items() if count]
-    bar = "".join(f"<span class='{style}' style='flex:{count} 1 0'></span>" for _, style, count in parts)
-    legend = "".join(f"<li><span class='mark {style}'></span>{count:,} {name}</li>" for name, style, count in parts)
-    again = standing.attempts_repeated(study)
-    repeated = (
-        f" {count_text(again, 'attempt')} broke off and {'was' if again == 1 else 'were'} repeated." if again else ""
-    )
-    state = "Running: this page shows the study as it was when it was written." if study.running else ""
-    return (
-        f"<div class='progress'><p><strong>{study.finished:,} of {study.budget:,}</strong> trials done. "
-        f"{state}{repeated}</p>"
-        f"<div class='bar' aria-hidden='true'>{bar}</div><ul class='states'>{legend}</ul></div>"
+        return Answer(value="No winner yet", under="No trial has all its replicates.")
+    reasons = standing.failure_reasons(study)[:MOST_REASONS]
+    return Answer(
+        value="The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed",
+        reasons=tuple(f"{reason} ({count_text(count, 'trial')})" for reason, count in reasons),
     )

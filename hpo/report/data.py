@@ -11,6 +11,7 @@ import pandas as pd
 from hpo_storage.records import RANKED, VALUED, ReplicateRecord, StudyRecord
 
 from hpo.report.axes import axes
+from hpo.study.facts import TrialInfo
 from hpo.study.standing import is_finished, trial_state, winner
 
 PAUSE_SECONDS = 60.0
@@ -113,6 +114,7 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
     (widths), weights, seconds, attempt, reason."""
     rows = []
     for trial in study.trials:
+        info = TrialInfo.from_json(trial.info)
         scored = sum(replicate.score_loss is not None for replicate in trial.replicates)
         epochs = [len(replicate.curve) for replicate in trial.replicates]
         rows.append(
@@ -123,8 +125,8 @@ def trials_table(study: StudyRecord) -> pd.DataFrame:
                 _number(trial.standard_error),
                 scored,
                 float(np.mean(epochs)) if epochs else math.nan,
-                tuple(trial.info.get("widths", ())),
-                _number(trial.info.get("parameters")),
+                info.widths,
+                _number(info.parameters),
                 _number(trial.seconds),
                 trial.attempt,
                 trial.reason or "",

@@ -30,6 +30,7 @@ from hpo.report.style import (
     plain,
     trial_texts,
 )
+from hpo.study.facts import Facts
 from hpo.study.standing import winner
 from hpo.words import duration_text, label
 
@@ -47,7 +48,8 @@ def history_figure(study: StudyRecord) -> go.Figure:
     if table.empty:
         return empty(NOT_STARTED)
     valued, rest = table[table["value"].notna()], table[table["value"].isna()]
-    loss, prior = loss_of(study.facts), study.facts.get("prior_loss")
+    facts = Facts.from_json(study.facts)
+    loss, prior = loss_of(facts), facts.prior_loss
     losses = [*valued["value"], *([prior] if prior else [])]
     figure = canvas(height=440, x_title="trial", y_title=loss.title, losses=losses)
     for state, rows in by_state(valued):
@@ -75,7 +77,7 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     table = curves_table(study)
     if table.empty:
         return empty("no trial has been trained yet")
-    y_title = f"stop loss ({loss_of(study.facts).unit})"
+    y_title = f"stop loss ({loss_of(Facts.from_json(study.facts)).unit})"
     figure = canvas(height=440, x_title="epoch", y_title=y_title, losses=table["loss"])
     opacity = max(0.3, min(0.9, 20 / table["trial"].nunique()))
     for state, rows in by_state(table):

@@ -1,21 +1,29 @@
 """What a study predicts, and its error in the target's own units."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from hpo.losses import loss_of
+from hpo.study.facts import Facts
 from hpo.words import count_text
 
 
-def target_text(facts: Mapping[str, Any]) -> str:
-    """What is predicted: `7 classes`, `3 labels`, `a quantity`."""
-    if facts.get("task") == "regression":
+def data_text(facts: Facts) -> list[str]:
+    """What is known of the table: `1,797 rows`, `64 features`, `10 classes`; nothing where there is none."""
+    rows = [] if facts.rows is None else [count_text(facts.rows, "row")]
+    features = [] if facts.features is None else [count_text(facts.features, "feature")]
+    target = target_text(facts)
+    return [*rows, *features, *([target] if target else [])]
+
+
+def target_text(facts: Facts) -> str:
+    """What is predicted: `7 classes`, `3 labels`, `a quantity`; empty where it is not known."""
+    if facts.task == "regression":
         return "a quantity"
-    count = len(facts.get("classes", ()))
-    return count_text(count, "label") if facts.get("task") == "multilabel" else f"{count} classes"
+    count = len(facts.classes)
+    if facts.task == "multilabel":
+        return count_text(count, "label")
+    return f"{count} classes" if count else ""
 
 
-def error_text(facts: Mapping[str, Any], value: float) -> str:
+def error_text(facts: Facts, value: float) -> str:
     """A mean squared error in the target's own units: `0.7012 root mean squared, …`; empty for other losses."""
-    deviation = facts.get("target_deviation")
+    deviation = facts.target_deviation
     return "" if deviation is None else loss_of(facts).in_target_units(value, deviation)

@@ -3,21 +3,20 @@
 import base64
 import hashlib
 import os
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from html import escape
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 from hpo_storage.records import StudyRecord
+from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
 from hpo.errors import InputError
 from hpo.report import answer, sections
 from hpo.report.figures import FIGURES
-from hpo.report.markup import card, nothing
+from hpo.report.markup import asset, render
 
 CAPTIONS = {
     "history": (
@@ -45,22 +44,42 @@ CAPTIONS = {
 _WIDTHS = {"curves": "half", "importances": "half", "timeline": "half"}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FigureCard:
+    """A figure with its title and explanation, or `nothing`, the reason why there is none.
+
+    `data` is plotly's JSON, as markup; a figure that `is_wide` is scrolled sideways on a narrow screen.
+    """
+
+    name: str
+    title: str
+    caption: str
+    width: str
+    nothing: str = ""
+    data: str = ""
+    is_wide: bool = False
+
+
 def write_report(study: StudyRecord, path: Path, *, next_command: str | None = None) -> Path:
     """Write the whole report and return `path`; `next_command` replaces the command the page ends with.
 
     What was there is replaced at once or, where writing fails (OSError), left as it was.
     """
-    parts = [
-        answer.answer(study),
-        *(_figure_card(study, name) for name in FIGURES),
-        sections.replicates(study),
-        sections.trials(study),
-        answer.next_card(study, next_command),
-        sections.data_notes(study),
-        sections.spec(study),
-        sections.environment(study),
-    ]
-    return _write(f"{study.name}: hpo report", f"{answer.header(study)}<main>{''.join(parts)}</main>", path)
+    command, purpose = answer.next_command(study)
+    return _write(
+        "report.html",
+        study,
+        path,
+        title=f"{study.name}: hpo report",
+        answer=answer.answer(study),
+        progress=answer.progress(study),
+        figures=[figure_card(study, name, _WIDTHS.get(name, "full")) for name in FIGURES],
+        replicates=sections.replicates(study),
+        trials=sections.trials(study),
+        command=next_command or command,
+        purpose=purpose,
+        listings=[sections.data_notes(study), sections.spec(study), sections.environment(study)],
+    )
 
 
 def write_plot(study: StudyRecord, name: str, path: Path) -> Path:
@@ -69,42 +88,34 @@ def write_plot(study: StudyRecord, name: str, path: Path) -> Path:
         raise InputError(
             f"a plot must be one of {', '.join(FIGURES)}, got {name!r}; choose one of them", setting="name"
         )
-    return _write(
-        f"{study.name}: {CAPTIONS[name][0]}",
-        f"{answer.header(study)}<main>{_figure_card(study, name, 'full')}</main>",
-        path,
-    )
+    title = f"{study.name}: {CAPTIONS[name][0]}"
+    return _write("plot.html", study, path, title=title, figure=figure_card(study, name, "full"))
 
 
-def _figure_card(study: StudyRecord, name: str, width: str | None = None) -> str:
-    """One figure with its title, or the reason why there is none."""
+def figure_card(study: StudyRecord, name: str, width: str) -> FigureCard:
+    """The figure of that name; `width` is full or half of a wide screen."""
     title, caption = CAPTIONS[name]
     figure = FIGURES[name](study)
-    head = f"<h2>{escape(title)}</h2>"
-    place = width or _WIDTHS.get(name, "full")
+    card = FigureCard(name=name, title=title, caption=caption, width=width, is_wide=name == "parallel")
     if not figure.data:
-        return card(name, place, head + nothing(figure.layout.annotations[0].text))
-    least = " least" if name == "parallel" else ""
+        message = figure.layout.annotations[0].text
+        return replace(card, nothing=f"{message[:1].upper()}{message[1:]}.")
     # The encoder writes `<`, `>` and `/` as \u003c and so on: no text can end the script element.
-    text = to_json_plotly(figure, engine="json")
-    data = f"<script type='application/json' id='plot-{name}-figure'>{text}</script>"
-    plot = f"<div class='box'><div class='plot{least}' id='plot-{name}'></div></div>"
-    return card(name, place, f"{head}<p class='caption'>{escape(caption)}</p>{plot}{data}")
+    return replace(card, data=Markup(to_json_plotly(figure, engine="json")))
 
 
-def _write(title: str, body: str, path: Path) -> Path:
-    template = files("hpo.report") / "template"
-    style, script = ((template / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    written = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    footer = f"<footer>Written by hpo {escape(version('hpo'))} on {written}. This file needs no network.</footer>"
-    plotly = get_plotlyjs()
-    page = Template((template / "page.html").read_text("utf-8")).substitute(
+def _write(template: str, study: StudyRecord, path: Path, **values: object) -> Path:
+    script, plotly = asset("page.js"), Markup(get_plotlyjs())
+    page = render(
+        template,
         policy=_policy(plotly, script),
-        title=escape(title),
-        style=style,
-        body=body + footer,
+        style=asset("page.css"),
+        heading=answer.heading(study),
+        version=version("hpo"),
+        written=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         plotly=plotly,
         script=script,
+        **values,
     )
     _replace(path, page.encode("utf-8", "backslashreplace"))
     return path

@@ -24,6 +24,7 @@ from hpo.report.style import (
     title,
     trial_texts,
 )
+from hpo.study.facts import Facts
 from hpo.study.standing import winner
 from hpo.words import label, shortened
 
@@ -52,14 +53,14 @@ def slice_figure(study: StudyRecord) -> go.Figure:
     best_number = best.number if best else None
     if table.empty:
         return empty(NO_VALUE)
-    columns = min(3, len(shown))
+    columns, loss = min(3, len(shown)), loss_of(Facts.from_json(study.facts))
     figure = canvas(height=PANEL_HEIGHT, losses=table["value"])
     y_axis = figure.layout.yaxis.to_plotly_json()
     groups = [(rows, markers(state, 6)) for state, rows in by_state(table[table["trial"] != best_number])]
     groups.append((table[table["trial"] == best_number], {**_STAR, "name": leader(study)}))
     positions = parameters_table(study)
     for number, axis in enumerate(shown, start=1):
-        y_title = title(loss_of(study.facts).title if (number - 1) % columns == 0 else "")
+        y_title = title(loss.title if (number - 1) % columns == 0 else "")
         matches = {"matches": "y"} if number > 1 else {}
         panel = {f"xaxis{number}": _panel_axis(axis), f"yaxis{number}": {**y_axis, **matches, "title": y_title}}
         figure.update_layout(panel)
@@ -81,7 +82,8 @@ def parallel_figure(study: StudyRecord) -> go.Figure:
         return empty(NO_VALUE)
     shown = [axis for axis in axes(study) if axis.name in positions]
     dimensions = [_parallel_dimension(axis, positions.loc[values.index, axis.name]) for axis in shown]
-    dimensions.append(_parallel_dimension(_loss_axis(loss_of(study.facts).name, values), values))
+    loss = loss_of(Facts.from_json(study.facts))
+    dimensions.append(_parallel_dimension(_loss_axis(loss.name, values), values))
     ranks = (values.rank(method="first") - 1) / max(1, len(values) - 1)
     line = {"color": plain(ranks), "colorscale": RANK_COLOURS, "cmin": 0.0, "cmax": 1.0}
     figure = canvas(height=430)

@@ -1,27 +1,70 @@
 """The tables of the page: the winner's replicates, all trials, and what the study was made of."""
 
-from collections.abc import Mapping
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from hpo_spaces.dimensions import Value
 from hpo_storage.records import StudyRecord
 
 from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
-from hpo.report.markup import Cell, card, flat, html_table, nothing, pairs
+from hpo.study.facts import Facts
 from hpo.study.standing import winner
-from hpo.words import ABSENT, duration_text, loss_text, widths_text
+from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 
 MOST_CLASSES = 20
 
 
-def replicates(study: StudyRecord) -> str:
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A table's cell: what is shown and what it is sorted by, "" for nothing, which sorts last."""
+
+    shown: str
+    key: float | str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """A column's title and style: "" for numbers, `text`, or `text wrap` for long ones."""
+
+    title: str
+    style: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """A table under its title and caption.
+
+    `nothing` says why there are no rows; `foot` holds lines of texts below them; the row of index `best` stands out.
+    """
+
+    title: str
+    caption: str = ""
+    nothing: str = ""
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[Cell]] = ()
+    foot: Sequence[Sequence[str]] = ()
+    best: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """Names and their values, in groups with a title each ("" for none), and notes below them."""
+
+    name: str
+    title: str
+    groups: Mapping[str, Mapping[str, str]]
+    notes: Sequence[str] = ()
+
+
+def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
     best, table = winner(study), winner_table(study)
     if best is None:
-        return card("replicates", "half", "<h2>Replicates</h2>" + nothing("there is no winner yet"))
+        return Table(title="Replicates", nothing="There is no winner yet.")
     rows = [
         [
             Cell(str(row["replicate"]), row["replicate"]),
@@ -32,105 +75,115 @@ def replicates(study: StudyRecord) -> str:
         ]
         for row in table.to_dict("records")
     ]
-    foot = [
-        [
-            "mean",
-            loss_text(best.value),
-            loss_text(table["stop_loss"].mean()),
-            f"{table['epochs'].mean():.1f}",
-            "",
-        ],
-        ["standard error", loss_text(best.standard_error), "", "", ""],
-    ]
-    columns = ["replicate", "score loss", "stop loss", "epochs (best)", "time"]
-    body = html_table(columns, rows, foot=foot, left={"replicate"})
-    caption = (
-        f"Trial {best.number}. Each replicate trains the network on one resample, stops early on the stop "
-        f"rows and is scored on rows it has not seen. Losses are the {loss_of(study.facts).title}."
-    )
+    stop_loss, epochs = loss_text(table["stop_loss"].mean()), f"{table['epochs'].mean():.1f}"
+    loss = loss_of(Facts.from_json(study.facts))
     whose = "winner" if leader(study) == "winner" else "best trial"
-    title = f"<h2>The {whose}'s replicates</h2><p class='caption'>{caption}</p>"
-    return card("replicates", "half", f"{title}<div class='box'>{body}</div>")
+    return Table(
+        title=f"The {whose}'s replicates",
+        caption=f"Trial {best.number}. Each replicate trains the network on one resample, stops early on the stop "
+        f"rows and is scored on rows it has not seen. Losses are the {loss.title}.",
+        columns=[
+            Column(title="replicate", style="text"),
+            *(Column(title=title) for title in ("score loss", "stop loss", "epochs (best)", "time")),
+        ],
+        rows=rows,
+        foot=[
+            ["mean", loss_text(best.value), stop_loss, epochs, ""],
+            ["standard error", loss_text(best.standard_error), "", "", ""],
+        ],
+    )
 
 
-def trials(study: StudyRecord) -> str:
+def trials(study: StudyRecord) -> Table:
     """All trials, to be sorted by a click."""
     table = trials_table(study)
     if table.empty:
-        return card("trials", "full", "<h2>Trials</h2>" + nothing("no trial has started yet"))
-    shown, loss = axes(study), loss_of(study.facts)
-    columns = ["trial", "state", loss.name, *(axis.title for axis in shown), "hidden layers"]
-    columns += ["weights", "replicates", "epochs", "time", "attempt", "reason"]
-    rows = []
-    for trial, row in zip(study.trials, table.to_dict("records"), strict=True):
-        params = []
-        for axis in shown:
-            value = trial.params.get(axis.name)
-            place = axis.position(value)
-            params.append(Cell(axis.text(value), place if place == place else ""))
-        rows.append([*_trial_start(row), *params, *_trial_end(row)])
-    first = winner(study)
-    best = first.number if first else None
-    body = html_table(
-        columns,
-        rows,
-        left={"state", "hidden layers", "reason", *(a.title for a in shown if a.scale == "categories")},
-        sortable=True,
-        marked=[trial.number == best for trial in study.trials],
+        return Table(title="Trials", nothing="No trial has started yet.")
+    best, shown, loss = winner(study), axes(study), loss_of(Facts.from_json(study.facts))
+    rows = [
+        [*_trial_start(row), *(_parameter(axis, trial.params.get(axis.name)) for axis in shown), *_trial_end(row)]
+        for trial, row in zip(study.trials, table.to_dict("records"), strict=True)
+    ]
+    return Table(
+        title="Trials",
+        caption=f"Losses in {loss.unit}. The value of a raced-out trial is an estimate (~). "
+        f"Click a column's name to sort.",
+        columns=[
+            Column(title="trial"),
+            Column(title="state", style="text"),
+            Column(title=loss.name),
+            *(Column(title=axis.title, style="text" if axis.scale == "categories" else "") for axis in shown),
+            Column(title="hidden layers", style="text"),
+            *(Column(title=title) for title in ("weights", "replicates", "epochs", "time", "attempt")),
+            Column(title="reason", style="text wrap"),
+        ],
+        rows=rows,
+        best=study.trials.index(best) if best else None,
     )
-    caption = (
-        f"Losses in {loss.unit}. The value of a raced-out trial is an estimate (~). Click a column's name to sort."
-    )
-    title = f"<h2>Trials</h2><p class='caption'>{caption}</p>"
-    return card("trials", "full", f"{title}<div class='box tall' tabindex='0'>{body}</div>")
 
 
-def data_notes(study: StudyRecord) -> str:
+def data_notes(study: StudyRecord) -> Listing:
     """What is known of the data, and the notes made about it."""
-    facts, objective = study.facts, described(study.spec)
-    about = {"source": objective.source, "target": objective.target, "sha256": objective.sha256}
-    known: dict[str, object] = {name: text for name, text in about.items() if text}
-    names = {
-        "rows": "rows",
-        "features": "features, encoded",
-        "train_rows": "training rows per replicate",
-        "target_mean": "mean of the target",
-        "target_deviation": "standard deviation of the target",
-        "prior_loss": f"{loss_of(facts).name} of {loss_of(facts).baseline}",
+    facts, objective = Facts.from_json(study.facts), described(study.spec)
+    loss = loss_of(facts)
+    known = {"source": objective.source, "target": objective.target, "sha256": objective.sha256}
+    numbers = {
+        "rows": facts.rows,
+        "features, encoded": facts.features,
+        "training rows per replicate": facts.train_rows,
+        "mean of the target": facts.target_mean,
+        "standard deviation of the target": facts.target_deviation,
     }
-    for key, title in names.items():
-        if (value := facts.get(key)) is not None:
-            known[title] = loss_text(value) if key == "prior_loss" else f"{value:,.6g}"
-    classes = list(zip(facts.get("classes", ()), facts.get("class_counts", ()), strict=False))
-    listed = ", ".join(f"{name} ({count:,})" for name, count in classes[:MOST_CLASSES])
-    if listed:
-        known["labels (rows)" if facts.get("task") == "multilabel" else "classes (rows)"] = listed + (
-            f", and {len(classes) - MOST_CLASSES} more" if classes[MOST_CLASSES:] else ""
-        )
-    notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts.get("notes", ()))
-    listing = f"<h3>Notes</h3><ul class='notes'>{notes}</ul>" if notes else ""
-    return card("data", "third", f"<h2>Data</h2>{pairs(known)}{listing}")
+    known |= {title: f"{value:,.6g}" for title, value in numbers.items() if value is not None}
+    if facts.prior_loss is not None:
+        known[f"{loss.name} of {loss.baseline}"] = loss_text(facts.prior_loss)
+    known["labels (rows)" if facts.task == "multilabel" else "classes (rows)"] = _classes_text(facts)
+    groups = {"": {name: text for name, text in known.items() if text}}
+    return Listing(name="data", title="Data", groups=groups, notes=facts.notes)
 
 
-def spec(study: StudyRecord) -> str:
+def spec(study: StudyRecord) -> Listing:
     """The study's immutable settings and its search space."""
     settings = {**described(study.spec).settings, "search": study.spec["search"]}
-    groups = [f"<h3>{escape(name.capitalize())}</h3>{pairs(flat(values))}" for name, values in settings.items()]
+    groups = {name.capitalize(): flat(values) for name, values in settings.items()}
     space = study.spec["space"]
     fields = space["description"]["dimensions"]
     ranges = {axis.title: _range(axis, each) for axis, each in zip(axes(study), fields, strict=True)}
-    fixed = flat(space["description"].get("settings", {}))
-    groups.append(f"<h3>Search space {escape(str(space['reference']))}</h3>{pairs({**ranges, **fixed})}")
-    return card("spec", "third", f"<h2>Settings</h2>{''.join(groups)}")
+    groups[f"Search space {space['reference']}"] = {**ranges, **flat(space["description"].get("settings", {}))}
+    return Listing(name="spec", title="Settings", groups=groups)
 
 
-def environment(study: StudyRecord) -> str:
+def environment(study: StudyRecord) -> Listing:
     """The versions and the machine that the study first ran on."""
-    known = {
-        **flat(study.environment),
-        "created": f"{study.created:%Y-%m-%d %H:%M} {study.created.tzname() or ''}",
-    }
-    return card("environment", "third", f"<h2>Environment</h2>{pairs(known)}")
+    created = f"{study.created:%Y-%m-%d %H:%M} {study.created.tzname() or ''}"
+    known = {**flat(study.environment), "created": created}
+    return Listing(name="environment", title="Environment", groups={"": known})
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as one mapping of readable names and texts, without those that are not set."""
+    result: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            result |= flat(value)
+        elif isinstance(value, bool):
+            result[name] = "yes" if value else "no"
+        elif value is not None:
+            result[name] = value_text(value)
+    return result
+
+
+def _classes_text(facts: Facts) -> str:
+    """`no (600), yes (300)`."""
+    classes = list(zip(facts.classes, facts.class_counts, strict=False))
+    listed = ", ".join(f"{name} ({count:,})" for name, count in classes[:MOST_CLASSES])
+    return listed + (f", and {len(classes) - MOST_CLASSES} more" if classes[MOST_CLASSES:] else "")
+
+
+def _parameter(axis: Axis, value: Value | None) -> Cell:
+    place = axis.position(value)
+    return Cell(axis.text(value), place if place == place else "")
 
 
 def _trial_start(row: Mapping[Any, Any]) -> list[Cell]:

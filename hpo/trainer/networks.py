@@ -39,8 +39,8 @@ class Training:
         with self._errors_answered():
             folder = Path(message["open"])
             facts = open_prepared(folder)
-            self._data = [open_replicate(folder, r) for r in range(message.get("replicates", facts["replicates"]))]
-            self._head = Head(facts["head"], facts["outputs"])
+            self._data = [open_replicate(folder, r) for r in range(message.get("replicates", facts.replicates))]
+            self._head = Head(facts.head, facts.outputs)
 
     def start(self) -> Callable[[str], None]:
         """Start the backend; the result trains the trials of a message, a line of JSON."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from hpo_storage.records import Outcome, StudyHeader, StudyProgress, TrialRecord, TrialState
 
-from hpo.losses import loss_of
 from hpo.search.history import History
+from hpo.study.facts import Facts, TrialInfo
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,7 +105,7 @@ def snapshot_of(
     running: tuple[Running, ...] = (),
 ) -> Snapshot:
     """What to show of a study; `finished_before` were finished when this process began, `seconds` ago."""
-    best = history.best
+    best, facts = history.best, Facts.from_json(study.facts)
     snapshot = Snapshot(
         study=study.name,
         phase=phase,
@@ -117,8 +117,8 @@ def snapshot_of(
         best_value=best.value if best else None,
         best_error=best.standard_error if best else None,
         best_trial=history.best_trial,
-        prior_loss=study.facts.get("prior_loss"),
-        loss_name=loss_of(study.facts).name,
+        prior_loss=facts.prior_loss,
+        loss_name=facts.loss_name,
         seconds=seconds,
         running=running,
     )
@@ -129,7 +129,7 @@ def line_of(
     number: int, params: Mapping[str, Any], result: Outcome | TrialRecord, seconds: float, *, is_best: bool
 ) -> TrialLine:
     """A trial that has ended, to show; `seconds` is how long it took."""
-    widths = "-".join(str(width) for width in result.info.get("widths", ()))
+    widths = "-".join(str(width) for width in TrialInfo.from_json(result.info).widths)
     return TrialLine(
         trial=number,
         state=result.state,

@@ -17,6 +17,7 @@ from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.settings import Training, Work
 from hpo.study import lifecycle
+from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
 from hpo.worker.membership import DRAIN_SECONDS, Outage, Worker, joined
@@ -176,7 +177,7 @@ class Run:
 
     def _create(self, facts: dict[str, Any]) -> int:
         plan = self._plan
-        for note in facts["notes"]:
+        for note in Facts.from_json(facts).notes:
             self._view.message(f"note: {note}")
         about = environment(plan.resources.backend if plan.resources else None)
         return lifecycle.create(self._database, plan.study, facts, about, plan.request.work, data=plan.request.frame)

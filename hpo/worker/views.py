@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo.errors import PYTHON, Face, written
-from hpo.losses import loss_of
+from hpo.losses import loss_named
 from hpo.words import duration_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 
@@ -151,7 +151,7 @@ def best_text(snapshot: Snapshot) -> str:
     """The best value so far beside the prior loss."""
     if snapshot.best_value is None:
         return "no result yet"
-    baseline = loss_of({"loss_name": snapshot.loss_name}).baseline
+    baseline = loss_named(snapshot.loss_name).baseline
     prior = f", {baseline} alone: {loss_text(snapshot.prior_loss)}" if snapshot.prior_loss else ""
     best = loss_text(snapshot.best_value, snapshot.best_error)
     return f"best {snapshot.loss_name} {best} (trial {snapshot.best_trial}){prior}"

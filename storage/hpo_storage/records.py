@@ -177,11 +177,6 @@ class StudyRecord(StudyHeader):
     trials: tuple[TrialRecord, ...]
     limit_reached: Limit | None = None
 
-    @property
-    def replicates(self) -> int:
-        """Replicates that a fully evaluated trial has."""
-        return int(self.facts["replicates"])
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudySummary:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hpo_storage.records import ReplicateRecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hpo.search.pruners import Incumbent
 from hpo.search.rules import Rules
 from hpo.search.rungs import Rung
+from tests.helpers.records import make_replicate
 
 REPLICATES = 5
 losses = st.floats(0.05, 3.0)
@@ -32,9 +32,7 @@ def racing(load):
 
 def record(index, curve, score):
     best = int(np.argmin(curve))
-    return ReplicateRecord(
-        index=index, stop_loss=curve[best], score_loss=score, best_epoch=best, seconds=2.0, curve=tuple(curve)
-    )
+    return make_replicate(index, curve[best], score_loss=score, best_epoch=best, seconds=2.0, curve=tuple(curve))
 
 
 def full(racing, scores=(0.5,) * REPLICATES, curve=(0.6, 0.5), parameters=1000):

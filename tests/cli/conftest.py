@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hpo_spaces import Categorical, load_space
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import Outcome, ReplicateRecord, TrialState
+from hpo_storage.records import Outcome, StudyRecord, TrialState
 from hpo_storage.slots import claim, finish, release
 from hpo_storage.studies import create_study
 from hpo_storage.workers import start_worker, stop_worker
@@ -21,6 +21,8 @@ from hpo.data.spec import DataSpec
 from hpo.objectives.mlp import MlpPart
 from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
+from tests.helpers.databases import read
+from tests.helpers.records import make_replicate
 
 WINE = DataSpec(kind="builtin", source="wine", target="target")
 MLP = SpaceSpec(reference="mlp", description=load_space("mlp").describe())
@@ -48,12 +50,11 @@ def make_outcome(state: str, value: float, widths: Sequence[int], batch_size: in
     info = {"parameters": 1000 * len(widths), "widths": list(widths), "batch_size": batch_size}
     count = {"complete": 3, "failed": 0}.get(state, 1)
     replicates = tuple(
-        ReplicateRecord(
-            index=index,
-            stop_loss=value + 0.1,
+        make_replicate(
+            index,
+            value + 0.1,
             score_loss=None if state == "pruned" else value + (index - 1) / 100,
             best_epoch=2,
-            seconds=0.5,
             curve=(1.5, value + 0.3, value + 0.1, value + 0.2),
         )
         for index in range(count)
@@ -83,6 +84,9 @@ class Bench:
     @property
     def url(self) -> str:
         return f"sqlite:///{self.folder / 'hpo.db'}"
+
+    def read(self, name: str) -> StudyRecord:
+        return read(self.url, name)
 
     def add(
         self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False, **spec: Any

@@ -16,6 +16,8 @@ from hpo.cli.main import app
 from hpo.cli.settings import option_name
 from hpo.settings import SETTINGS
 from hpo.worker.membership import DRAIN_SECONDS
+from tests.helpers.fleet import CLI
+from tests.helpers.processes import run_python
 
 HEAVY = (
     "keras",
@@ -40,27 +42,17 @@ def arguments(command: str, study: str) -> list[str]:
     return [command, *more, "--study", study]
 
 
-def python(code: str, *arguments: str, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        **options,
-    )
-
-
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_loads_nothing_heavy(command):
+def test_help_loads_nothing_heavy():
     code = (
-        "import sys; from hpo.cli.main import main; code = main(sys.argv[1:]); "
-        f"heavy = [name for name in {HEAVY} if name in sys.modules]; "
-        "sys.exit(f'{heavy} {code}' if heavy or code else 0)"
+        "import sys; from hpo.cli.main import main\n"
+        "for command in sys.argv[1:]:\n"
+        "    code = main([*command.split(), '--help'])\n"
+        f"    heavy = [name for name in {HEAVY} if name in sys.modules]\n"
+        "    if heavy or code: sys.exit(f'hpo {command}: {heavy} {code}')"
     )
-    done = python(code, *([command] if command else []), "--help")
+    done = run_python(code, "", *COMMANDS)
     assert done.returncode == 0, done.stderr
-    assert "Usage" in done.stdout
+    assert done.stdout.count("Usage") == len(COMMANDS) + 1
 
 
 def test_all_commands_are_there():
@@ -137,7 +129,7 @@ def test_fault_31_study_names(bench, hpo, command, name):
 
 def test_fault_31_bytes_that_are_no_text(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "hpo.cli.main", "status", "--study", b"a\xff"],
+        [*CLI, "status", "--study", b"a\xff"],
         capture_output=True,
         check=False,
         cwd=tmp_path,
@@ -172,7 +164,7 @@ def test_fault_33_a_shown_url_hides_the_password():
 
 
 def test_unexpected_exceptions_keep_their_traceback():
-    done = python("from hpo.cli.errors import exit_code; exit_code(lambda: 1 / 0)")
+    done = run_python("from hpo.cli.errors import exit_code; exit_code(lambda: 1 / 0)")
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in done.stderr
@@ -184,7 +176,7 @@ def test_interrupts_end_quietly():
         "def command(): raise KeyboardInterrupt\n"
         "sys.exit(exit_code(command))"
     )
-    done = python(code)
+    done = run_python(code)
     assert done.returncode == 130
     assert done.stderr == "\ninterrupted\n"
 
@@ -200,7 +192,7 @@ def test_a_reader_that_has_gone_is_no_error(bench):
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
-            [sys.executable, "-m", "hpo.cli.main", *words],
+            [*CLI, *words],
             stdout=writing,
             stderr=subprocess.PIPE,
             check=False,

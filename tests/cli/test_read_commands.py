@@ -7,12 +7,12 @@ import os
 import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hpo.cli.describe import _search_text
+from tests.helpers.fleet import CLI
 
 STATES = ["complete", "failed", "raced out", "pruned", "complete", "interrupted", "complete"]
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -23,7 +23,7 @@ def in_terminal(*arguments: str, columns: int = 80, **environment: str) -> str:
     """What a person sees, escape sequences included."""
     parent, child = pty.openpty()
     env = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), **environment}
-    process = subprocess.Popen([sys.executable, "-m", "hpo.cli.main", *arguments], stdout=child, stderr=child, env=env)
+    process = subprocess.Popen([*CLI, *arguments], stdout=child, stderr=child, env=env)
     os.close(child)
     shown = b""
     while True:

@@ -4,20 +4,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
 from hpo_spaces import load_space
-from hpo_storage.database import connect
-from hpo_storage.studies import read_study
 
 from hpo.data.fingerprint import file_sha256
 from hpo.data.spec import DataSpec
 from hpo.study.spec import SpaceSpec
 from hpo.study.standing import winner
+from tests.helpers.fleet import CLI
+from tests.helpers.tables import csv_text
 
 SPACE = """
 from hpo.network.architecture import Architecture
@@ -31,15 +30,6 @@ def build(params):
 
 SPACE = MlpSpace(name="mine", dimensions=({dimensions},), architecture=build)
 """
-CLI = [sys.executable, "-m", "hpo.cli.main"]
-
-
-def read(bench, name):
-    database = connect(bench.url, create=False)
-    try:
-        return read_study(database, name)
-    finally:
-        database.close()
 
 
 def write_space(folder: Path, module: str, dimensions: str) -> str:
@@ -49,12 +39,12 @@ def write_space(folder: Path, module: str, dimensions: str) -> str:
 
 def test_a_finished_study_says_so_and_changes_nothing(bench, hpo):
     bench.add("wine", ["complete", "raced out", "failed"])
-    before, files = read(bench, "wine"), set(bench.folder.glob("*.html"))
+    before, files = bench.read("wine"), set(bench.folder.glob("*.html"))
     ended = hpo("run", "--study", "wine")
     assert ended.code == 0
     assert "wine is already finished; nothing was done\ntrials\t3 of 3: " in ended.out
     assert "next: hpo run --study wine --trials 6" in ended.out
-    assert read(bench, "wine") == before
+    assert bench.read("wine") == before
     assert set(bench.folder.glob("*.html")) == files
 
 
@@ -81,7 +71,7 @@ def test_a_finished_study_as_json(bench, hpo):
     assert ended.code == 0
     assert shown["already_finished"]
     assert not shown["interrupted"]
-    assert shown["best"]["value"] == winner(read(bench, "wine")).value
+    assert shown["best"]["value"] == winner(bench.read("wine")).value
     assert shown["report"] is None
 
 
@@ -100,7 +90,7 @@ def test_a_finished_study_needs_its_data_no_more(bench, hpo):
     path = bench.folder / "data.csv"
     path.write_text(table("aabb" * 10))
     bench.add("churn", ["complete", "failed"], data=file_spec(path))
-    before = read(bench, "churn")
+    before = bench.read("churn")
     moved = path.rename("moved.csv")
     for more in ([], ["--trials", "2"], ["--target", "y", "--seed", "0"], ["--data", str(moved)]):
         ended = hpo("run", "--study", "churn", *more)
@@ -120,7 +110,7 @@ def test_a_finished_study_needs_its_data_no_more(bench, hpo):
         ended = hpo("run", "--study", "churn", *more)
         assert ended.code == 2
         assert named in ended.err
-    assert read(bench, "churn") == before
+    assert bench.read("churn") == before
 
 
 def test_a_finished_study_needs_its_space_no_more(bench, hpo):
@@ -137,13 +127,13 @@ def test_an_unfinished_study_needs_its_data(bench, hpo):
     path = bench.folder / "data.csv"
     path.write_text(table("aabb" * 10))
     bench.add("churn", ["complete"], 2, data=file_spec(path))
-    before = read(bench, "churn")
+    before = bench.read("churn")
     path.unlink()
     for more in ([], ["--trials", "5"]):
         ended = hpo("run", "--study", "churn", *more)
         assert ended.code == 2
         assert "there is no data.csv" in ended.err
-    assert read(bench, "churn") == before
+    assert bench.read("churn") == before
 
 
 def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
@@ -169,11 +159,11 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
 )
 def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, named):
     bench.add("wine", ["complete"] * 2, 4)
-    before = read(bench, "wine")
+    before = bench.read("wine")
     ended = hpo("run", "--study", "wine", *options)
     assert ended.code == 2
     assert named in ended.err
-    assert read(bench, "wine") == before
+    assert bench.read("wine") == before
 
 
 @pytest.mark.parametrize(
@@ -274,11 +264,11 @@ def test_fault_32_choices_changed_mid_study(bench):
     done = subprocess.run([*words, "--trials", "2"], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "mood" in done.stderr
-    assert read(bench, "new").finished == 1
+    assert bench.read("new").finished == 1
 
 
 def table(rows: str) -> str:
-    return "x,y\n" + "".join(f"{index},{value}\n" for index, value in enumerate(rows))
+    return csv_text("x,y", enumerate(rows))
 
 
 @pytest.mark.slow
@@ -318,7 +308,7 @@ def test_faults_22_and_28_can_be_answered(bench, hpo):
     assert "column 'y' holds only 'grün'" in ended.err
     assert [path.name for path in bench.folder.iterdir()] == ["data.csv"]
     assert hpo(*words, "--encoding", "cp1252", "--no-missing-words").code == 0
-    assert read(bench, "new").facts["classes"] == ["None", "grün"]
+    assert bench.read("new").facts["classes"] == ["None", "grün"]
     assert hpo("run", "--study", "new", "--trials", "2", "--trainers", "1", "--no-report").code == 0
 
 
@@ -336,32 +326,34 @@ def test_each_task_is_learned_and_its_loss_is_called_by_its_name(bench, hpo, opt
     random = np.random.default_rng(0)
     size, age = random.uniform(-1, 1, (2, 300))
     rows = [(x, y, 100 + 20 * x + 9 * y, int(x > 0), int(y > 0.2)) for x, y in zip(size, age, strict=True)]
-    lines = [",".join(map(str, [*row, number % 4])) for number, row in enumerate(rows)]
-    (bench.folder / "data.csv").write_text("\n".join(["x,y,price,big,old,w", *lines]))
+    weighted = ((*row, number % 4) for number, row in enumerate(rows))
+    (bench.folder / "data.csv").write_text(csv_text("x,y,price,big,old,w", weighted))
     words = ["--data", "data.csv", "--trials", "2", "--trainers", "1", "--replicates", "2", "--max-epochs", "15"]
-    ended = hpo("run", "--study", "new", *words, *options)
+    ended = hpo("run", "--study", "new", "--no-report", *words, *options)
     assert (ended.code, ended.err) == (0, "")
     assert f"\n{shown}" in ended.out
     assert ("so the task is regression" in ended.out) == (options == ["--target", "price"])
     best = json.loads(hpo("best", "--study", "new", "--json").out)
     assert (best["value"] < most, best["loss"]) == (True, shown.strip())
-    assert hpo("run", "--study", "new", "--trials", "3", "--trainers", "1", "--no-report", *options).code == 0
+    more = ["--trials", "3"] * ("--weight" in options)  # the others are known again without training
+    assert hpo("run", "--study", "new", *more, "--trainers", "1", "--no-report", *options).code == 0
 
 
 @pytest.mark.slow
 def test_a_study_that_runs_is_left_alone(bench, hpo):
     bench.add("wine", ["complete"], 4, running=True)
-    before = read(bench, "wine")
+    before = bench.read("wine")
     ended = hpo("run", "--study", "wine")
     assert ended.code == 2
     assert f"process {os.getpid()}" in ended.err
-    assert read(bench, "wine") == before
+    assert bench.read("wine") == before
 
 
 @pytest.mark.slow
 def test_fault_18_losses_that_are_not_finite(bench):
     reference = write_space(bench.folder, "wild_space", 'Float("learning_rate", 1e36, 1e37)')
     words = ["run", "--study", "wild", "--data", "wine", "--space", reference, "--trials", "2", "--json"]
+    words += ["--trainers", "1"]
     done = subprocess.run([*CLI, *words, "--replicates", "2"], check=False, capture_output=True, text=True)
     shown = json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
     assert done.returncode == 1
@@ -373,7 +365,7 @@ def test_fault_18_losses_that_are_not_finite(bench):
 
 @pytest.mark.slow
 def test_interrupted_resumed_and_extended(bench, hpo):
-    words = ["run", "--study", "wine", "--trainers", "2"]
+    words = ["run", "--study", "wine", "--trainers", "1"]
     settings = ["--data", "wine", "--trials", "12", "--replicates", "2", "--max-epochs", "5"]
     process = subprocess.Popen([*CLI, *words, *settings], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     seen = []
@@ -385,7 +377,7 @@ def test_interrupted_resumed_and_extended(bench, hpo):
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "next: hpo run --study wine\n" in rest
-    first = read(bench, "wine")
+    first = bench.read("wine")
     assert 2 <= first.finished < 12
     assert not first.running
     assert all(trial.state != "running" for trial in first.trials)
@@ -396,7 +388,7 @@ def test_interrupted_resumed_and_extended(bench, hpo):
     assert shown["finished"] == 12
     assert "12/12 trial" in ended.err
     assert shown["report"] == str(bench.folder / "report-wine.html")
-    second = read(bench, "wine")
+    second = bench.read("wine")
     assert second.trials[: first.finished] == first.trials[: first.finished]
     assert hpo("run", "--study", "wine", "--trials", "13", "--no-report").code == 0
-    assert read(bench, "wine").finished == 13
+    assert bench.read("wine").finished == 13

@@ -5,23 +5,15 @@ import os
 import socket
 
 import pytest
-from hpo_storage.database import connect
 from hpo_storage.records import Limits
-from hpo_storage.studies import find_study, read_study, set_limits
+from hpo_storage.studies import find_study, set_limits
 
-
-def read(bench, name):
-    database = connect(bench.url, create=False)
-    try:
-        return read_study(database, name)
-    finally:
-        database.close()
+from tests.helpers.databases import opened
 
 
 def limit(bench, name, limits):
-    database = connect(bench.url, create=False)
-    set_limits(database, find_study(database, name).id, limits)
-    database.close()
+    with opened(bench.url) as database:
+        set_limits(database, find_study(database, name).id, limits)
 
 
 def test_workers_are_listed_while_they_live(bench, hpo):
@@ -95,7 +87,7 @@ def test_a_study_that_has_used_up_its_time_is_over(bench, hpo):
     shown = json.loads(hpo("status", "--study", "wine", "--json").out)
     assert shown["limits"] == {"wall_seconds": 1e-6, "trainer_seconds": None, "trial_seconds": 600.0}
     assert shown["limit_reached"] == "wall time"
-    assert read(bench, "wine").finished == 1
+    assert bench.read("wine").finished == 1
 
 
 @pytest.mark.parametrize(
@@ -115,10 +107,8 @@ def test_a_synthetic_trial_is_replayed_and_a_changed_one_found(bench, hpo):
     ended = hpo("replay", "--study", "x", "--trial", "1", "--json")
     shown = json.loads(ended.out)
     assert (ended.code, shown["same"], shown["difference"], len(shown["losses"])) == (0, True, 0.0, 6)
-    database = connect(bench.url)
-    with database.begin_write() as connection:
+    with opened(bench.url) as database, database.begin_write() as connection:
         connection.exec_driver_sql("UPDATE hpo_replicates SET score_loss = score_loss * 1.001 WHERE replicate = 2")
-    database.close()
     ended = hpo("replay", "--study", "x", "--trial", "1")
     assert ended.code == 1
     assert "trial 1 is not the same: the largest relative difference is 1.0e-03" in ended.out

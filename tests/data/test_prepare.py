@@ -19,6 +19,7 @@ from hpo.data.resampling import resamples
 from hpo.data.source import Source
 from hpo.data.table import build_table
 from hpo.settings import EvaluationSpec
+from hpo.study.facts import InputColumn
 
 COLORS = ("red", "blue", "green")
 GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))
@@ -68,16 +69,16 @@ def test_the_child_answers_with_facts_and_writes_the_arrays(tmp_path, folder):
     (tmp_path / "table.csv").write_text(GOOD)
     done = child(request(folder, tmp_path / "table.csv"))
     assert (done.returncode, done.stderr) == (0, "")
-    facts = json.loads(done.stdout)["facts"]
-    assert facts == open_prepared(folder)
-    assert facts["columns"] == [{"name": "size", "kind": "numeric"}, {"name": "color", "kind": "text"}]
-    assert (facts["classes"], facts["class_counts"]) == (["no", "yes"], [30, 30])
-    assert facts["prior_loss"] == pytest.approx(np.log(2))
-    assert (facts["rows"], facts["features"], facts["replicates"], facts["train_rows"]) == (60, 4, 5, 54)
+    facts = open_prepared(folder)
+    assert json.loads(done.stdout)["facts"] == facts.to_json()
+    assert facts.columns == (InputColumn(name="size", kind="numeric"), InputColumn(name="color", kind="text"))
+    assert (facts.classes, facts.class_counts) == (("no", "yes"), (30, 30))
+    assert facts.prior_loss == pytest.approx(np.log(2))
+    assert (facts.rows, facts.features, facts.replicates, facts.train_rows) == (60, 4, 5, 54)
     assert len(list(folder.iterdir())) == 5 * 6 + 1
     data = open_replicate(folder, 4)
     assert data.train_x.shape == (54, 4)
-    assert (facts["task"], facts["head"], facts["outputs"]) == ("classification", "sigmoid", 1)
+    assert (facts.task, facts.head, facts.outputs) == ("classification", "sigmoid", 1)
     assert (data.train_x.dtype, data.train_y.dtype, data.train_y.shape) == (np.float32, np.float32, (54, 1))
     assert data.stop_x.shape == (6, 4)
     assert len(data.score_x) == len(data.score_y)
@@ -150,7 +151,7 @@ def test_replicates_have_the_same_width_where_a_category_is_missing_in_some(prep
     widths = [open_replicate(folder, replicate).train_x.any(axis=0).sum() for replicate in range(5)]
     assert set(widths) == {4, 5}  # only some replicates have drawn the row with the rare color
     assert {open_replicate(folder, replicate).score_x.shape[1] for replicate in range(5)} == {5}
-    assert facts["features"] == 5
+    assert facts.features == 5
 
 
 def test_one_replicate_is_held_at_a_time(prepared, monkeypatch):
@@ -170,7 +171,7 @@ def test_one_replicate_is_held_at_a_time(prepared, monkeypatch):
 
 def test_narrower_replicates_are_padded_behind_their_inputs(prepared, folder):
     text = GOOD.replace("\n7,blue", "\n7,rare")
-    width = prepared(text, replicates=5)["features"]
+    width = prepared(text, replicates=5).features
     table = build_table(Source("", pd.read_csv(io.StringIO(text)), ""), "label")
     for number, part in enumerate(resamples(table.target.strata, EvaluationSpec(replicates=5), 0)):
         encoded = encode(table.frame, table.columns, part.train)
@@ -184,7 +185,7 @@ def test_narrower_replicates_are_padded_behind_their_inputs(prepared, folder):
 
 def test_missing_values_give_finite_arrays(prepared, folder):
     facts = prepared(GOOD.replace("\n3,", "\n,").replace("red", "").replace("\n8,", "\nnan,"))
-    assert facts["notes"] == []
+    assert facts.notes == ()
     for replicate in range(5):
         data = open_replicate(folder, replicate)
         assert all(np.isfinite(x).all() for x in (data.train_x, data.stop_x, data.score_x))
@@ -193,17 +194,17 @@ def test_missing_values_give_finite_arrays(prepared, folder):
 def test_groups_are_never_split(prepared, folder):
     text = "who,x,label\n" + "".join(f"p{i // 4},{i // 4},{'ab'[i // 4 % 2]}\n" for i in range(80))
     facts = prepared(text, group="who")
-    assert facts["columns"] == [{"name": "x", "kind": "numeric"}]
+    assert facts.columns == (InputColumn(name="x", kind="numeric"),)
     for replicate in range(5):
         data = open_replicate(folder, replicate)
-        assert data.train_x.shape == (facts["train_rows"], 1)
+        assert data.train_x.shape == (facts.train_rows, 1)
         train, stop, score = (set(x.ravel().tolist()) for x in (data.train_x, data.stop_x, data.score_x))
         assert len(train) + len(stop) + len(score) == len(train | stop | score) == 20
 
 
 def test_notes_of_reading_and_of_the_table_are_facts(prepared):
     facts = prepared(GOOD.replace(",", ";").replace("red", "blue").replace("green", "blue"))
-    assert facts["notes"] == [
+    assert list(facts.notes) == [
         "fields are separated by semicolons",
         "not used, the same value in all rows: 'color'",
     ]
@@ -226,27 +227,27 @@ def test_a_frame_a_parquet_file_and_a_csv_file_give_the_same_arrays(tmp_path, fo
 
 def test_the_arrays_of_a_regression_are_standardized_over_all_rows(prepared, folder):
     facts = prepared(GOOD, target="size", task="regression", replicates=2)
-    assert (facts["task"], facts["head"], facts["outputs"], facts["loss_name"]) == (
+    assert (facts.task, facts.head, facts.outputs, facts.loss_name) == (
         *("regression", "squared", 1),
         "mean squared error",
     )
-    assert (facts["classes"], facts["class_counts"], facts["prior_loss"]) == ([], [], 1.0)
-    assert (facts["target_mean"], facts["target_deviation"]) == (29.5, pytest.approx(np.arange(60).std()))
+    assert (facts.classes, facts.class_counts, facts.prior_loss) == ((), (), 1.0)
+    assert (facts.target_mean, facts.target_deviation) == (29.5, pytest.approx(np.arange(60).std()))
     for number, part in enumerate(resamples(np.zeros(60, int), EvaluationSpec(replicates=2), 0)):
         data = open_replicate(folder, number)
         for name in PARTS:
             y = getattr(data, f"{name}_y")
             assert (y.dtype, y.shape) == (np.float32, (len(getattr(part, name)), 1))
-            numbers = y[:, 0] * facts["target_deviation"] + facts["target_mean"]
+            numbers = y[:, 0] * facts.target_deviation + facts.target_mean
             assert numbers == pytest.approx(getattr(part, name), abs=1e-3)
 
 
 def test_the_arrays_of_labels(prepared, folder):
     text = GOOD.replace("red", "blue")
     facts = prepared(text, target="color, label")
-    assert (facts["task"], facts["head"], facts["outputs"]) == ("multilabel", "sigmoid", 2)
-    assert (facts["classes"], facts["class_counts"]) == (["color", "label"], [20, 30])
-    assert facts["columns"] == [{"name": "size", "kind": "numeric"}]
+    assert (facts.task, facts.head, facts.outputs) == ("multilabel", "sigmoid", 2)
+    assert (facts.classes, facts.class_counts) == (("color", "label"), (20, 30))
+    assert facts.columns == (InputColumn(name="size", kind="numeric"),)
     assert open_replicate(folder, 0).score_y.shape[1] == 2
 
 
@@ -282,9 +283,9 @@ def test_class_weights_alone_are_written_for_training_alone(prepared, folder):
 @pytest.mark.parametrize("name", ["digits", "iris"])
 def test_built_in_sets(folder, name):
     facts = prepare(request(folder, name, "target", kind="builtin", replicates=2))
-    assert facts["rows"] == {"digits": 1797, "iris": 150}[name]
-    assert facts["prior_loss"] == pytest.approx(np.log(len(facts["classes"])), abs=1e-3)
-    assert facts["sha256"] == ""
+    assert facts.rows == {"digits": 1797, "iris": 150}[name]
+    assert facts.prior_loss == pytest.approx(np.log(len(facts.classes)), abs=1e-3)
+    assert facts.sha256 == ""
 
 
 @pytest.mark.parametrize(
@@ -299,23 +300,23 @@ def test_built_in_sets(folder, name):
 )
 def test_real_tables(folder, tables: Path, name, rows, classes, columns):
     facts = prepare(request(folder, tables / f"{name}.csv", "target", replicates=3))
-    assert (facts["rows"], len(facts["classes"])) == (rows, classes)
-    dropped = sum(note.count("'") // 2 for note in facts["notes"])
-    assert len(facts["columns"]) + dropped == columns
+    assert (facts.rows, len(facts.classes)) == (rows, classes)
+    dropped = sum(note.count("'") // 2 for note in facts.notes)
+    assert len(facts.columns) + dropped == columns
     for replicate in range(3):
         data = open_replicate(folder, replicate)
         for y in (data.train_y, data.stop_y, data.score_y):
             assert set(np.unique(y).tolist()) == set(range(classes))
         for x in (data.train_x, data.stop_x, data.score_x):
             assert np.isfinite(x).all()
-            assert x.shape[1] == facts["features"]
+            assert x.shape[1] == facts.features
 
 
 def test_a_real_table_as_a_regression(folder, tables: Path):
     """Scored rows that training never saw: the mean is their best constant prediction but for chance."""
     facts = prepare(request(folder, tables / "wine_quality_white.csv", "target", task="regression", replicates=3))
-    assert (facts["rows"], facts["task"], facts["loss_name"]) == (4898, "regression", "mean squared error")
-    assert facts["target_mean"] == pytest.approx(5.8779, abs=1e-4)
+    assert (facts.rows, facts.task, facts.loss_name) == (4898, "regression", "mean squared error")
+    assert facts.target_mean == pytest.approx(5.8779, abs=1e-4)
     for replicate in range(3):
         score = open_replicate(folder, replicate).score_y
-        assert np.square(score).mean() == pytest.approx(facts["prior_loss"], abs=0.1)
+        assert np.square(score).mean() == pytest.approx(facts.prior_loss, abs=0.1)

@@ -1,5 +1,8 @@
 """A stack of networks gives the same losses as plain Keras models trained one by one, on either backend."""
 
+import zlib
+from functools import cache
+
 import keras
 import numpy as np
 import pytest
@@ -14,11 +17,13 @@ from tests.engine.engine import make_backend
 
 FEATURES, CLASSES, ROWS, STEPS, BATCH = 9, 4, 160, 50, 32
 OUTPUTS = {"softmax": CLASSES, "sigmoid": 3, "squared": 1, "gaussian": 2}
+ALIKE = 2
+"""Networks of one architecture; each begins with weights of its own and sees batches of its own."""
 
 
 def architecture(**changes):
     values = {
-        "widths": (13, 8, 5),
+        "widths": (13, 8),
         "activation": "tanh",
         "initializer": "glorot_uniform",
         "dropout": 0.0,
@@ -33,34 +38,57 @@ def backend():
     return make_backend()
 
 
-def targets(head, rng):
-    """Targets of all rows, as a study's head has them."""
+def rows_of(head):
+    """Rows with targets as a study's head has them."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
     if head == "softmax":
-        return rng.integers(0, CLASSES, ROWS).astype(np.int32)
-    if head == "sigmoid":
-        return rng.integers(0, 2, (ROWS, OUTPUTS[head])).astype(np.float32)
-    return rng.normal(size=(ROWS, 1)).astype(np.float32)
+        y = rng.integers(0, CLASSES, ROWS).astype(np.int32)
+    elif head == "sigmoid":
+        y = rng.integers(0, 2, (ROWS, OUTPUTS[head])).astype(np.float32)
+    else:
+        y = rng.normal(size=(ROWS, 1)).astype(np.float32)
+    return Rows(x, y, rng.uniform(0.2, 3.0, ROWS).astype(np.float32))
 
 
-def keras_losses(arch, networks, rows, orders, rates, head, weighted):
-    """Losses of each network on all rows after each of the steps, by a plain model that begins anew for each."""
+def network(arch, number, head):
+    """The weights that the network of this number among those of its architecture begins with."""
+    return initial_weights(arch, FEATURES, OUTPUTS[head], np.random.default_rng(number))
+
+
+def batches(arch, number):
+    """The rows of each of its steps, (steps, batch)."""
+    rng = np.random.default_rng([number, zlib.crc32(repr(arch).encode())])
+    return rng.integers(0, ROWS, (STEPS, arch.batch_size))
+
+
+def rates_of(arch):
+    """Rates that change from step to step, as a schedule's do."""
+    return np.array([arch.learning_rate * (1 - 0.01 * step) for step in range(STEPS)], np.float32)
+
+
+@cache
+def keras_losses(arch, head, weighted):
+    """Losses of each of its networks on all rows after each step, by a plain model; (networks, steps)."""
+    rows = rows_of(head)
     keras.utils.set_random_seed(0)
     model = build_keras_model(arch, FEATURES, OUTPUTS[head])
-    compile_keras_model(model, arch, rates, head)
+    compile_keras_model(model, arch, rates_of(arch), head)
     model.optimizer.build(model.trainable_variables)
     beginning = [np.asarray(variable.value).copy() for variable in model.optimizer.variables]
     one_hot = head == "softmax" and arch.label_smoothing
     labels = keras.utils.to_categorical(rows.y, CLASSES) if one_hot else rows.y
-    for weights, order in zip(networks, orders, strict=True):
+    losses = []
+    for number in range(ALIKE):
+        weights = network(arch, number, head)
         named = zip(keras_names(arch), model.weights, strict=True)
         model.set_weights([weights[name].reshape(tuple(weight.shape)) for name, weight in named])
         for variable, value in zip(model.optimizer.variables, beginning, strict=True):
             variable.assign(value)
-        losses = []
-        for part in order:
+        for part in batches(arch, number):
             model.train_on_batch(rows.x[part], labels[part], sample_weight=rows.row_weights[part] if weighted else None)
             losses.append(mean_loss(head, rows.y, model.predict_on_batch(rows.x)))
-        yield losses
+    return np.reshape(losses, (ALIKE, STEPS))
 
 
 def keras_names(arch):
@@ -102,25 +130,16 @@ def stack_losses(backend, layout, networks, rows, order, rates):
 def check(backend, architectures, head="softmax", weighted=False):
     """Train a stack of these networks and each of them alone in Keras, on the same batches."""
     assert len({stackable(a) for a in architectures}) == 1
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(ROWS, FEATURES)).astype(np.float32)
-    rows = Rows(x, targets(head, rng), rng.uniform(0.2, 3.0, ROWS).astype(np.float32))
-    networks = [
-        initial_weights(a, FEATURES, OUTPUTS[head], np.random.default_rng(i)) for i, a in enumerate(architectures)
-    ]
-    order = rng.integers(0, ROWS, (STEPS, len(architectures), architectures[0].batch_size))
-    # Rates that change from step to step, as a schedule's do.
-    rates = np.array(
-        [[a.learning_rate * (1 - 0.01 * step) for step in range(STEPS)] for a in architectures], np.float32
-    )
+    lanes = [(a, architectures[:i].count(a)) for i, a in enumerate(architectures)]
+    networks = [network(a, number, head) for a, number in lanes]
+    order = np.stack([batches(a, number) for a, number in lanes], axis=1)
+    rates = np.stack([rates_of(a) for a in architectures])
     layout = layout_of(architectures, head, weighted, backend.widths_for)
-    ours, weights = stack_losses(backend, layout, networks, rows, order, rates)
-    for a in dict.fromkeys(architectures):
-        lanes = [i for i, other in enumerate(architectures) if other == a]
-        given = [networks[i] for i in lanes], rows, [order[:, i] for i in lanes], rates[lanes[0]]
-        for i, theirs in zip(lanes, keras_losses(a, *given, head, weighted), strict=True):
-            np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)
-            assert len(set(theirs)) == STEPS  # it learned something in each step
+    ours, weights = stack_losses(backend, layout, networks, rows_of(head), order, rates)
+    for i, (a, number) in enumerate(lanes):
+        theirs = keras_losses(a, head, weighted)[number]
+        np.testing.assert_allclose(ours[:, i], theirs, rtol=1e-4)
+        assert len(set(theirs)) == STEPS  # it learned something in each step
     for i, a in enumerate(architectures):
         padding = {n: w[i].sum() for n, w in weights.items() if n.startswith("kernel")}
         own = lane_weights(weights, i, a, FEATURES)
@@ -137,7 +156,7 @@ def of_activation(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_activation(backend, activation):
-    check(backend, [architecture(**of_activation(activation))] * 3)
+    check(backend, [architecture(**of_activation(activation))] * ALIKE)
 
 
 OPTIMIZERS = {
@@ -166,7 +185,7 @@ SETTINGS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("changes", [*OPTIMIZERS.values(), *SETTINGS.values()], ids=[*OPTIMIZERS, *SETTINGS])
 def test_setting(backend, changes):
-    check(backend, [architecture(**changes)] * 2)
+    check(backend, [architecture(**changes)] * ALIKE)
 
 
 @pytest.mark.slow
@@ -174,7 +193,7 @@ def test_setting(backend, changes):
 @pytest.mark.parametrize("changes", [{}, {"label_smoothing": 0.1, "optimizer": "nadam"}], ids=["plain", "general"])
 @pytest.mark.parametrize("head", OUTPUTS)
 def test_head(backend, head, changes, weighted):
-    check(backend, [architecture(**changes)] * 2, head, weighted)
+    check(backend, [architecture(**changes)] * ALIKE, head, weighted)
 
 
 MIXED = {

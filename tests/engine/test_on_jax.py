@@ -21,11 +21,14 @@ TESTS = (
     HERE.parent / "network" / "test_keras_model.py",
 )
 
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0"
+"""XLA rewrites and fuses as always; only its machine code, of programs that run for milliseconds, is not polished."""
+
 
 @pytest.mark.slow
 def test_the_same_on_jax():
     pytest.importorskip("jax", reason="needs jax: pip install hpo[jax]")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *map(str, TESTS)]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": QUICK_TO_COMPILE}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.worker.conftest import DATABASES
+from tests.helpers.databases import KINDS
+from tests.helpers.fleet import synthetic
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +43,7 @@ def test_fault_01_a_killed_trainer(fleet):
     fleet.create("s", 6, 0.5)
     worker = fleet.start("worker", "--trainers", 2)
     fleet.wait_for_trials("s", 2, running=True)
-    os.kill(fleet.trainers(worker)[0], signal.SIGKILL)
+    os.kill(worker.trainers[0], signal.SIGKILL)
     record = fleet.finish("s", worker)
     [broken] = [trial for trial in record.trials if trial.state != "complete"]
     assert (broken.state, broken.attempt, broken.reason) == ("failed", 1, "trainer died: killed by SIGKILL")
@@ -59,34 +60,20 @@ def test_fault_02_a_worker_killed_while_it_tells(fleet):
     record = fleet.finish("s", next_one)
     assert len([trial for trial in record.trials if trial.state == "complete"]) == 5
     assert "kept on this machine from before, and told now" in next_one.output
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 @pytest.mark.parametrize("point", ["after_claim", "after_ask", "before_spool", "after_spool", "mid_tell", "after_tell"])
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_02_a_run_killed_and_resumed(fleet, point):
-    words = (
-        "run",
-        "--study",
-        "s",
-        "--objective",
-        "synthetic",
-        "--sleep",
-        0.05,
-        "--trials",
-        4,
-        "--no-report",
-        "--trainers",
-        1,
-    )
-    words = (*words, "--no-report", "--trainers", 1)
+    words = ("run", "--study", "s", *synthetic(0.05, 4), "--no-report", "--trainers", 1)
     doomed = fleet.start(*words, HPO_FAILPOINT=f"{point}:kill:2")
     assert doomed.wait() == -signal.SIGKILL
     again = fleet.start(*words)
     assert again.wait() == 0, again.output
     record = fleet.finish("s")
     assert len([trial for trial in record.trials if trial.state == "complete"]) == 4
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 @pytest.mark.parametrize("fleet", ["postgresql", "mariadb"], indirect=True)
@@ -119,7 +106,7 @@ def test_fault_09_a_worker_killed_while_it_takes_what_has_expired(fleet):
 @pytest.mark.parametrize(
     ("fleet", "what", "reason"),
     [
-        *((database, "kill_itself", "killed by SIGKILL") for database in DATABASES),
+        *((database, "kill_itself", "killed by SIGKILL") for database in KINDS),
         ("sqlite", "take_all_memory", "exit code 1"),
     ],
     indirect=["fleet"],
@@ -155,8 +142,8 @@ def test_fault_10_a_trial_that_ends_its_worker_each_time(fleet):
 
 @pytest.mark.parametrize(
     ("fleet", "step"),
-    [*((database, 0) for database in DATABASES), ("sqlite", 3600)],
-    ids=[*(f"{database}-off by hours" for database in DATABASES), "sqlite-stepping back"],
+    [*((database, 0) for database in KINDS), ("sqlite", 3600)],
+    ids=[*(f"{database}-off by hours" for database in KINDS), "sqlite-stepping back"],
     indirect=["fleet"],
 )
 def test_fault_14_clocks_that_are_wrong(fleet, step):
@@ -177,7 +164,7 @@ def test_fault_20_a_trainer_that_hangs(fleet):
     fleet.create("s", 3, 0.5, "--trial-timeout", 2)
     worker = fleet.start("worker", "--trainers", 1)
     fleet.wait_for_trials("s", 1, running=True)
-    [trainer] = fleet.trainers(worker)
+    [trainer] = worker.trainers
     os.kill(trainer, signal.SIGSTOP)
     record = fleet.finish("s", worker)
     states = [(trial.state, trial.reason) for trial in record.trials]

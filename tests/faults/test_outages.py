@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.servers import SERVERS
+from tests.helpers.servers import SERVERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("fleet", list(SERVERS), indirect=True)]
 
@@ -30,7 +30,7 @@ def test_fault_03_a_server_that_is_restarted_while_trials_run(fleet):
     assert_complete(fleet.finish("s", *workers))
     assert watcher.wait() == 0, watcher.output
     assert "s is finished after" in watcher.output
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 def test_fault_04_a_server_that_is_down_while_results_are_told(fleet):
@@ -41,16 +41,16 @@ def test_fault_04_a_server_that_is_down_while_results_are_told(fleet):
     fleet.wait_for_trials("s", 4, running=True)
     fleet.server.crash()
     down = time.monotonic()
-    fleet.wait_for(lambda: len(fleet.spooled()) >= 3)
+    fleet.wait_for(lambda: len(fleet.spooled) >= 3)
     fleet.wait_for(lambda: time.monotonic() > down + 3 * lease)
-    spooled = {json.loads(path.read_text())["claim"]["number"] for path in fleet.spooled()}
+    spooled = {json.loads(path.read_text())["claim"]["number"] for path in fleet.spooled}
     fleet.server.start()
     record = fleet.finish("s", *workers)
     assert_complete(record)
     assert [trial.state for trial in record.trials if trial.number in spooled] == ["complete"] * len(spooled)
     for worker in workers:
         assert worker.output.count("; waiting for it") == worker.output.count("the database answers again") == 1
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 def test_fault_05_a_server_that_hangs(fleet):
@@ -59,11 +59,11 @@ def test_fault_05_a_server_that_hangs(fleet):
     fleet.wait_for_trials("s", 2)
     fleet.server.freeze()
     fleet.wait_for(lambda: all("; waiting for it" in worker.output for worker in workers))
-    fleet.wait_for(fleet.spooled)
+    fleet.wait_for(lambda: fleet.spooled)
     fleet.server.thaw()
     assert_complete(fleet.finish("s", *workers))
     assert all("the database answers again" in worker.output for worker in workers)
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 def test_fault_17_a_server_with_fewer_connections_than_are_wanted(fleet):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import command_line, invariants
-from tests.servers import descendants
+from tests.helpers.fleet import synthetic
+from tests.helpers.invariants import invariants
+from tests.helpers.processes import command_line, descendants
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,7 @@ def test_fault_15_no_room_for_the_database(fleet, disk):
     assert len([trial for trial in record.trials if trial.state == "complete"]) == 300
     with contextlib.closing(sqlite3.connect(disk.folder / "hpo.db")) as file:
         assert file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert fleet.spooled() == []
+    assert fleet.spooled == []
 
 
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
@@ -97,32 +98,18 @@ def test_fault_15_no_room_for_the_report(fleet, disk):
 @pytest.mark.parametrize("fleet", ["postgresql"], indirect=True)
 def test_fault_33_a_password_is_nowhere_but_in_the_environment(fleet):
     url = fleet.url.replace("postgres@", f"postgres:{PASSWORD}@")  # which the server does not ask for
-    words = (
-        "run",
-        "--study",
-        "s",
-        "--objective",
-        "synthetic",
-        "--sleep",
-        0.3,
-        "--trials",
-        12,
-        "--trainers",
-        1,
-        "--report",
-        "r.html",
-    )
+    words = ("run", "--study", "s", *synthetic(0.3, 12), "--trainers", 1, "--report", "r.html")
     run = fleet.start(*words, HPO_STORAGE=url)
     fleet.wait_for(lambda: fleet.exists("s"))
     worker = fleet.start("worker", "--trainers", 1, HPO_STORAGE=url)
-    fleet.wait_for(lambda: fleet.trainers(run) and fleet.trainers(worker))
+    fleet.wait_for(lambda: run.trainers and worker.trainers)
     fleet.wait_for_trials("s", 2, running=True)
     processes = [pid for process in (run, worker) for pid in (process.pid, *descendants(process.pid))]
     assert len(processes) >= 4
     assert all(PASSWORD.encode() not in command_line(pid) for pid in processes)
     fleet.server.crash()
     fleet.wait_for(lambda: "; waiting for it" in worker.output)
-    fleet.wait_for(fleet.spooled)
+    fleet.wait_for(lambda: fleet.spooled)
     everywhere = [path for path in fleet.folder.rglob("*") if path.is_file()]
     assert not [path for path in everywhere if PASSWORD.encode() in path.read_bytes()]
     fleet.server.start()

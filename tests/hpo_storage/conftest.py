@@ -5,10 +5,9 @@ this session's own, emptied before each test, since making tables takes seconds 
 """
 
 import os
-import secrets
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,17 @@ import pytest
 import sqlalchemy as sa
 from hpo_storage.database import Database, connect, upgrade
 from hpo_storage.migrations import VERSION_TABLE
-from hpo_storage.records import Outcome, Purpose, ReplicateRecord
+from hpo_storage.records import Outcome, Purpose
 from hpo_storage.slots import Claim, SlotOffer, claim
 from hpo_storage.studies import create_study
 from hpo_storage.workers import start_worker
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
-SERVERS = {
-    "postgresql": "postgresql+psycopg://postgres@127.0.0.1:5432/test",
-    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/test",
-}
-BACKENDS = ("sqlite", *SERVERS)
+from tests.helpers.databases import KINDS, new_database
+from tests.helpers.records import make_outcome as any_outcome
+from tests.helpers.records import make_replicate
+
 VERSIONS = {VERSION_TABLE, "alembic_version", "version_info"}
 
 DISTRIBUTIONS = {
@@ -72,46 +70,21 @@ class Bench:
         return claim(self.db, self.study_id, self.worker_id, propose, DISTRIBUTIONS, purpose=purpose)
 
 
-@contextmanager
-def own_database(backend: str) -> Iterator[str]:
-    """The URL of a new, empty database on a server, dropped at the end; skips where no server answers."""
-    name = f"hpo_{secrets.token_hex(6)}"
-    engine = sa.create_engine(SERVERS[backend], isolation_level="AUTOCOMMIT")
-    try:
-        try:
-            with engine.connect() as connection:
-                connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        except sa.exc.OperationalError:
-            pytest.skip(f"needs {backend}: no server answers at {SERVERS[backend]}")
-        try:
-            yield engine.url.set(database=name).render_as_string(hide_password=False)
-        finally:
-            with engine.connect() as connection:
-                connection.exec_driver_sql(f"DROP DATABASE {name}" + " WITH (FORCE)" * (backend == "postgresql"))
-    finally:
-        engine.dispose()
-
-
 @pytest.fixture(scope="session")
 def server_urls() -> Iterator[Callable[[str], str]]:
     """The URL of this session's database on a server, with all tables."""
     urls: dict[str, str] = {}
-    contexts = []
+    with ExitStack() as stack:
 
-    def url_of(backend: str) -> str:
-        if backend not in urls:
-            context = own_database(backend)
-            url = context.__enter__()
-            contexts.append(context)
-            database = connect(url)
-            upgrade(database)
-            database.close()
-            urls[backend] = url
-        return urls[backend]
+        def url_of(backend: str) -> str:
+            if backend not in urls:
+                urls[backend] = stack.enter_context(new_database(backend, Path()))
+                database = connect(urls[backend])
+                upgrade(database)
+                database.close()
+            return urls[backend]
 
-    yield url_of
-    for context in contexts:
-        context.__exit__(None, None, None)
+        yield url_of
 
 
 def empty(database: Database) -> None:
@@ -124,7 +97,7 @@ def empty(database: Database) -> None:
                 connection.execute(table.delete())
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=KINDS)
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -145,11 +118,8 @@ def url(backend: str, path: Path, server_urls: Callable[[str], str]) -> str:
 @pytest.fixture
 def empty_url(backend: str, path: Path) -> Iterator[str]:
     """Of a database without tables."""
-    if backend == "sqlite":
-        yield f"sqlite:///{path}"
-    else:
-        with own_database(backend) as url:
-            yield url
+    with new_database(backend, path.parent) as url:
+        yield url
 
 
 @pytest.fixture
@@ -207,9 +177,9 @@ def make_outcome(value: float | None = 0.5, **changes: Any) -> Outcome:
     """A complete trial of two replicates around `value`."""
     center = 0.5 if value is None else value
     replicates = tuple(
-        ReplicateRecord(
-            index=index,
-            stop_loss=center + 0.125,
+        make_replicate(
+            index,
+            center + 0.125,
             score_loss=center + shift,
             best_epoch=1,
             seconds=0.25,
@@ -217,14 +187,8 @@ def make_outcome(value: float | None = 0.5, **changes: Any) -> Outcome:
         )
         for index, shift in enumerate((-0.25, 0.25))
     )
-    settings: dict[str, Any] = {
-        "state": "complete",
-        "value": value,
-        "standard_error": 0.25,
-        "info": {"parameters": 1234, "widths": [20, 10]},
-        "replicates": replicates,
-    }
-    return Outcome(**{**settings, **changes})
+    info = {"parameters": 1234, "widths": [20, 10]}
+    return any_outcome(value, **({"standard_error": 0.25, "info": info, "replicates": replicates} | changes))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import select
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ from hpo_storage.studies import create_study, list_studies, progress
 from hpo_storage.tables import STUDIES
 
 from hpo.errors import StorageAwayError, StorageBusyError, StorageError
+from tests.helpers.proxy import Proxy
 
 PASSWORD = "hunter2secret"
 
@@ -230,52 +230,11 @@ def test_a_server_that_became_read_only_is_away(db: Database, backend: str, serv
         assert session_id(connection, backend) != before
 
 
-class Proxy:
-    """Between a client and a server; hung, it passes nothing on and closes nothing."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self._target, self._stop, self.hung = (host, port), threading.Event(), False
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        peers: dict[socket.socket, socket.socket] = {}
-        while not self._stop.is_set():
-            ready, _, _ = select.select([] if self.hung else [self._server, *peers], [], [], 0.02)
-            for source in ready:
-                if source is self._server:
-                    client, server = source.accept()[0], socket.create_connection(self._target)
-                    peers |= {client: server, server: client}
-                elif source in peers:
-                    self._pass_on(source, peers)
-        for each in peers:
-            each.close()
-
-    def _pass_on(self, source: socket.socket, peers: dict[socket.socket, socket.socket]) -> None:
-        with suppress(OSError):
-            if data := source.recv(65536):
-                peers[source].sendall(data)
-                return
-        for each in (source, peers[source]):
-            del peers[each]
-            each.close()
-
-    def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._server.close()
-
-
 @pytest.fixture
 def proxied(url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Proxy, Database]]:
     monkeypatch.setenv("HPO_ANSWER_SECONDS", "3")
-    parsed = sa.make_url(url)
-    assert parsed.host is not None
-    assert parsed.port is not None
-    proxy = Proxy(parsed.host, parsed.port)
-    db = connect(parsed.set(port=proxy.port).render_as_string(hide_password=False))
+    proxy = Proxy(url)
+    db = connect(proxy.url)
     yield proxy, db
     db.close()
     proxy.close()
@@ -285,13 +244,13 @@ def test_a_server_that_hangs_is_given_up_and_used_again(proxied: tuple[Proxy, Da
     """Fault 5: no answer and no reset."""
     proxy, db = proxied
     study_id = create_study(db, "a", {}, {}, {}, 2)
-    proxy.hung = True
+    proxy.freeze()
     for _ in range(2):  # within a transaction on a used connection, then on a new one
         began = time.monotonic()
         with pytest.raises(StorageAwayError):
             progress(db, study_id)
         assert time.monotonic() - began < 20  # the usual limit is 30
-    proxy.hung = False
+    proxy.restore()
     assert progress(db, study_id).open == 2
 
 
@@ -300,8 +259,8 @@ def test_a_server_that_hangs_at_commit(proxied: tuple[Proxy, Database]):
     study_id = create_study(db, "a", {}, {}, {}, 2)
     with pytest.raises(StorageAwayError), db.begin_write() as connection:  # noqa: PT012
         rename(connection, study_id, "b")
-        proxy.hung = True
-    proxy.hung = False
+        proxy.freeze()
+    proxy.restore()
     assert progress(db, study_id).open == 2
 
 

@@ -49,7 +49,7 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     again = bench.claim()
     study = read_study(bench.db, "churn")
     assert isinstance(study, StudyRecord)
-    assert (study.finished, study.running, study.replicates) == (2, True, 2)
+    assert (study.finished, study.running, study.facts["replicates"]) == (2, True, 2)
     first = study.trials[0]
     good = outcome(0.5)
     assert first == TrialRecord(

@@ -59,6 +59,7 @@ def compiled(rates=None, **changes):
     keras.utils.set_random_seed(0)
     model = build_keras_model(arch, FEATURES, CLASSES)
     compile_keras_model(model, arch, rates)
+    model.run_eagerly = True  # for a few steps: to compile a model takes longer
     return model
 
 

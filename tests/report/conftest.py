@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from hpo_spaces import Categorical, Float, Ordered, SearchSpace
 from hpo_spaces.mlp import MLP
-from hpo_storage.records import FINISHED, ReplicateRecord, StudyRecord, TrialRecord, TrialState
+from hpo_storage.records import ReplicateRecord, StudyRecord, TrialRecord, TrialState
 
 from hpo.data.spec import DataSpec
 from hpo.objectives.mlp import MlpPart
 from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
+from tests.helpers import records
+from tests.helpers.records import START
 
-START = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 PRIOR = 2.302
 DIGITS = DataSpec(kind="builtin", source="digits", target="target")
 PROTOCOL = EvaluationSpec()
@@ -25,14 +26,8 @@ MLP_SPEC = SpaceSpec(reference="mlp", description=MLP.describe())
 
 
 def make_replicate(index: int, curve: tuple[float, ...], score_loss: float | None) -> ReplicateRecord:
-    return ReplicateRecord(
-        index=index,
-        stop_loss=min(curve),
-        score_loss=score_loss,
-        best_epoch=curve.index(min(curve)),
-        seconds=0.03 * len(curve),
-        curve=curve,
-    )
+    settings = {"best_epoch": curve.index(min(curve)), "seconds": 0.03 * len(curve), "curve": curve}
+    return records.make_replicate(index, min(curve), score_loss=score_loss, **settings)
 
 
 def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes) -> TrialRecord:
@@ -55,12 +50,8 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
     seconds = 0.5 + sum(r.seconds for r in replicates)
     started = START + timedelta(seconds=float(number // 2 * 9 + random.random()))
     fields = {
-        "number": number,
-        "slot": number,
-        "attempt": 1,
         "state": TrialState(state),
         "params": params,
-        "value": float(np.mean(losses)) if losses else None,
         "standard_error": float(np.std(losses, ddof=1) / len(losses) ** 0.5) if losses else None,
         "reason": {
             "failed": "the loss is not finite in epoch 3",
@@ -78,7 +69,8 @@ def make_trial(number: int, state: str = "complete", *, seed: int = 0, **changes
         },
         "replicates": tuple(replicates),
     }
-    return TrialRecord(**(fields | changes))
+    value = float(np.mean(losses)) if losses else None
+    return records.make_trial(number, **({"value": value} | fields | changes))
 
 
 def make_spec(
@@ -91,9 +83,7 @@ def make_spec(
 
 def study_of(trials, *, budget: int | None = None, running: bool = False, **changes) -> StudyRecord:
     """A study of these trials."""
-    ended = {t.slot for t in trials if t.state in FINISHED}
     fields = {
-        "id": 1,
         "name": "mlp",
         "spec": make_spec(),
         "facts": {
@@ -114,13 +104,10 @@ def study_of(trials, *, budget: int | None = None, running: bool = False, **chan
             "backend": "tensorflow",
             "versions": {"hpo": "0.1.0", "keras": "3.15.1", "optuna": "5.0.0"},
         },
-        "created": START,
         "budget": len(trials) if budget is None else budget,
-        "finished": len(ended),
         "running": running,
-        "trials": tuple(trials),
     }
-    return StudyRecord(**(fields | changes))
+    return records.make_study(*trials, **(fields | changes))
 
 
 def mixed_states(count: int) -> list[str]:

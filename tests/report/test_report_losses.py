@@ -7,8 +7,9 @@ import pytest
 from hpo.cli.describe import status_fields, summary_json, winner_fields
 from hpo.losses import LOSSES, loss_of
 from hpo.report.figures import FIGURES
-from hpo.report.losses import error_text, target_text
+from hpo.report.losses import data_text, error_text, target_text
 from hpo.report.page import write_report
+from hpo.study.facts import Facts
 from hpo.study.standing import winner
 
 NAMES = [loss.name for loss in LOSSES.values()]
@@ -38,8 +39,9 @@ def test_a_loss_is_called_by_its_name_alone(studies, tmp_path, name):
     page = write_report(study, tmp_path / "r.html").read_text("utf-8")
     page = page[page.index("<header>") : page.index("<footer>")]
     titles = [FIGURES["history"](study).layout.yaxis.title.text, FIGURES["slice"](study).layout.yaxis.title.text]
-    assert set(titles) == {loss_of(study.facts).title}
-    assert FIGURES["parallel"](study).data[0].dimensions[-1].label == loss_of(study.facts).name
+    loss = loss_of(Facts.from_json(study.facts))
+    assert set(titles) == {loss.title}
+    assert FIGURES["parallel"](study).data[0].dimensions[-1].label == loss.name
     fields = str([status_fields(study), winner_fields(study, winner(study)), summary_json(study)])
     for other in NAMES:
         assert (other.lower() in page.lower()) == (other == name)
@@ -68,7 +70,7 @@ def test_a_winner_no_better_than_the_mean_is_called_that(make, value):
 def test_squared_errors_are_shown_in_the_units_of_the_target(studies):
     study = studies["mean squared error"]
     assert winner_fields(study, winner(study))["error"] == "183,600 root mean squared, in the target's own units"
-    assert error_text({**SQUARED, "target_deviation": 0.0123}, 0.49).startswith("0.00861 root")
+    assert error_text(Facts.from_json({**SQUARED, "target_deviation": 0.0123}), 0.49).startswith("0.00861 root")
     assert "error" not in winner_fields(studies["log loss"], winner(studies["log loss"]))
 
 
@@ -79,8 +81,11 @@ def test_losses_below_zero_are_drawn(studies):
 
 
 def test_what_is_predicted_is_said():
-    assert [target_text(facts) for facts in (CLASSES, LABELS, SQUARED)] == ["2 classes", "2 labels", "a quantity"]
+    known = [Facts.from_json(facts) for facts in (CLASSES, LABELS, SQUARED)]
+    assert [target_text(facts) for facts in known] == ["2 classes", "2 labels", "a quantity"]
+    assert data_text(known[0]) == ["900 rows", "9 features", "2 classes"]
+    assert data_text(Facts(replicates=5)) == []  # an objective without a table
 
 
 def test_facts_of_before_are_of_log_loss():
-    assert loss_of(CLASSES).title == "log loss (nats)"
+    assert loss_of(Facts.from_json(CLASSES)).title == "log loss (nats)"

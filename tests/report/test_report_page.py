@@ -4,12 +4,14 @@ import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+import hpo.report.page
 from hpo.data.spec import DataSpec
 from hpo.errors import InputError
-from hpo.report.answer import next_command
+from hpo.report.answer import answer, heading, next_command, progress
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_plot, write_report
 from hpo.settings import EvaluationSpec
@@ -71,6 +73,25 @@ def test_a_finished_study(mixed, page):
     assert written.open == []
     ids = {value for _, name, value in written.attributes if name == "id"}
     assert {f"plot-{name}" for name in FIGURES} <= ids
+
+
+def test_the_values_of_the_head(mixed):
+    best, shown = winner(mixed), answer(mixed)
+    assert heading(mixed).about == "digits, target target · 1,797 rows · 64 features · 10 classes"
+    assert shown.over == f"Winner: trial {best.number}"
+    assert (shown.value, shown.unit) == (f"{best.value:.4f}", f"± {best.standard_error:.4f} nats")
+    assert shown.parameters["weights"] == f"{best.info['parameters']:,}"
+    assert progress(mixed).done == "40 of 40"
+    assert sum(progress(mixed).states.values()) == 40
+
+
+def test_markup_is_written_in_templates_alone():
+    """Fault 39: they escape every text; plotly's own tags are `br` and `extra`."""
+    folder = Path(hpo.report.page.__file__).parent
+    for path in folder.glob("*.py"):
+        assert not re.findall(r"</?(?!br>|extra>)[a-z]\w*[^<>\n]*>", path.read_text("utf-8")), path.name
+    for path in (folder / "templates").glob("*.html"):
+        assert not re.findall(r"\|\s*safe|autoescape", path.read_text("utf-8")), path.name
 
 
 def test_every_trial_has_a_row(make, page):

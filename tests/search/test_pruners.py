@@ -1,7 +1,6 @@
 """Racing and curve pruning as pure functions."""
 
 import pytest
-from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from hpo.search.pruners import (
 )
 from hpo.settings import EvaluationSpec
 from hpo.study.resolve import request, resolve
+from tests.helpers.records import make_outcome, make_replicate
 
 losses = st.floats(0.01, 5.0)
 
@@ -44,12 +44,12 @@ def leaderboard():
 
 def outcome(scores, raced_out=False, stops=None, parameters=None):
     replicates = tuple(
-        ReplicateRecord(index=i, stop_loss=stop, score_loss=score, best_epoch=0, seconds=1.0, curve=(stop,))
+        make_replicate(i, stop, score_loss=score)
         for i, (score, stop) in enumerate(zip(scores, stops or scores, strict=True))
     )
     info = {"parameters": parameters} if parameters else {}
     value = sum(scores) / len(scores)
-    return Outcome(state="raced out" if raced_out else "complete", value=value, info=info, replicates=replicates)
+    return make_outcome(value, state="raced out" if raced_out else "complete", info=info, replicates=replicates)
 
 
 def test_race_needs_more_than_z_standard_errors():
@@ -103,8 +103,8 @@ def test_leaderboard_compares_by_replicate():
     assert board.incumbent() is None
     board.add(0, outcome([0.5, 0.7]))
     board.add(1, outcome([0.4, 0.6]))
-    board.add(2, Outcome(state="failed", reason="x"))
-    board.add(3, Outcome(state="pruned"))
+    board.add(2, make_outcome(None, state="failed", reason="x"))
+    board.add(3, make_outcome(None, state="pruned"))
     assert board.best is not None
     assert board.best.number == 1
     rival = board.incumbent()

@@ -4,13 +4,13 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
-from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.search.incumbent import Leaderboard
 from hpo.search.rungs import FIRST_EPOCHS, REDUCTION, Rung, Rungs, is_behind, rung_epochs, rungs_skipped
 from hpo.settings import EvaluationSpec, SearchSpec
+from tests.helpers.records import make_outcome, make_replicate
 
 losses = st.floats(0.01, 5.0)
 curves = st.lists(losses, min_size=1, max_size=80)
@@ -87,11 +87,7 @@ def test_a_trial_is_judged_at_its_rung_alone(curve, epochs, threshold):
 
 def trial(loss, epochs=70):
     curve = (loss,) * epochs
-    replicates = [
-        ReplicateRecord(index=i, stop_loss=loss, score_loss=loss, best_epoch=0, seconds=1.0, curve=curve)
-        for i in (0, 1)
-    ]
-    return Outcome(state="complete", value=loss, replicates=tuple(replicates))
+    return make_outcome(loss, replicates=tuple(make_replicate(i, loss, curve=curve) for i in (0, 1)))
 
 
 def filled(pruner):
@@ -114,10 +110,10 @@ def test_rules_follow_the_pruner():
 
 def test_pruned_trials_stay_in_the_comparison_as_far_as_they_came():
     board = filled("halving")
-    lost = ReplicateRecord(index=0, stop_loss=0.9, score_loss=None, best_epoch=0, seconds=1.0, curve=(0.01,) * 22)
+    lost = make_replicate(0, 0.9, score_loss=None, curve=(0.01,) * 22)
     for number in range(6, 12):
-        board.add(number, Outcome(state="pruned", replicates=(lost,)))
+        board.add(number, make_outcome(None, state="pruned", replicates=(lost,)))
     first, second = board.rules(0).rungs
     assert (first.threshold, second.threshold) == (0.01, pytest.approx(0.2))
-    board.add(12, Outcome(state="failed", reason="x", replicates=(lost,)))
+    board.add(12, make_outcome(None, state="failed", reason="x", replicates=(lost,)))
     assert board.rules(0).rungs == (first, second)

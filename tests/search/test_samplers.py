@@ -6,19 +6,19 @@ from hpo_spaces import Categorical, Float, LogFloat, MlpSpace, Ordered
 from hpo_spaces.mlp import MLP
 from hpo_spaces.mlp_strong import MLP_STRONG
 from hpo_spaces.mlp_wide import MLP_WIDE
-from hpo_storage.records import Outcome, ReplicateRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo.search.samplers import SHOWN_TRIALS, Proposer
 from hpo.seeds import integer_seed
+from tests.helpers.records import make_outcome, make_replicate
 
 
 def filled(sampler="tpe", seed=0, trials=20, order=None):
     proposer = Proposer(sampler, seed, MLP)
     for number in order or range(trials):
         params = MLP.decode([(number * step % 17) / 17 for step in range(1, MLP.size + 1)])
-        proposer.observe(number, params, Outcome(state="complete", value=1.0 + params["dropout"]))
+        proposer.observe(number, params, make_outcome(1.0 + params["dropout"]))
     return proposer
 
 
@@ -52,20 +52,17 @@ def test_pending_points_are_avoided():
 def test_pruned_trials_rank_by_their_loss_and_not_by_how_many_replicates_trained_together():
     proposer = Proposer("tpe", 0, MLP)
     for number, (loss, replicates) in enumerate(((0.5, 1), (2.0, 5))):
-        stopped = tuple(
-            ReplicateRecord(index=i, stop_loss=loss, score_loss=None, best_epoch=0, seconds=1.0, curve=(loss,))
-            for i in range(replicates)
-        )
-        proposer.observe(number, MLP.decode([0.5] * MLP.size), Outcome(state="pruned", replicates=stopped))
+        stopped = tuple(make_replicate(i, loss, score_loss=None) for i in range(replicates))
+        proposer.observe(number, MLP.decode([0.5] * MLP.size), make_outcome(None, state="pruned", replicates=stopped))
     assert [trial.intermediate_values for trial in proposer._shown()] == [{0: 0.5}, {0: 2.0}]
 
 
 def test_pruned_and_failed_trials_are_accepted():
     proposer = filled(trials=12)
-    stop = ReplicateRecord(index=0, stop_loss=2.0, score_loss=None, best_epoch=0, seconds=1.0, curve=(2.0,))
-    proposer.observe(12, MLP.decode([0.5] * MLP.size), Outcome(state="pruned", replicates=(stop,)))
+    stop = make_replicate(0, 2.0, score_loss=None)
+    proposer.observe(12, MLP.decode([0.5] * MLP.size), make_outcome(None, state="pruned", replicates=(stop,)))
     before = filled(trials=12).propose(20)
-    proposer.observe(13, MLP.decode([0.2] * MLP.size), Outcome(state="failed", reason="diverged"))
+    proposer.observe(13, MLP.decode([0.2] * MLP.size), make_outcome(None, state="failed", reason="diverged"))
     assert proposer.propose(20).keys() == before.keys()
 
 
@@ -90,7 +87,7 @@ def test_ordered_dimensions_come_back_as_choices():
     for number in range(15):
         point = proposer.propose(number)
         assert point["size"] in (8, 64, 512)
-        proposer.observe(number, point, Outcome(state="complete", value=point["rate"]))
+        proposer.observe(number, point, make_outcome(point["rate"]))
 
 
 def test_starting_points_come_first_except_at_random():
@@ -116,7 +113,7 @@ def studied(space, trials, loss, sampler="tpe", seed=0):
     proposer, points = Proposer(sampler, seed, space), []
     for number in range(trials):
         points.append(proposer.propose(number, pending=points[-2:]))
-        proposer.observe(number, points[-1], Outcome(state="complete", value=loss(points[-1])))
+        proposer.observe(number, points[-1], make_outcome(loss(points[-1])))
     return proposer, points
 
 

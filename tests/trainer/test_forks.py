@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from hpo_storage.workers import process_start
 
 from hpo.worker.child import Child, wait_for_output
+from tests.helpers.processes import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux do forks train")
 
@@ -65,14 +65,15 @@ def parent(tmp_path, monkeypatch):
 def answer(parent, message):
     """What a fork says to a message; None where it has ended."""
     parent.send(message)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    said = []
+
+    def has_answered():
         wait_for_output([parent], 1)
-        if said := parent.messages():
-            return said[0]
-        if parent.closed:
-            return None
-    raise AssertionError("no answer")
+        said.extend(parent.messages())
+        return said or parent.closed
+
+    wait_until(has_answered, 20, pause=0)
+    return said[0] if said else None
 
 
 def test_a_fork_works_until_it_has_grown(parent):
@@ -111,9 +112,7 @@ def test_a_fork_that_was_killed_between_messages_is_replaced(parent):
     before = answer(parent, "")["fork"]
     assert answer(parent, "done?") == {}
     os.kill(before, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while ") Z " not in Path(f"/proc/{before}/stat").read_text("ascii") and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: ") Z " in Path(f"/proc/{before}/stat").read_text("ascii"), 10, pause=0.01)
     assert answer(parent, "")["fork"] != before
 
 
@@ -122,10 +121,13 @@ def test_a_process_whose_forks_cannot_start_ends(tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_TEST_START", "fails")
     (tmp_path / "parent.py").write_text(PARENT)
     child = Child("parent")
-    deadline = time.monotonic() + 20
-    while not child.closed and time.monotonic() < deadline:
+
+    def has_ended():
         wait_for_output([child], 1)
         child.messages()
+        return child.closed
+
+    wait_until(has_ended, 20, pause=0)
     assert child.ending() == "exit code 1"
     assert "ValueError: no start" in child.errors()
     child.kill()
@@ -135,7 +137,4 @@ def test_a_fork_ends_with_its_killed_parent(parent):
     fork = answer(parent, "")["fork"]
     os.kill(fork, signal.SIGSTOP)
     parent.kill()
-    deadline = time.monotonic() + 10
-    while process_start(fork) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert process_start(fork) is None
+    wait_until(lambda: process_start(fork) is None, 10)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +28,7 @@ from hpo.settings import EvaluationSpec, Training
 from hpo.study.resolve import request, resolve
 from hpo.worker.child import Child, wait_for_output
 from hpo.worker.preparation import run_child
+from tests.helpers.processes import run_python, wait_until
 
 
 @pytest.fixture
@@ -150,14 +150,12 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_a_trainer_that_does_not_read_ends_with_its_killed_supervisor():
-    done = subprocess.run([sys.executable, "-c", SUPERVISOR], capture_output=True, text=True, check=False, timeout=60)
-    pid, deadline = int(done.stdout), time.monotonic() + 10
-    while process_start(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    survived = process_start(pid) is not None
-    if survived:
+    pid = int(run_python(SUPERVISOR).stdout)
+    try:
+        wait_until(lambda: process_start(pid) is None, 10)
+    except AssertionError:
         os.kill(pid, signal.SIGKILL)
-    assert not survived
+        raise
 
 
 def test_endings_and_errors_are_told(module):

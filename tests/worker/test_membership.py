@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 
 from hpo.worker import membership as module
 from hpo.worker.membership import Heartbeat
+from tests.helpers.processes import wait_until
 
 TIMING = Timing(lease=0.4)
 
@@ -53,13 +54,6 @@ def beating(tmp_path):
         heartbeat.stop()
 
 
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it has not happened"
-        time.sleep(0.02)
-
-
 def test_a_lease_is_kept_while_the_main_thread_is_busy(database, study_id, beating):
     worker_id, claimed = work(database, study_id)
     heartbeat = beating(worker_id, claimed.trial_id)
@@ -73,9 +67,9 @@ def test_a_lease_is_kept_while_the_main_thread_is_busy(database, study_id, beati
 
 def test_what_another_has_taken_is_lost(database, study_id, beating):
     worker_id, claimed = work(database, study_id)
-    wait_for(lambda: sweep(database) == 1)
+    wait_until(lambda: sweep(database) == 1)
     heartbeat = beating(worker_id, claimed.trial_id)
-    wait_for(lambda: heartbeat.lost == {claimed.trial_id})
+    wait_until(lambda: heartbeat.lost == {claimed.trial_id})
     heartbeat.watch(())
     heartbeat.watch([claimed.trial_id + 1])
     assert heartbeat.lost == frozenset()
@@ -85,7 +79,7 @@ def test_the_trials_of_a_main_thread_that_hangs_are_anybodys(database, study_id,
     monkeypatch.setattr(module, "PATIENCE_LEASES", 1)
     worker_id, claimed = work(database, study_id)
     beating(worker_id, claimed.trial_id)
-    wait_for(lambda: progress(database, study_id).open == 3)
+    wait_until(lambda: progress(database, study_id).open == 3)
     assert "lease expired" in read_study(database, "s").trials[0].reason
 
 
@@ -101,7 +95,7 @@ def test_a_claim_that_the_worker_does_not_know_of_ends(database, study_id, beati
     """Its answer got lost with the connection."""
     worker_id, _ = work(database, study_id)
     beating(worker_id)
-    wait_for(lambda: progress(database, study_id).open == 3)
+    wait_until(lambda: progress(database, study_id).open == 3)
     assert read_study(database, "s").trials[0].reason == "lease expired: no sign of life from elsewhere:1"
 
 
@@ -112,6 +106,6 @@ def test_what_the_dead_left_is_requeued_after_a_lease(database, study_id, beatin
     stop_worker(database, dead)
     began = time.monotonic()
     beating(worker_id, claimed.trial_id)
-    wait_for(lambda: progress(database, study_id).claimed == 1)
+    wait_until(lambda: progress(database, study_id).claimed == 1)
     assert time.monotonic() - began >= TIMING.lease
     assert progress(database, study_id).open == 2

@@ -10,6 +10,8 @@ from hpo.errors import StorageError, StudyError
 from hpo.settings import Training
 from hpo.worker import ray as ray_launcher
 from hpo.worker.ray import WorkerError, WorkerKilledError, check_ray, ray_workers
+from tests.helpers.invariants import invariants
+from tests.helpers.processes import command_line
 
 SERVER = "postgresql://hpo@db/hpo"
 
@@ -86,7 +88,7 @@ def test_a_study_on_two_nodes_one_of_which_is_lost(cluster, server_fleet):
         assert _lines_with("--study sleep")
         assert not _lines_with(server_fleet.url)
     assert not _lines_with("--study sleep")
-    record = server_fleet.assert_exact("sleep", 3)
+    record = invariants(server_fleet.url, "sleep", 3)
     assert len(record.trials) == 4  # one of them twice
 
 
@@ -109,10 +111,7 @@ def _lines_with(words: str) -> list[str]:
     """Command lines of running workers that contain the words."""
     lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
+        line = command_line(int(path.parent.name)).replace(b"\0", b" ").decode(errors="replace")
         if words in line and "hpo.cli.main worker" in line and path.parent.name != str(os.getpid()):
             lines.append(line)
     return lines

@@ -7,7 +7,6 @@ import pytest
 from hpo_spaces import Float, SearchSpace
 from hpo_storage import slots
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import Outcome, ReplicateRecord
 from hpo_storage.slots import claim, release
 from hpo_storage.studies import create_study, find_study, read_study
 from hpo_storage.workers import start_worker
@@ -19,24 +18,10 @@ from hpo.search.incumbent import Leaderboard
 from hpo.settings import SearchSpec
 from hpo.worker.progress import SilentView
 from hpo.worker.results import Outbox, Settled, Spool
+from tests.helpers.records import make_outcome, make_replicate
 
-OUTCOME = Outcome(
-    state="complete",
-    value=0.1 + 0.2,
-    standard_error=1e-17,
-    info={"widths": [3]},
-    replicates=(
-        ReplicateRecord(
-            index=0,
-            stop_loss=0.25,
-            score_loss=0.1 + 0.2,
-            best_epoch=1,
-            seconds=0.5,
-            curve=(1.5, 0.25),
-            predictions=b"\x00\xff\x00\x80",
-        ),
-    ),
-)
+REPLICATE = make_replicate(loss=0.1 + 0.2, stop_loss=0.25, curve=(1.5, 0.25), predictions=b"\x00\xff\x00\x80")
+OUTCOME = make_outcome(0.1 + 0.2, standard_error=1e-17, info={"widths": [3]}, replicates=(REPLICATE,))
 
 
 class Hearing(SilentView):

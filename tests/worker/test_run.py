@@ -2,25 +2,31 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from hpo_storage import studies
-from hpo_storage.database import connect
 
 from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
-from hpo.study.resolve import request
+from hpo.study import resolve
 from hpo.study.standing import winner
 from hpo.worker.progress import SilentView
 from hpo.worker.run import run
+from tests.helpers.databases import read
+from tests.helpers.fleet import synthetic
+from tests.helpers.invariants import assert_exact
+from tests.helpers.processes import trainers, wait_until
+from tests.helpers.tables import two_classes
 
 pytestmark = pytest.mark.slow
 
 FAST = {"data": "iris", "max_epochs": 3, "replicates": 2}
+
+
+def request(name, **given):
+    """With one trainer, unless the test says otherwise: each imports the framework anew."""
+    return resolve.request(name, **({"trainers": 1} | given))
 
 
 class Watching(SilentView):
@@ -47,27 +53,9 @@ def url(tmp_path):
     return f"sqlite:///{tmp_path}/hpo.db"
 
 
-def read(url, name):
-    database = connect(url, create=False)
-    try:
-        return studies.read_study(database, name)
-    finally:
-        database.close()
-
-
-def assert_exact(record, budget):
-    """The invariants: no running trial, as many finished slots as budgeted, one result for each."""
-    assert record.finished == record.budget == budget
-    assert not [trial for trial in record.trials if trial.state == "running"]
-    results = [trial.slot for trial in record.trials if trial.state in ("complete", "pruned")]
-    assert len(results) == len(set(results))
-    assert not record.running
-
-
 def table(folder, rows=60):
     path = folder / "table.csv"
-    lines = [f"{i % 7 + (i % 2) * 3},{i % 5},{'ab'[i % 2]}" for i in range(rows)]
-    path.write_text("x,y,label\n" + "\n".join(lines) + "\n")
+    path.write_text(two_classes(rows))
     return path
 
 
@@ -122,17 +110,11 @@ def test_killed_trainer_is_replaced_and_its_trial_done_again(url):
 
     def kill_once(snapshot):
         if snapshot.running and snapshot.running[0].epoch > 0 and not killed:
-            trainers = subprocess.run(
-                ["pgrep", "-P", str(os.getpid()), "-f", "hpo.trainer.main"],
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            killed.append(int(trainers.stdout.split()[snapshot.running[0].trainer]))  # in the order of their start
+            killed.append(trainers(os.getpid())[snapshot.running[0].trainer])
             os.kill(killed[0], signal.SIGKILL)
 
     view = Watching(on_update=kill_once)
-    asked_for = request("k", data="digits", max_epochs=150, patience=150, replicates=1, pruner="none", trials=2)
+    asked_for = request("k", data="digits", max_epochs=60, patience=60, replicates=1, pruner="none", trials=2)
     result = run(asked_for, url=url, view=view)
     assert killed
     assert_exact(result.record, 2)
@@ -188,41 +170,14 @@ def test_a_population_is_given_back_at_a_second_interrupt(url):
     assert not first.record.running
 
 
-COMMAND = [sys.executable, "-c", "from hpo.cli.main import main; main()", "run", "--no-report", "--study"]
-
-
-def start(url, name, *more):
-    return subprocess.Popen(
-        [*COMMAND, name, "--storage", url, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def wait_for_running_trial(url, name, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if Path(url.removeprefix("sqlite:///")).exists():
-            try:
-                if any(trial.state == "running" for trial in read(url, name).trials):
-                    return
-            except Exception:  # the study is not there yet
-                pass
-        time.sleep(0.1)
-    raise AssertionError("no trial has started")
-
-
-def test_second_run_leaves_and_a_killed_one_can_be_resumed(url):
-    first = start(url, "d", "--data", "digits", "--trials", "3", "--replicates", "1", "--max-epochs", "60")
-    try:
-        wait_for_running_trial(url, "d")
-        with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
-            run(request("d"), url=url)
-    finally:
-        os.kill(first.pid, signal.SIGKILL)
-        first.communicate()
+def test_second_run_leaves_and_a_killed_one_can_be_resumed(local_fleet):
+    words = ("run", "--study", "d", *synthetic(2, 3), "--no-report")
+    first, url = local_fleet.start(*words, HPO_LEASE_SECONDS="60"), local_fleet.url
+    local_fleet.wait_for(lambda: local_fleet.exists("d"))
+    local_fleet.wait_for_trials("d", running=True)
+    with pytest.raises(StudyRunningError, match=rf"process {first.pid}"):
+        run(request("d"), url=url)
+    first.end()
     assert not read(url, "d").running
     result = run(request("d"), url=url)
     assert_exact(result.record, 3)
@@ -234,22 +189,15 @@ def test_second_run_leaves_and_a_killed_one_can_be_resumed(url):
         assert again[0].params == trial.params
 
 
-def test_killed_supervisors_trainers_end(url):
-    child = start(url, "o", "--data", "digits", "--trials", "4", "--no-racing")
-    wait_for_running_trial(url, "o")
-    found = subprocess.run(
-        ["pgrep", "-P", str(child.pid), "-f", "hpo.trainer.main"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    trainers = [int(pid) for pid in found.stdout.split()]
-    os.kill(child.pid, signal.SIGKILL)
-    child.communicate()
-    deadline = time.monotonic() + 30
-    while any(Path(f"/proc/{pid}").exists() for pid in trainers) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not any(Path(f"/proc/{pid}").exists() for pid in trainers)
+def test_killed_supervisors_trainers_end(local_fleet):
+    words = ("--data", "digits", "--trials", 4, "--no-racing", "--no-report", "--trainers", 1)
+    supervisor = local_fleet.start("run", "--study", "o", *words)
+    local_fleet.wait_for(lambda: local_fleet.exists("o"))
+    local_fleet.wait_for_trials("o", running=True)
+    started = supervisor.trainers
+    assert started
+    supervisor.end()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 30)
 
 
 DIVERGING = """
@@ -304,7 +252,7 @@ SPACE = MlpSpace(name="part", dimensions=(Float("x", 0.0, 1.0),), architecture=n
 def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path, monkeypatch):
     (tmp_path / "part_space.py").write_text(FAILING)
     monkeypatch.chdir(tmp_path)
-    asked_for = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6, trainers=1)
+    asked_for = request("p", space="part_space:SPACE", sampler="random", **FAST, trials=6)
     record = run(asked_for, url=url).record
     assert_exact(record, 6)
     bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
@@ -318,11 +266,11 @@ def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path
 
 def test_same_seed_same_study(url, tmp_path):
     """One trainer: nothing depends on timing."""
-    first = run(request("a", **FAST, trials=5, trainers=1), url=url).record
-    second = run(request("b", **FAST, trials=5, trainers=1), url=url).record
+    first = run(request("a", **FAST, trials=5), url=url).record
+    second = run(request("b", **FAST, trials=5), url=url).record
     assert [t.params for t in first.trials] == [t.params for t in second.trials]
     assert [t.value for t in first.trials] == [t.value for t in second.trials]
-    other = run(request("c", seed=1, **FAST, trials=5, trainers=1), url=url).record
+    other = run(request("c", seed=1, **FAST, trials=5), url=url).record
     assert first.trials[4].params != other.trials[4].params
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from hpo_storage.database import connect, upgrade
-from hpo_storage.records import Limits, Outcome
+from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
 from hpo.machine import Resources
@@ -16,6 +16,7 @@ from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool, TrainersError
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
+from tests.helpers.records import make_outcome
 
 ENOUGH = 10
 
@@ -72,7 +73,7 @@ class SinkingChild(DyingChild):
         return said
 
 
-OUTCOME = Outcome(state="complete", value=0.5, standard_error=0.1, info={"widths": [3]})
+OUTCOME = make_outcome(standard_error=0.1, info={"widths": [3]})
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.processes import descendants
+
 START_SECONDS = 60.0
 USER = "nobody"
 """Servers do not run as root."""
@@ -192,13 +194,3 @@ class MariaDB(Server):
 
 
 SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
-
-
-def descendants(pid: int) -> list[int]:
-    """Ids of the processes that it has started, and those have."""
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, path.read_text().split()):
-                found += [child, *descendants(child)]
-    return found

@@ -1,0 +1,96 @@
+"""What preparing a study's objective found out, and what a trial's network was. Standard library only.
+
+Storage holds both as flat JSON. What an earlier version did not store has its default, and what a later one
+stores besides is left unread.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InputColumn:
+    """A column of the table that the network learns from."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Facts:
+    """What is known of an objective before its first trial; all but the replicates and the loss are of tables.
+
+    Attributes:
+        rows, features: of the table, and inputs of the network.
+        task: `classification`, `multilabel` or `regression`.
+        head, outputs: how a network's outputs become a prediction, and their number.
+        classes, class_counts: their names (or the labels'), and the rows of each.
+        target_mean, target_deviation: of a quantity, in its own units.
+        loss_name, prior_loss: what trials are judged by, and that of the best prediction that is the same for all rows.
+        notes: what a person should know about how the table was read.
+        replicates: of a fully evaluated trial.
+        train_rows: of replicate 0.
+        sha256: of the file; empty where there is none.
+    """
+
+    rows: int | None = None
+    features: int | None = None
+    columns: tuple[InputColumn, ...] = ()
+    task: str | None = None
+    head: str = ""
+    outputs: int = 0
+    classes: tuple[str, ...] = ()
+    class_counts: tuple[int, ...] = ()
+    target_mean: float | None = None
+    target_deviation: float | None = None
+    loss_name: str = "log loss"
+    prior_loss: float | None = None
+    notes: tuple[str, ...] = ()
+    replicates: int = 1
+    train_rows: int | None = None
+    sha256: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_json` is the inverse."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`, of any version."""
+        columns = tuple(InputColumn(**_known(InputColumn, column)) for column in values.get("columns", ()))
+        return cls(**{**_known(cls, values), "columns": columns})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialInfo:
+    """The network of a trial; nothing is known of an objective without networks.
+
+    Attributes:
+        parameters: how many weights and biases there are.
+        widths: units of the hidden layers.
+        batch_size: rows per step.
+    """
+
+    parameters: int | None = None
+    widths: tuple[int, ...] = ()
+    batch_size: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """What is known, as plain values for JSON; `from_json` is the inverse."""
+        return {name: _plain(value) for name, value in asdict(self).items() if value not in (None, ())}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_json`, of any version."""
+        return cls(**_known(cls, values))
+
+
+def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the class has fields for, lists as tuples."""
+    names = {field.name for field in fields(cls)}
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in names}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
