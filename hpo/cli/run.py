@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,7 +156,8 @@ def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str
     from hpo.report.answer import next_command
 
     study = result.record
-    usual, _ = next_command(study)
+    # Where a limit is used up, workers may still end their last trials: there is nothing to wait for.
+    usual, _ = next_command(replace(study, running=study.running and study.limit_reached is None))
     look = ["plot", "history"] if path else ["report"]
     show = [] if winner(study) is None else [shlex.join(["hpo", *look, "--study", study.name])]
     return [with_storage(command, url) for command in (usual, *show)]

@@ -138,9 +138,7 @@ def study_state(study: StudyRecord | StudySummary) -> StudyState:
 
 
 def next_step(study: StudyRecord) -> NextStep:
-    """What to do next with the study. A limit that is used up comes first: workers may still end their last trials."""
-    if study.limit_reached and not is_finished(study):
-        return NextStep(action="run", lifts=study.limit_reached)
+    """What to do next with the study."""
     match study_state(study):
         case StudyState.RUNNING:
             return NextStep(action="status")
@@ -149,4 +147,4 @@ def next_step(study: StudyRecord) -> NextStep:
         case StudyState.FINISHED:
             return NextStep(action="run", trials=2 * study.budget)
         case _:
-            return NextStep(action="run")
+            return NextStep(action="run", lifts=study.limit_reached)

@@ -69,8 +69,9 @@ def test_others_are_extended(older: Path, hpo, study: str):
 
 
 @pytest.mark.slow
-def test_one_that_was_killed_is_finished(older: Path, hpo):
+def test_one_that_was_killed_is_finished(older: Path, hpo, monkeypatch):
     """Its lease has long expired; what ran then is tried again with the same parameters."""
+    monkeypatch.setenv("HPO_LEASE_SECONDS", "1")  # after which a run takes what nobody has renewed
     ended = hpo("run", "--study", "unfinished", "--trainers", "1", "--no-report")
     assert (ended.code, ended.err) == (0, "")
     trials = [trial for trial in json.loads(hpo("trials", "--study", "unfinished", "--json").out) if trial["slot"] == 3]
