@@ -109,7 +109,7 @@ OVER = {"limit_reached": "wall time"}
         ({"finished": 10}, StudyState.FINISHED, NextStep(action="run", trials=20)),
         ({"finished": 10, "trials": ()}, StudyState.FINISHED, NextStep(action="trials")),
         (OVER, StudyState.OVER, NextStep(action="run", lifts="wall time")),
-        (OVER | {"running": True}, StudyState.RUNNING, NextStep(action="run", lifts="wall time")),
+        (OVER | {"running": True}, StudyState.RUNNING, NextStep(action="status")),
     ],
 )
 def test_the_state_of_a_study_and_what_to_do_next(changes, state, step):
