@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, do, use
+from hpo.errors import InputError, StorageError, StudyError, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _trial_row(study: "StudyRecord", trial: "TrialRecord") -> dict[str, Any]:
     }
 
 
-def with_settings(function: "Callable[Keywords, Study]") -> "Callable[Keywords, Study]":
+def showing_settings(function: "Callable[Keywords, Study]") -> "Callable[Keywords, Study]":
     """Let a function that takes settings as keywords show them all: to `help`, and where a notebook completes."""
     shown = signature(function)
     named = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
@@ -171,7 +171,7 @@ def with_settings(function: "Callable[Keywords, Study]") -> "Callable[Keywords, 
     return function
 
 
-@with_settings
+@showing_settings
 def tune(
     data: object = None,
     target: object = None,
@@ -203,7 +203,7 @@ def tune(
     return Study(record)
 
 
-@with_settings
+@showing_settings
 def create_study(
     data: object = None,
     target: object = None,
@@ -239,13 +239,13 @@ def extend_study(name: str, trials: int, storage: "Location | None" = None) -> N
 
 def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
-    from hpo.declaration import Group, taken
+    from hpo.declaration import Duration, taken
     from hpo.settings import Work, asked
     from hpo.study import lifecycle
 
     given = asked(limits)
     for setting in given:
-        if SETTINGS[setting].about.group is not Group.LIMITS:
+        if SETTINGS[setting].type is not Duration:
             raise StudyError(f"a study's limits can be changed, got {setting}; leave it away", setting=setting)
     with _opened(name, storage) as database:
         lifecycle.limit(database, name, taken(Work, given))
@@ -277,11 +277,6 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
     from hpo.data.frames import with_target, write_frame
     from hpo.study.resolve import request
 
-    if (workers := settings.get("workers")) not in (None, 0, 1) and settings.get("executor") is None:
-        raise StudyError(
-            f"workers must be 1, which is this process, or 0, got {workers}; for more start {do('worker')}",
-            setting="workers",
-        )
     data, target = with_target(data, target)
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
         frame = None

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
+from os import PathLike
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpo.errors import StudyError, use
 from hpo.words import comma_separated
 
-Duration = float
+Duration = NewType("Duration", float)
 """Seconds; given as a number, or as a text such as 10m; infinite for none."""
 
 
@@ -96,8 +97,8 @@ class Setting:
 
     def _converted(self, value: object) -> object:
         if self.choices:
-            return value if value in self.choices else None
-        if self.about.group is Group.LIMITS:
+            return value if isinstance(value, str) and value in self.choices else None
+        if self.type is Duration:
             return _seconds(value)
         if self.about.several and isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return _joined(value)
@@ -118,18 +119,20 @@ class Setting:
     def _rule(self) -> str:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        if self.about.group is Group.LIMITS:
+        if self.type is Duration:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
         if self.about.several:
             return "the name of a column, or a list of several"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
+        if self.about.least is not None and self.about.most is not None:
+            return f"{kind} from {_number_text(self.about.least)} to {_number_text(self.about.most)}"
         bounds = {
             "of at least": self.about.least,
             "of at most": self.about.most,
             "above": self.about.above,
             "below": self.about.below,
         }
-        limits = " and ".join(f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None)
+        limits = " and ".join(f"{word} {_number_text(bound)}" for word, bound in bounds.items() if bound is not None)
         return f"{kind} {limits}".strip()
 
     def _close(self, value: object) -> str:
@@ -190,7 +193,9 @@ def _default_text(default: object) -> str:
 
 def _plain(value: object) -> object:
     """Python's own value for one of numpy's, and a path's text."""
-    if hasattr(value, "__fspath__"):
+    if isinstance(value, type):
+        return value
+    if isinstance(value, PathLike):
         return value.__fspath__()
     if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
         return value.item()
@@ -247,6 +252,12 @@ def _seconds(value: object) -> float | None:
             return math.inf
         found = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*([smhd]?)", text)
         value = float(found[1]) * _UNITS[found[2] or "s"] if found else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if value > 0 else None
+    number = _number(value) if isinstance(value, int | float) else None
+    if isinstance(value, float) and value == math.inf:
+        return value
+    return number if number is not None and number > 0 else None
+
+
+def _number_text(number: float) -> str:
+    """`100`, `0.5`: whole numbers in full."""
+    return str(int(number)) if float(number).is_integer() else f"{number:g}"

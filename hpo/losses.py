@@ -176,6 +176,26 @@ class GaussianLoss(Loss):
         return 0.5 * (1 + math.log(2 * math.pi))
 
 
+class OtherLoss(Loss):
+    """What somebody else's objective minimizes: it has a name, and no more is known of it."""
+
+    key, unit, baseline = "", "", ""
+    has_zero = False
+    tasks = ()
+    heads: ClassVar[Mapping[str, RowLosses]] = {}
+
+    def __init__(self, name: str) -> None:
+        self.name = name  # type: ignore[misc] # of the class in all others
+
+    def head(self, task: Task, count: int) -> Head:
+        """No network of ours is trained with it."""
+        raise NotImplementedError(self.name)
+
+    def prior(self, shares: "Floats") -> float:
+        """Nobody knows."""
+        raise NotImplementedError(self.name)
+
+
 LOSSES: dict[str, Loss] = {loss.key: loss for loss in (LogLoss(), SquaredError(), GaussianLoss())}
 """By key; the first that goes with a task is the task's default."""
 BY_HEAD: dict[str, Loss] = {head: loss for loss in LOSSES.values() for head in loss.heads}
@@ -189,7 +209,7 @@ def losses_for(task: Task) -> list[Loss]:
 
 def loss_named(name: str) -> Loss:
     """The loss that people know by this name."""
-    return _BY_NAME[name]
+    return _BY_NAME.get(name) or OtherLoss(name)
 
 
 def loss_of(facts: Facts) -> Loss:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hpo.errors import StudyError, use
-from hpo.settings import Training
+from hpo.settings import BackendChoice, Training
 from hpo.words import count_text
 
-BACKENDS = ("auto", "tensorflow", "jax")
+BACKENDS = get_args(BackendChoice)
 MOST_TRIALS_AT_ONCE, LEAST_ROUNDS = 64, 5
 UNKNOWN_GPU_BYTES = 4 * 2**30
 _PACKAGES = (

@@ -13,10 +13,13 @@ from hpo.declaration import About, Duration, Group, Setting, Settings, settings_
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
+MOST_TRIALS = 1_000_000
+"""Each has a row in the database from the start."""
+DRAIN_SECONDS = 30.0
 
-Task = Literal["auto", "classification", "multilabel", "regression"]
+TaskChoice = Literal["auto", "classification", "multilabel", "regression"]
 LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
-Backend = Literal["auto", "tensorflow", "jax"]
+BackendChoice = Literal["auto", "tensorflow", "jax"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +40,7 @@ class Training(Settings):
         ),
     ] = None
     backend: Annotated[
-        Backend | None,
+        BackendChoice | None,
         About(help="What trains.", group=Group.RUN, otherwise="auto, the faster one that is installed"),
     ] = None
     device: Annotated[
@@ -56,6 +59,7 @@ class Work(Settings):
             help="Budget of trials; a higher one extends a study.",
             group=Group.RUN,
             least=1,
+            most=MOST_TRIALS,
             otherwise=str(DEFAULT_TRIALS),
         ),
     ] = None
@@ -130,7 +134,7 @@ class Reading(Settings):
 class EvaluationSpec(Settings):
     """How a trial is judged: what is predicted with which loss and weights, resamples, and the training protocol."""
 
-    task: Annotated[Task, About(help="What the target is; auto tells by its values.", group=Group.JUDGE)] = "auto"
+    task: Annotated[TaskChoice, About(help="What the target is; auto tells by its values.", group=Group.JUDGE)] = "auto"
     loss: Annotated[LossChoice, About(help="auto is the first that goes with the task.", group=Group.JUDGE)] = "auto"
     weight: Annotated[
         str | None,
@@ -206,6 +210,23 @@ class Pretence(Settings):
             listed=False,
         ),
     ] = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms(Settings):
+    """Until when a worker serves; settings of a worker, not of a study."""
+
+    drain_seconds: Annotated[
+        float,
+        About(help="How long trials may go on once a stop is asked for.", group=Group.RUN, unit="seconds", least=0.0),
+    ] = DRAIN_SECONDS
+    once: Annotated[
+        bool,
+        About(help="End when the study is finished, or all are, instead of waiting for new ones.", group=Group.RUN),
+    ] = False
+    max_trials: Annotated[
+        int | None, About(help="End after so many trials.", group=Group.RUN, least=1, otherwise="never")
+    ] = None
 
 
 GROUPS: tuple[type[Settings], ...] = (Work, Training, Choice, Reading, EvaluationSpec, SearchSpec, Pretence)

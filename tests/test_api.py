@@ -263,7 +263,7 @@ def test_a_frame_is_stored_with_its_study(tmp_path, monkeypatch):
     [
         ({"time_limit": 0}, "time_limit must be a time above 0"),
         ({"trial_timeout": "soon"}, "trial_timeout must be"),
-        ({"workers": 2}, "workers must be 1, which is this process, or 0, got 2"),
+        ({"workers": 2}, "a run is one worker of its study, got workers=2"),
     ],
 )
 def test_settings_that_are_refused(tmp_path, monkeypatch, settings, named):

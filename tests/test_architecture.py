@@ -38,9 +38,9 @@ LEAVES = (
 LAYERS: tuple[tuple[str, ...], ...] = (
     (*LEAVES, "hpo_spaces", "hpo_storage"),
     ("hpo.data", "hpo.network", "hpo.engine", "hpo.search"),
-    ("hpo.objectives", "hpo.study", "hpo.evaluation", "hpo.export", "hpo.report"),
+    ("hpo.objectives", "hpo.study", "hpo.evaluation", "hpo.report"),
     ("hpo.trainer", "hpo.worker"),
-    ("hpo",),  # the public API, hpo.cli, hpo.service
+    ("hpo",),  # the public API, hpo.cli
 )
 
 # These may import nothing else of the project, besides themselves.
@@ -72,7 +72,7 @@ NETWORKS = (
     "hpo_spaces.mlp_space",
 )
 
-FRAMEWORK_HOMES = ("hpo.network", "hpo.engine", "hpo.export")
+FRAMEWORK_HOMES = ("hpo.network", "hpo.engine")
 
 # What these must not reach through any chain of imports, those inside functions included.
 OUT_OF_REACH: dict[str, tuple[str, ...]] = {

@@ -64,8 +64,8 @@ def test_values_with_a_plain_meaning_are_converted(given, meant):
     [
         (
             {"trials": 0},
-            "trials must be a whole number of at least 1, got 0; use trials=1 or more",
-            "trials must be a whole number of at least 1, got 0; use --trials 1 or more",
+            "trials must be a whole number from 1 to 1000000, got 0; use trials=1 or more",
+            "trials must be a whole number from 1 to 1000000, got 0; use --trials 1 or more",
         ),
         (
             {"pruner": "halfing"},
@@ -129,7 +129,7 @@ def test_a_group_takes_what_is_given_and_keeps_the_rest():
 
 def test_a_group_checks_its_values_when_it_is_made():
     assert EvaluationSpec(replicates="3").replicates == 3
-    with pytest.raises(StudyError, match="replicates must be a whole number of at least 1 and of at most 100, got 0"):
+    with pytest.raises(StudyError, match="replicates must be a whole number from 1 to 100, got 0"):
         EvaluationSpec(replicates=0)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_storage.records import TrialState
 
 from hpo.losses import loss_of
-from hpo.report.losses import data_text, error_text
+from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
@@ -54,8 +54,10 @@ def prior_text(study: "StudyRecord") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
     facts, best = Facts.from_json(study.facts), standing.winner(study)
     loss, prior = loss_of(facts), facts.prior_loss
+    if prior is None:
+        return ""
     text = f"{loss_text(prior)} from {loss.baseline} alone"
-    if best is None or best.value is None or prior is None:
+    if best is None or best.value is None:
         return text
     lower = loss.compared(best.value, prior)
     return f"{text}: the winner's is {lower}" if lower else f"{text}: the winner is no better"

@@ -10,12 +10,13 @@ from hpo.cli.errors import NO_RESULT, CommandLine
 from hpo.cli.options import AsJson, Storage, StudyName
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
+from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
     from hpo.worker.replay import Replay
 
 
-@with_settings(["backend"])
+@with_settings([SETTINGS["backend"]])
 def replay(
     study: StudyName,
     trial: Annotated[int, typer.Option("--trial", metavar="NUMBER", help="Its number, as in hpo trials.")],

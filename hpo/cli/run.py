@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from hpo.worker.run import RunResult
 
 
-@with_settings(SETTINGS)
+@with_settings(SETTINGS.values())
 def run(
     study: NewStudyName,
     storage: Storage = None,
@@ -160,4 +160,4 @@ def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str
     usual, _ = next_command(replace(study, running=study.running and study.limit_reached is None))
     look = ["plot", "history"] if path else ["report"]
     show = [] if winner(study) is None else [shlex.join(["hpo", *look, "--study", study.name])]
-    return [with_storage(command, url) for command in (usual, *show)]
+    return [with_storage(command, url) if command.startswith("hpo ") else command for command in (usual, *show)]

@@ -6,8 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpo.declaration import Group, Setting
-from hpo.settings import SETTINGS
+from hpo.declaration import Duration, Group, Setting
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -17,13 +16,13 @@ def option_name(setting: str) -> str:
     return f"--{setting.replace('_', '-')}"
 
 
-def with_settings(names: Iterable[str]) -> Callable[[Command], Command]:
+def with_settings(settings: Iterable[Setting]) -> Callable[[Command], Command]:
     """Give a command, which takes them as keywords, an option for each setting; one that is not given is None."""
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
         own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        options = [_parameter(SETTINGS[name]) for name in names]
+        options = [_parameter(setting) for setting in settings]
         command.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
         return command
 
@@ -32,7 +31,8 @@ def with_settings(names: Iterable[str]) -> Callable[[Command], Command]:
 
 def _parameter(setting: Setting) -> inspect.Parameter:
     name, about = option_name(setting.name), setting.about
-    declared = f"{name}/--no-{name.removeprefix('--')}" if setting.type is bool else name
+    is_switch = setting.type is bool and setting.default is not False  # what is off by default needs no way to say so
+    declared = f"{name}/--no-{name.removeprefix('--')}" if is_switch else name
     option = typer.Option(
         declared,
         metavar=about.example or None,
@@ -40,7 +40,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         rich_help_panel=None if about.group is Group.RUN else about.group,
         hidden=not about.listed,
     )
-    kind: Any = str if about.group is Group.LIMITS else setting.type
+    kind: Any = str if setting.type is Duration else setting.type
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

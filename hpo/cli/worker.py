@@ -18,7 +18,7 @@ from hpo.cli.options import (
 from hpo.cli.output import Column, to_terminal, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
 from hpo.declaration import settings_of, taken
-from hpo.settings import Training, asked
+from hpo.settings import Terms, Training
 from hpo.words import count_text, duration_text
 
 if TYPE_CHECKING:
@@ -30,21 +30,11 @@ _HEADER = (
 )
 
 
-@with_settings(setting.name for setting in settings_of(Training))
+@with_settings((*settings_of(Training), *settings_of(Terms)))
 def worker(
     storage: Storage = None,
     study: OptionalStudyName = None,
-    drain_seconds: Annotated[
-        float, typer.Option("--drain-seconds", min=0.0, help="How long trials may go on once a stop is asked for.")
-    ] = 30.0,
-    once: Annotated[
-        bool,
-        typer.Option("--once", help="End when the study is finished, or all are, instead of waiting for new ones."),
-    ] = False,
-    max_trials: Annotated[
-        int | None, typer.Option("--max-trials", help="End after so many trials. Default: never.")
-    ] = None,
-    **training: Any,  # noqa: ANN401 - options of what trains here
+    **settings: Any,  # noqa: ANN401 - options of what trains here, and until when
 ) -> int:
     """Serve the studies of a database: train their trials, beside any number of other workers.
 
@@ -53,12 +43,13 @@ def worker(
     from hpo.worker.signals import stop_on_signals
 
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
-        from hpo.worker.serve import Terms, serve
+        from hpo.worker.serve import serve
         from hpo.worker.views import make_view
 
-        terms = Terms(study=study, drain_seconds=drain_seconds, once=once, max_trials=max_trials)
+        given = {name: value for name, value in settings.items() if value is not None}
+        terms, training = taken(Terms, given), taken(Training, given)
         url, view = database_url(storage), make_view(sys.stdout, CommandLine())
-        finished = serve(terms, taken(Training, asked(training)), url=url, view=view, stop=stop)
+        finished = serve(terms, training, url=url, view=view, stop=stop, study=study)
     write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
     return 0
 

@@ -14,6 +14,8 @@ from hpo.settings import Training, Work
 from hpo.study.spec import StudySpec
 
 Json = dict[str, Any]
+Cost = Callable[[Outcome | TrialRecord], float | None]
+"""None where the cost is not known."""
 RunChild = Callable[[str, Mapping[str, Any]], Json]
 """Runs a module in a child process with one request, and returns its answer; raises the InputError it answers with."""
 
@@ -47,7 +49,7 @@ class Description:
 
     `source` and `target` name the data where there is any; `summary` says in a line how trials are judged, `caution`
     what must be known of their values. A study that `needs_python` cannot be resumed from the
-    command line.
+    command line unless its data is stored.
     """
 
     title: str
@@ -107,9 +109,9 @@ class Objective(Protocol):
         """How long the curves of its trials are at most."""
         return 1
 
-    def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
-        """What a trial costs, in any measure that is the same on all machines; None where that is not known."""
-        return None
+    def cost_of(self, spec: StudySpec) -> Cost:
+        """The function that says what a trial has cost, in any measure that is the same on all machines."""
+        return lambda result: None
 
     def describe(self, spec: StudySpec) -> Description:
         """What a report says of it."""

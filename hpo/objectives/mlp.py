@@ -11,14 +11,14 @@ from hpo_storage.records import Outcome, TrialRecord
 from hpo.data.fingerprint import BUILTIN_NAMES, encoding_name, file_sha256
 from hpo.data.spec import DataSpec
 from hpo.declaration import settings_of, taken, to_json
-from hpo.errors import SpaceError, StudyError, use
+from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.objectives.base import Description, Json, Objective, RunChild, StudyRequest
+from hpo.objectives.base import Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
-from hpo.study.spec import StudySpec
+from hpo.study.spec import StudySpec, of_another_version
 from hpo.words import count_text
 
 _OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
@@ -43,8 +43,11 @@ class MlpPart:
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
-        """That of a study."""
-        return cls.from_json(spec.objective.part)
+        """That of a study; StudyError for what another version wrote."""
+        try:
+            return cls.from_json(spec.objective.part)
+        except (KeyError, TypeError) as error:
+            raise of_another_version(spec.name, error) from error
 
 
 class Mlp(Objective):
@@ -97,10 +100,14 @@ class Mlp(Objective):
         """A `Job`."""
         assert isinstance(space, MlpSpace)
         evaluation = MlpPart.of(spec).evaluation
+        try:
+            architecture = space.architecture(params)
+        except Exception as error:
+            raise TrialError(f"the search space failed: {type(error).__name__}: {error}") from error
         job = Job(
             slot=slot,
             seed=spec.search.seed,
-            architecture=space.architecture(params),
+            architecture=architecture,
             evaluation=evaluation,
             rules=rules,
         )
@@ -110,12 +117,16 @@ class Mlp(Objective):
         """As the evaluation says."""
         return MlpPart.of(spec).evaluation.max_epochs
 
-    def cost(self, spec: StudySpec, result: Outcome | TrialRecord) -> float | None:
+    def cost_of(self, spec: StudySpec) -> Cost:
         """Weights times epochs; see `training_cost`."""
-        parameters = TrialInfo.from_json(result.info).parameters
-        best_epochs = [r.best_epoch for r in result.replicates]
         patience = MlpPart.of(spec).evaluation.patience
-        return training_cost(parameters, best_epochs, patience) if parameters and best_epochs else None
+
+        def cost(result: Outcome | TrialRecord) -> float | None:
+            parameters = TrialInfo.from_json(result.info).parameters
+            best_epochs = [replicate.best_epoch for replicate in result.replicates]
+            return training_cost(parameters, best_epochs, patience) if parameters and best_epochs else None
+
+        return cost
 
     def describe(self, spec: StudySpec) -> Description:
         """The table and how trials are judged."""
@@ -162,6 +173,12 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     source = given["data"]
     if source in BUILTIN_NAMES and not Path(source).exists():
         return DataSpec(kind="builtin", source=source, target=target or "target")
+    if source.partition(":")[0] == "synthetic" and not Path(source).exists():
+        raise StudyError(
+            f"the synthetic objective has no data, got {source!r}; "
+            f"use {use('objective', 'synthetic')} and {use('sleep', 0.1)} instead",
+            setting="data",
+        )
     if target is None:
         raise StudyError(f"a target column is needed for {source}; give {use('target', 'COLUMN')}", setting="target")
     reading = to_json(stored) if stored is not None and stored.kind == "file" else {}
@@ -175,9 +192,10 @@ def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
     if "encoding" in changes:
         changes["encoding"] = encoding_name(changes["encoding"])
     changed = replace(data, **changes)
-    if changed.kind != "file" and any(getattr(changed, s.name) != s.default for s in settings_of(Reading)):
+    unread = [s.name for s in settings_of(Reading) if getattr(changed, s.name) != s.default]
+    if changed.kind != "file" and unread:
         raise StudyError(
             f"an encoding and missing words are for CSV files, got them for {changed.source}; leave them away",
-            setting="encoding",
+            setting=unread[0],
         )
     return changed

@@ -15,7 +15,7 @@ from hpo.objectives.base import Description, Json, Objective, RunChild, StudyReq
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Pretence
 from hpo.study.facts import Facts
-from hpo.study.spec import StudySpec
+from hpo.study.spec import StudySpec, of_another_version
 from hpo.words import count_text
 
 
@@ -29,8 +29,11 @@ class SyntheticPart:
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
-        """That of a study."""
-        return cls(**spec.objective.part)
+        """That of a study; StudyError for what another version wrote."""
+        try:
+            return cls(**spec.objective.part)
+        except TypeError as error:
+            raise of_another_version(spec.name, error) from error
 
 
 class Synthetic(Objective):

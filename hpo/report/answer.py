@@ -10,7 +10,7 @@ from hpo.losses import loss_of
 from hpo.objectives.registry import described
 from hpo.report.axes import axes
 from hpo.report.data import leader
-from hpo.report.losses import data_text, error_text
+from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, loss_text, widths_text
@@ -102,7 +102,7 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
         purpose = "No trial succeeded. See why:"
     else:
         purpose = "Extend the study:" if step.trials else "Resume the study:"
-        if described(study.spec).needs_python:
+        if study.dataset is None and described(study.spec).needs_python:
             return _call(study, step), purpose
     settings = _settings(step)
     options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]

@@ -27,7 +27,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Heading:
+class ColumnHeading:
     """A column's title and style: "" for numbers, `text`, or `text wrap` for long ones."""
 
     title: str
@@ -44,7 +44,7 @@ class Table:
     title: str
     caption: str = ""
     nothing: str = ""
-    columns: Sequence[Heading] = ()
+    columns: Sequence[ColumnHeading] = ()
     rows: Sequence[Sequence[Cell]] = ()
     foot: Sequence[Sequence[str]] = ()
     best: int | None = None
@@ -83,8 +83,8 @@ def replicates(study: StudyRecord) -> Table:
         caption=f"Trial {best.number}. Each replicate trains the network on one resample, stops early on the stop "
         f"rows and is scored on rows it has not seen. Losses are the {loss.title}.",
         columns=[
-            Heading(title="replicate", style="text"),
-            *(Heading(title=title) for title in ("score loss", "stop loss", "epochs (best)", "time")),
+            ColumnHeading(title="replicate", style="text"),
+            *(ColumnHeading(title=title) for title in ("score loss", "stop loss", "epochs (best)", "time")),
         ],
         rows=rows,
         foot=[
@@ -109,13 +109,13 @@ def trials(study: StudyRecord) -> Table:
         caption=f"Losses in {loss.unit}. The value of a raced-out trial is an estimate (~). "
         f"Click a column's name to sort.",
         columns=[
-            Heading(title="trial"),
-            Heading(title="state", style="text"),
-            Heading(title=loss.name),
-            *(Heading(title=axis.title, style="text" if axis.scale == "categories" else "") for axis in shown),
-            Heading(title="hidden layers", style="text"),
-            *(Heading(title=title) for title in ("weights", "replicates", "epochs", "time", "attempt")),
-            Heading(title="reason", style="text wrap"),
+            ColumnHeading(title="trial"),
+            ColumnHeading(title="state", style="text"),
+            ColumnHeading(title=loss.name),
+            *(ColumnHeading(title=axis.title, style="text" if axis.scale == "categories" else "") for axis in shown),
+            ColumnHeading(title="hidden layers", style="text"),
+            *(ColumnHeading(title=title) for title in ("weights", "replicates", "epochs", "time", "attempt")),
+            ColumnHeading(title="reason", style="text wrap"),
         ],
         rows=rows,
         best=study.trials.index(best) if best else None,

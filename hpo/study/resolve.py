@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ class ResolvedStudy:
     def leaderboard(self) -> Leaderboard:
         """An empty one, for its trials."""
         objective, spec = self.objective, self.spec
-        return Leaderboard(spec.search, objective.max_epochs(spec), partial(objective.cost, spec))
+        return Leaderboard(spec.search, objective.max_epochs(spec), objective.cost_of(spec))
 
 
 def request(name: str, *, frame: Path | None = None, **given: object) -> StudyRequest:
@@ -94,7 +93,8 @@ def trainer_of(study: ResolvedStudy) -> str:
     if study.objective.trainer is None:
         raise StudyError(
             f"trials that are trained here need a trainer, the objective of {study.spec.name!r} has none: others ask "
-            f"for its points and tell what they found"
+            f"for its points and tell what they found",
+            setting="objective",
         )
     return study.objective.trainer
 
@@ -180,5 +180,11 @@ def _refuse_differences(stored: StudySpec, spec: StudySpec, objective: Objective
         changes = "; ".join([*lines, *(f"search space: {line}" for line in dimensions)])
         raise StudyError(
             f"study {spec.name!r} is stored with other settings, and they cannot change: {changes}; "
-            f"resume it without these, or choose another name with {use('study')}"
+            f"resume it without these, or choose another name with {use('study')}",
+            setting=_last_part(lines[0]) if lines else "space",
         )
+
+
+def _last_part(line: str) -> str:
+    """The setting that a line of `differences` is about: `patience` in `evaluation.patience: stored 10, now 5`."""
+    return line.partition(":")[0].rpartition(".")[2]

@@ -58,10 +58,16 @@ class StudySpec:
                 search=SearchSpec(**values["search"]),
             )
         except (KeyError, TypeError) as error:
-            raise StudyError(
-                f"a stored study must have the settings that this version knows, {values.get('name')!r} has not "
-                f"({error}); use the version of hpo that it was made with"
-            ) from error
+            raise of_another_version(str(values.get("name")), error) from error
+
+
+def of_another_version(study: str, error: Exception) -> StudyError:
+    """The error to raise where a stored spec, or an objective's part of it, cannot be understood."""
+    return StudyError(
+        f"a stored study must have the settings that this version knows, {study!r} has not ({error}); "
+        f"use the version of hpo that it was made with",
+        setting="study",
+    )
 
 
 def check_study_name(name: object) -> str:

@@ -37,7 +37,7 @@ class NextStep:
     lifts: Limit | None = None
 
 
-class Contender(Protocol):
+class Rankable(Protocol):
     """A trial that may win: `value` is its loss."""
 
     @property
@@ -65,7 +65,7 @@ class HowFar(Protocol):
         """The limit that is used up although slots are left."""
 
 
-def rank(trial: Contender) -> tuple[float, int]:
+def rank(trial: Rankable) -> tuple[float, int]:
     """Contenders in this order are the best first: by value, and of equal ones by number."""
     assert trial.value is not None, trial
     return trial.value, trial.number

@@ -16,7 +16,7 @@ from hpo.trainer.forks import Forks
 from hpo.trainer.messages import begin
 
 if TYPE_CHECKING:
-    from hpo.trainer.networks import Training
+    from hpo.trainer.networks import NetworkTrainer
 
 MOST_GROWTH = {"tensorflow": 128 * 10**6, "jax": 256 * 10**6}
 """Bytes that a fork may grow by, on a GPU four times as many: a fork takes seconds to start there. The next one has no
@@ -44,13 +44,13 @@ def main() -> None:
             train(line)
 
 
-def _import_training(name: str, answer: Callable[[Mapping[str, Any]], None]) -> "Training":
+def _import_training(name: str, answer: Callable[[Mapping[str, Any]], None]) -> "NetworkTrainer":
     for package in UNUSED_PACKAGES[name]:
         sys.modules.setdefault(package, None)  # type: ignore[arg-type] # None: cannot be imported
     gc.disable()  # imports make millions of objects and no garbage: looking for it is a quarter of the start-up
-    from hpo.trainer.networks import Training
+    from hpo.trainer.networks import NetworkTrainer
 
-    training = Training(name, answer)
+    training = NetworkTrainer(name, answer)
     gc.freeze()
     gc.enable()
     return training

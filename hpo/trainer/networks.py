@@ -25,8 +25,8 @@ PROGRESS_SECONDS = 0.2
 Answer = Callable[[Mapping[str, Any]], None]
 
 
-class Training:
-    """Opens a study's data and trains its trials, with one backend; answers as `hpo.trainer.main` says."""
+class NetworkTrainer:
+    """Opens a study's data and trains its trials, with one backend; answers as `hpo.trainer.messages` says."""
 
     def __init__(self, name: str, answer: Answer) -> None:
         self._name, self._answer = name, answer

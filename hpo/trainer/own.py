@@ -1,12 +1,12 @@
-"""`python -m hpo.trainer.own MODULE`: runs a trainer of the user's own.
+"""`python -m hpo.trainer.own FOLDER MODULE`: runs a trainer of the user's own, which lies in the folder.
 
-It is found in the current folder, after all that is installed.
+What is installed comes first, whatever else is in there.
 """
 
 import runpy
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.append(str(Path.cwd()))
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    folder, module = sys.argv[1:]
+    sys.path.append(folder)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

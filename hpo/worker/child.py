@@ -1,5 +1,6 @@
 """The supervisor's end of its child processes: trainers and the one that prepares data."""
 
+import importlib.util
 import json
 import os
 import selectors
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hpo_storage.urls import STORAGE_VARIABLE
@@ -30,7 +32,7 @@ class Child:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             # -P: a file of the user's that is named like a module of ours must not be imported for it.
-            [sys.executable, "-P", "-m", *([] if module.startswith("hpo.") else [OWN]), module],
+            [sys.executable, "-P", "-m", *_arguments(module)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -130,6 +132,17 @@ def wait_for_output(children: Iterable[Child], seconds: float) -> None:
         for key, _ in selector.select(seconds):
             if key.data is not None:
                 key.data.flush()
+
+
+def _arguments(module: str) -> list[str]:
+    """What Python is to run: the module, or one of the user's own from where this process finds it."""
+    if module.startswith("hpo."):
+        return [module]
+    found = importlib.util.find_spec(module.partition(".")[0])
+    origin = Path(found.origin) if found is not None and found.origin else None
+    if origin is None:
+        return [OWN, str(Path.cwd()), module]
+    return [OWN, str(origin.parent.parent if origin.name == "__init__.py" else origin.parent), module]
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

@@ -20,13 +20,12 @@ from hpo_storage.timing import Timing
 
 from hpo.errors import StorageAwayError, StorageError, marked
 from hpo.machine import Resources
+from hpo.settings import DRAIN_SECONDS
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
 from hpo.worker.results import Spool
 from hpo.worker.signals import StopRequest
 
-DRAIN_SECONDS = 30.0
-"""How long trials that run may go on after a stop is asked for."""
 JOIN_SECONDS = 2.0
 PATIENCE_LEASES = 10
 """A main thread that has said nothing for so many leases hangs: others may have its trials."""

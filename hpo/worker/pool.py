@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_storage.records import Outcome, TrialState
-from hpo_storage.slots import Claim
+from hpo_storage.slots import Claim, check_outcome
 
 from hpo.machine import trainer_environment
 from hpo.words import duration_text
@@ -171,7 +171,7 @@ class TrainerPool:
             trainer.ready = True
         elif "outcome" in message:
             self._idle_deaths = 0
-            return trainer.end(message["slot"], Outcome.from_json(message["outcome"]))
+            return trainer.end(message["slot"], _outcome_of(message))
         elif "error" in message:
             _log.error("a trainer met an unexpected error:\n%s", message["traceback"])
             if not trainer.claims:
@@ -194,3 +194,13 @@ class TrainerPool:
         ended = trainer.break_off(f"trainer died: {ending}")
         trainer.restart()
         return ended
+
+
+def _outcome_of(message: Mapping[str, Any]) -> Outcome:
+    """The outcome that a trainer tells; failed where it cannot be stored, as of a loss that is not finite."""
+    try:
+        outcome = Outcome.from_json(message["outcome"])
+        check_outcome(outcome)
+    except (ValueError, TypeError, KeyError) as error:
+        return Outcome(state=TrialState.FAILED, reason=f"an outcome that cannot be used: {error}")
+    return outcome

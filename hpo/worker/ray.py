@@ -15,8 +15,7 @@ from typing import Any
 
 from hpo.declaration import to_json
 from hpo.errors import HpoError, StorageError, StudyError, use
-from hpo.settings import Training
-from hpo.worker.membership import DRAIN_SECONDS
+from hpo.settings import DRAIN_SECONDS, Training
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 30.0

@@ -15,12 +15,12 @@ from hpo.declaration import to_json
 from hpo.errors import StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
-from hpo.settings import Training, Work
+from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
 from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.worker.membership import DRAIN_SECONDS, Outage, Worker, joined
+from hpo.worker.membership import Outage, Worker, joined
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
@@ -55,11 +55,7 @@ def run(
     view = view or SilentView()
     database = connect(url)
     try:
-        if holds_tables(database):  # one without stays as it is until there is a study to store
-            prepare(database)
-            stored = studies.read_study(database, request.name) if studies.find_study(database, request.name) else None
-        else:
-            stored = None
+        stored = _stored(database, request.name)
         if stored and _is_over(stored, request.work):
             refuse_changes(request, StudySpec.from_json(stored.spec))
             return RunResult(record=stored, already_finished=True, interrupted=False)
@@ -78,9 +74,16 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
 
     Raises InputError for anything unusable, and where a study of that name is there.
     """
-    plan = Plan(request=request, study=resolve(request))
+    _check_work(request.work, request.training, url)
     view, database = view or SilentView(), connect(url)
     try:
+        if _stored(database, request.name) is not None:
+            raise StudyError(
+                f"a new study needs a name of its own, got {request.name!r}, which this database has already; "
+                f"choose another {use('study')}",
+                setting="study",
+            )
+        plan = Plan(request=request, study=resolve(request))
         with stop_on_signals() as stop, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
             Run(database, url, plan, view, stop, DRAIN_SECONDS).store(Path(folder))
         return studies.read_study(database, request.name)
@@ -157,7 +160,8 @@ class Run:
         if work.executor is not None:
             launched = ray_workers(self._url, self._name, work.workers, plan.request.training, self._drain_seconds)
             check = stack.enter_context(launched).check
-        watch(self._database, self._header(), self._view, self._stop, check)
+        wants_workers = check is None and plan.study.objective.trainer is not None
+        watch(self._database, self._header(), self._view, self._stop, check, wants_workers=wants_workers)
 
     def _prepare(self, folder: Path) -> dict[str, Any]:
         plan = self._plan
@@ -183,9 +187,11 @@ class Run:
         return lifecycle.create(self._database, plan.study, facts, about, plan.request.work, data=plan.request.frame)
 
     def _change(self) -> None:
-        """Extend a stored study, and change its limits."""
-        lifecycle.extend(self._database, self._name, self._plan.budget)
-        lifecycle.limit(self._database, self._name, self._plan.request.work)
+        """Extend a stored study, and change its limits, as far as that is asked for."""
+        work = self._plan.request.work
+        if work.trials is not None:
+            lifecycle.extend(self._database, self._name, work.trials)
+        lifecycle.limit(self._database, self._name, work)
 
     def _join(self, study_id: int, stack: ExitStack, resources: Resources) -> Worker:
         """This process as the study's run until the stack unwinds; it takes over what dead ones left."""
@@ -205,7 +211,9 @@ class Run:
     def _header(self) -> StudyHeader:
         header = studies.find_study(self._database, self._name)
         if header is None:
-            raise StudyError(f"study {self._name!r} was deleted meanwhile; do the same again to make a new one")
+            raise StudyError(
+                f"study {self._name!r} was deleted meanwhile; do the same again to make a new one", setting="study"
+            )
         return header
 
     def _show_preparation(self) -> None:
@@ -218,12 +226,13 @@ class Run:
 def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:
     work, spec = request.work, StudySpec.from_json(stored.spec) if stored else None
     budget = lifecycle.budget(stored, work.trials)
-    resources = choose_resources(request.training) if work.workers and work.executor is None else None
     study = resolve(request, spec, has_copy=stored is not None and stored.dataset is not None)
+    resources = None
     if study.objective.trainer is None:
-        resources = None
-    if resources is not None:
-        resources = resources.for_budget(budget, budget - (stored.finished if stored else 0))
+        _refuse_training(request.training, "others evaluate the trials of this objective")
+    elif work.workers and work.executor is None:
+        left = budget - (stored.finished if stored else 0)
+        resources = choose_resources(request.training).for_budget(budget, left)
     return Plan(request=request, study=study, stored=stored, resources=resources)
 
 
@@ -244,12 +253,22 @@ def _check_work(work: Work, training: Training, url: str) -> None:
             setting="workers",
         )
     elif work.workers == 0:
-        for name, value in to_json(training).items():
-            if value is not None:
-                raise StudyError(
-                    f"nothing trains here with {use('workers', 0)}, got {use(name, value)}; give it to the workers",
-                    setting=name,
-                )
+        _refuse_training(training, f"nothing trains here with {use('workers', 0)}")
+
+
+def _refuse_training(training: Training, why: str) -> None:
+    """Raise StudyError for a setting of what trains here, where nothing does."""
+    for name, value in to_json(training).items():
+        if value is not None:
+            raise StudyError(f"{why}, got {use(name, value)}; give it to the workers", setting=name)
+
+
+def _stored(database: Database, name: str) -> StudyRecord | None:
+    """The study of that name. A database without tables stays as it is until there is a study to store."""
+    if not holds_tables(database):
+        return None
+    prepare(database)
+    return studies.read_study(database, name) if studies.find_study(database, name) else None
 
 
 def _is_over(stored: StudyRecord, work: Work) -> bool:

@@ -15,12 +15,12 @@ from hpo_storage import studies, workers
 from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
-from hpo.errors import InputError, StorageAwayError, StorageError, StudyError, StudyNotFoundError, marked, use
+from hpo.errors import InputError, StorageAwayError, StorageError, StudyNotFoundError, marked
 from hpo.machine import Resources, choose_resources, default_population
-from hpo.settings import Training
+from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.worker.membership import DRAIN_SECONDS, Worker, joined
+from hpo.worker.membership import Worker, joined
 from hpo.worker.pool import TrainerPool, TrainersError
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
@@ -34,26 +34,20 @@ SHARE_SECONDS = 60.0
 _log = logging.getLogger("hpo")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Terms:
-    """How a worker serves: which study (None: any), and until when."""
-
-    study: str | None = None
-    drain_seconds: float = DRAIN_SECONDS
-    once: bool = False
-    max_trials: int | None = None
-
-
-def serve(terms: Terms, training: Training, *, url: str, view: ProgressView, stop: StopRequest) -> int:
-    """Work on open studies until told to stop, and return how many trials were finished.
+def serve(
+    terms: Terms,
+    training: Training,
+    *,
+    url: str,
+    view: ProgressView,
+    stop: StopRequest,
+    study: str | None = None,
+) -> int:
+    """Work on open studies, or the one named, until told to stop, and return how many trials were finished.
 
     With `once` it ends when all studies are finished. The first request to stop lets running trials finish,
     the second gives them back at once. Raises InputError for anything unusable.
     """
-    if terms.max_trials is not None and terms.max_trials < 1:
-        raise StudyError(
-            f"max_trials must be at least 1, got {terms.max_trials}; use {use('max_trials', 1)}", setting="max_trials"
-        )
     resources = choose_resources(training)
     database = connect(url, create=False)
     try:
@@ -61,7 +55,7 @@ def serve(terms: Terms, training: Training, *, url: str, view: ProgressView, sto
             joined(database, url, resources, view, stop, drain_seconds=terms.drain_seconds) as worker,
             ExitStack() as stack,
         ):
-            return StudyServer(terms, worker, resources, stack).serve()
+            return StudyServer(study, terms, worker, resources, stack).serve()
     finally:
         view.close()
         database.close()
@@ -92,8 +86,8 @@ class Opened:
 class StudyServer:
     """One worker among others; it keeps the data of one study, and lives until the stack unwinds."""
 
-    def __init__(self, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
-        self._terms, self._worker, self._resources = terms, worker, resources
+    def __init__(self, study: str | None, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
+        self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
         self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
@@ -127,7 +121,7 @@ class StudyServer:
 
     def _unfinished(self) -> list[OpenStudy]:
         """Studies that this worker may serve; StudyNotFoundError where the one named is not there, with `once`."""
-        named = self._terms.study
+        named = self._study
         if named is not None and self._terms.once and studies.find_study(self._worker.database, named) is None:
             studies.read_study(self._worker.database, named)  # says which studies there are
         return [
@@ -157,7 +151,7 @@ class StudyServer:
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
         except Exception as error:
-            if self._terms.study is not None:
+            if self._study is not None:
                 raise
             self._refused[header.id] = header.created
             if not isinstance(error, InputError):
@@ -239,7 +233,7 @@ class StudyServer:
         return Session(self._worker, study, header, self._pool, share, started)
 
     def _waiting_for(self) -> str:
-        named = self._terms.study
+        named = self._study
         return f"waiting for study {named} to have open slots" if named else "waiting for a study with open slots"
 
     def _say(self, text: str) -> None:

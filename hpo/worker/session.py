@@ -9,7 +9,7 @@ from typing import Any
 from hpo_storage.records import Outcome, StudyHeader
 from hpo_storage.slots import Claim
 
-from hpo.errors import StorageAwayError
+from hpo.errors import StorageAwayError, TrialError
 from hpo.search.advisor import Advisor
 from hpo.study.resolve import ResolvedStudy
 from hpo.worker.membership import Worker
@@ -161,9 +161,10 @@ class Session:
             try:
                 order = self._order(claim)
             except Exception as error:  # a user's function: its point fails, the study goes on
-                _log.exception("the search space could not build a network")
+                _log.exception("trial %d could not be ordered", claim.number)
                 del trainer.claims[claim.slot]
-                reason = f"the search space failed: {type(error).__name__}: {error}"
+                known = isinstance(error, TrialError)
+                reason = str(error) if known else f"the objective failed: {type(error).__name__}: {error}"
                 self._take([Settled(claim, reason=reason, counts=True)])
             else:
                 yield order

@@ -24,13 +24,16 @@ def watch(
     view: ProgressView,
     stop: StopRequest,
     check: Callable[[], None] | None = None,
+    *,
+    wants_workers: bool = True,
 ) -> None:
     """Return when the study is over, or the user has asked to stop; its workers go on.
 
-    Where workers were launched, `check` is called with each look and raises when they cannot work.
+    Where workers were launched, `check` is called with each look and raises when they cannot work. A study that
+    `wants_workers` says so while it has none.
     """
     started, outage = time.monotonic(), Outage(view, stop)
-    watcher = Watcher(database, study, outage, warn=view.message if check is None else None)
+    watcher = Watcher(database, study, outage, warn=view.message if wants_workers else None)
     _, progress = outage.insist(watcher.look)
     news, before = list[TrialRecord](), progress.finished
     while True:

@@ -19,8 +19,8 @@ SPACES = {
 }
 """Name -> where the space is defined; imported when it is asked for."""
 REFERENCE = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
-_FORMER = "search_spaces"
-"""What the package of spaces was called; studies may have stored its name."""
+_FORMER = {f"search_spaces.{name}": f"hpo_spaces.{name}" for name in SPACES}
+"""Where spaces that come with hpo once were; studies may have stored it."""
 
 
 def load_space(reference: str) -> SearchSpace:
@@ -45,8 +45,9 @@ def load(reference: str, registry: Mapping[str, str], setting: str, error: type[
     The current folder is importable, after all that is installed. Raises `error` of the setting.
     """
     place = registry.get(reference, reference)
-    if place.startswith(f"{_FORMER}."):
-        place = f"hpo_spaces.{place.removeprefix(f'{_FORMER}.')}"
+    module_name, colon, name = place.partition(":")
+    if module_name in _FORMER and not _is_file(_file_of(module_name)):  # a file of the user's own comes first
+        place = f"{_FORMER[module_name]}{colon}{name}"
     match = REFERENCE.fullmatch(place)
     if match is None:
         raise error(
@@ -63,10 +64,15 @@ def load(reference: str, registry: Mapping[str, str], setting: str, error: type[
 def _remedy(reference: str, names: Iterable[str], setting: str) -> str:
     """What to write instead of a reference that is none."""
     module = reference.removesuffix(".py").replace("/", ".")
-    if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(Path(*module.split(".")).with_suffix(".py")):
+    if REFERENCE.fullmatch(f"{module}:NAME") and _is_file(_file_of(module)):
         return f"write {use(setting, f'{module}:NAME')}"
     close = get_close_matches(reference, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"correct {use(setting)}"
+
+
+def _file_of(module: str) -> Path:
+    """Where a module lies in the current folder."""
+    return Path(*module.split(".")).with_suffix(".py")
 
 
 def _is_file(path: Path) -> bool:
@@ -94,7 +100,7 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
                 f"packages; correct {use(setting)}, or change folder",
                 setting=setting,
             ) from cause
-        is_former = (missing or "").partition(".")[0] == _FORMER
+        is_former = (missing or "").partition(".")[0] == "search_spaces"
         remedy = "import from hpo.spaces instead" if is_former else "correct the module"
         raise error(f"{rule}, got {type(cause).__name__} from {name!r}: {cause}; {remedy}", setting=setting) from cause
 

@@ -102,7 +102,7 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
     Raises LeaseLostError where the slot has been given to another attempt, and ValueError where a number is
     not finite.
     """
-    _check_outcome(outcome)
+    check_outcome(outcome)
     with db.begin_write() as connection:
         slot = _held(connection, claim)
         if slot.state in FINISHED:
@@ -347,8 +347,8 @@ def _prediction_rows(trial_id: int, replicate: ReplicateRecord) -> list[dict[str
     ]
 
 
-def _check_outcome(outcome: Outcome) -> None:
-    """Raise ValueError for what must never reach the database."""
+def check_outcome(outcome: Outcome) -> None:
+    """Raise ValueError for what must never reach the database; TypeError where it is no JSON."""
     if outcome.state not in FINISHED:
         raise ValueError(f"a slot must be finished as one of {', '.join(sorted(FINISHED))}, got {outcome.state!r}")
     if (outcome.state in VALUED) != (outcome.value is not None):

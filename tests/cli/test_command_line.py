@@ -14,8 +14,7 @@ import hpo as hpo_package
 from hpo.cli import options
 from hpo.cli.main import app
 from hpo.cli.settings import option_name
-from hpo.settings import SETTINGS
-from hpo.worker.membership import DRAIN_SECONDS
+from hpo.settings import DRAIN_SECONDS, SETTINGS, Terms
 from tests.helpers.fleet import CLI
 from tests.helpers.processes import run_python
 
@@ -247,7 +246,7 @@ def test_figures_are_those_of_the_report():
 
 def test_what_is_told_of_ctrl_c_is_what_it_does(hpo):
     limit = f"{DRAIN_SECONDS:.0f} seconds"
-    assert {p.name: p.default for p in COMMANDS["worker"].params}["drain_seconds"] == DRAIN_SECONDS
+    assert Terms().drain_seconds == DRAIN_SECONDS
     assert limit in " ".join(hpo("run", "--help").out.split())
     for name in ("README.md", "docs/cli.md", "docs/python-api.md"):
         assert limit in " ".join((DOCUMENT.parents[1] / name).read_text(encoding="utf-8").split()), name

@@ -84,7 +84,7 @@ def test_fault_48_other_settings_with_a_plain_meaning(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"trials": "three"}, "trials must be a whole number of at least 1, got 'three'"),
+        ({"trials": "three"}, "trials must be a whole number from 1 to 1000000, got 'three'"),
         ({"trials": 2.5}, "trials"),
         ({"trials": True}, "trials"),
         ({"trials": [3]}, "trials"),

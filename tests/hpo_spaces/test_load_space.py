@@ -316,3 +316,17 @@ def test_importing_spaces_loads_nothing_heavy():
     code = f"import sys, hpo_spaces.mlp_strong, hpo_spaces.mlp_wide; print(sorted({heavy} & sys.modules.keys()))"
     done = run_python(code, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_called_as_the_package_once_was_holds_spaces_of_ones_own(tmp_path, monkeypatch):
+    """Fault 49; what studies have stored of the spaces that come with hpo still opens."""
+    monkeypatch.chdir(tmp_path)
+    assert load_space("search_spaces.mlp:MLP") is MLP
+    (tmp_path / "search_spaces").mkdir()
+    (tmp_path / "search_spaces" / "mine.py").write_text("from hpo_spaces.mlp_wide import MLP_WIDE as SPACE")
+    assert load_space("search_spaces.mine:SPACE").name == "mlp_wide"
+    assert load_space("search_spaces.mlp:MLP") is MLP
+    (tmp_path / "search_spaces" / "mlp.py").write_text("from hpo_spaces.mlp_wide import MLP_WIDE as MLP")
+    assert load_space("search_spaces.mlp:MLP").name == "mlp_wide"
+    with pytest.raises(SpaceError, match=r"'search_spaces\.none'"):
+        load_space("search_spaces.none:SPACE")

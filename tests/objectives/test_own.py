@@ -107,3 +107,61 @@ def test_a_worker_leaves_what_others_evaluate_to_them(fleet):
     status = fleet.start("status", "--study", "own", "--json")
     assert status.wait() == 0
     assert json.loads(status.output)["finished"] == 0
+
+
+LOSSY = """
+import sys
+from hpo_storage.records import Outcome
+from hpo.objectives.base import Objective
+from hpo.trainer.messages import serve
+
+class Lossy(Objective):
+    trainer = "lossy"
+
+    def prepare(self, spec, folder, copy, run):
+        return {"replicates": 1, "notes": [], "loss_name": "distance <b>"}
+
+LOSSY = Lossy()
+VALUES = [float("nan"), float("inf"), float("-inf"), 0.5]
+
+def evaluate(order, on_epoch):
+    return Outcome(state="complete", value=VALUES[order["slot"]])
+
+if __name__ == "__main__":
+    serve(evaluate)
+"""
+
+
+@pytest.mark.slow
+def test_fault_18_what_an_own_trainer_tells_fails_where_it_is_no_number(fleet):
+    (fleet.folder / "lossy.py").write_text(LOSSY)
+    words = ("run", "--study", "own", "--objective", "lossy:LOSSY", "--space", "parabola:SPACE", "--trials", 4)
+    run = fleet.start(*words, "--trainers", 1)
+    assert run.wait(120) == 0, run.output
+    study = invariants(fleet.url, "own", 4)
+    assert [trial.state for trial in study.trials] == ["failed", "failed", "failed", "complete"]
+    assert all("value must be finite" in trial.reason for trial in study.trials[:3])
+    status = fleet.start("status", "--study", "own")
+    assert status.wait() == 0
+    assert "distance <b>" in status.output
+    assert "class frequencies" not in status.output
+
+
+@pytest.mark.slow
+def test_a_trainer_lies_where_its_objective_does(fleet):
+    """A script is run from another folder than its own."""
+    (fleet.folder / "elsewhere").mkdir()
+    code = "import hpo; study = hpo.tune(study='own', objective='parabola:TRAINED', space='parabola:SPACE', trials=2, "
+    (fleet.folder / "script.py").write_text(
+        f"{code}trainers=1, progress=False, storage='hpo.db'); print(study.finished)"
+    )
+    done = subprocess.run(
+        [sys.executable, "../script.py"], cwd=fleet.folder / "elsewhere", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "2\n"
+
+
+def test_what_is_no_objective_is_refused(fleet):
+    run = fleet.start("run", "--study", "own", "--objective", "parabola:Parabola", "--space", "parabola:SPACE")
+    assert run.wait() == 2
+    assert "an instance of a class that derives from hpo.objectives.base.Objective" in run.output

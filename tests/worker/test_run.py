@@ -283,7 +283,7 @@ def test_runs_outside_the_main_thread(url):
 
 
 def test_counts_below_one_are_refused(url):
-    with pytest.raises(StudyError, match="trials must be a whole number of at least 1, got 0"):
+    with pytest.raises(StudyError, match="trials must be a whole number from 1 to 1000000, got 0"):
         run(request("z", **FAST, trials=0), url=url)
     with pytest.raises(StudyError, match="trainers must be a whole number of at least 1, got -1"):
         run(request("z", **FAST, trainers=-1), url=url)

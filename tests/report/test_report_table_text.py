@@ -7,8 +7,8 @@ import pytest
 from hpo.cli.describe import status_fields, summary_json, winner_fields
 from hpo.losses import LOSSES, loss_of
 from hpo.report.figures import FIGURES
-from hpo.report.losses import data_text, error_text, target_text
 from hpo.report.page import write_report
+from hpo.report.table_text import data_text, error_text, target_text
 from hpo.study.facts import Facts
 from hpo.study.standing import winner
 
