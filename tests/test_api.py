@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from hpo_spaces import load_space
-from hpo_storage.database import connect, upgrade
 from hpo_storage.records import StudyRecord, TrialState
 
 import hpo
@@ -24,6 +23,7 @@ from hpo.data.frames import write_frame
 from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
+from tests.helpers.databases import upgraded_file
 from tests.helpers.processes import run_python
 from tests.helpers.records import make_study, make_trial
 
@@ -369,10 +369,7 @@ def test_raced_out_trials_never_win():
 
 
 def test_a_study_that_is_not_there(tmp_path):
-    url = f"sqlite:///{tmp_path / 'hpo.db'}"
-    database = connect(url)
-    upgrade(database)
-    database.close()
+    url = upgraded_file(tmp_path / "hpo.db")
     with pytest.raises(StudyNotFoundError, match="'wine'"):
         hpo.open_study("wine", url)
     with pytest.raises(StudyError, match="1 to 100 letters"):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hpo_spaces import Float, load_space
-from hpo_storage.database import Database, connect, upgrade
+from hpo_storage.database import Database, connect
 from hpo_storage.limits import check_limits
 from hpo_storage.optuna import create_study
 from hpo_storage.records import Limits
@@ -38,6 +38,7 @@ from hpo.machine import choose_backend, choose_resources
 from hpo.settings import EvaluationSpec, Training
 from hpo.worker.ray import check_ray
 from hpo.worker.views import LineView
+from tests.helpers.databases import upgraded_file
 
 SHELL = CommandLine()
 HOSTILE = [
@@ -161,9 +162,7 @@ def _latin(folder: Path) -> None:
 
 
 def _database(folder: Path) -> Database:
-    database = connect(f"sqlite:///{folder}/hpo.db")
-    upgrade(database)
-    return database
+    return connect(upgraded_file(folder / "hpo.db"))
 
 
 def _take_a_name_twice(folder: Path) -> None:

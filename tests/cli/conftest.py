@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from hpo_spaces import Categorical, load_space
-from hpo_storage.database import connect, upgrade
+from hpo_storage.database import Database, connect
 from hpo_storage.records import Outcome, StudyRecord, TrialState
 from hpo_storage.slots import claim, finish, release
 from hpo_storage.studies import create_study
@@ -21,7 +21,7 @@ from hpo.data.spec import DataSpec
 from hpo.objectives.mlp import MlpPart
 from hpo.settings import EvaluationSpec, SearchSpec
 from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec
-from tests.helpers.databases import read
+from tests.helpers.databases import read, upgraded_file
 from tests.helpers.records import make_replicate
 
 WINE = DataSpec(kind="builtin", source="wine", target="target")
@@ -88,13 +88,16 @@ class Bench:
     def read(self, name: str) -> StudyRecord:
         return read(self.url, name)
 
+    def _database(self) -> Database:
+        path = self.folder / "hpo.db"
+        return connect(self.url if path.exists() else upgraded_file(path))
+
     def add(
         self, name: str, states: Sequence[str], budget: int | None = None, *, running: bool = False, **spec: Any
     ) -> None:
         """A study whose first trials ended as `states` say; "interrupted" ones are open again."""
         space, random_ = load_space("mlp"), random.Random(name)
-        database = connect(self.url)
-        upgrade(database)
+        database = self._database()
         study_id = create_study(
             database, name, make_spec(name, **spec), FACTS, {"python": "3.11"}, budget or len(states)
         )
@@ -122,8 +125,7 @@ class Bench:
 
     def add_trial(self, name: str, params: Mapping[str, Any]) -> None:
         """A finished study of one trial, of value 0.5, with dimensions that have these values only."""
-        database = connect(self.url)
-        upgrade(database)
+        database = self._database()
         study_id = create_study(database, name, make_spec(name), FACTS, {}, 1)
         worker = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid())
         distributions = {key: Categorical(key, (value,)).distribution() for key, value in params.items()}

@@ -10,13 +10,14 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from hpo_storage.database import Database, connect
+from hpo_storage.database import Database, connect, upgrade
 from hpo_storage.engine import parse_url
 from hpo_storage.records import StudyRecord
 from hpo_storage.studies import read_study
@@ -33,6 +34,22 @@ KINDS = ("sqlite", *SERVER_KINDS)
 
 _keepers: list["subprocess.Popen[str]"] = []
 """Referred to until the end, when they notice that this process is gone."""
+
+
+@functools.cache
+def _upgraded() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hpo.db"
+        database = connect(f"sqlite:///{path}")
+        upgrade(database)
+        database.close()
+        return path.read_bytes()
+
+
+def upgraded_file(path: Path) -> str:
+    """The URL of a new file there with all tables, which take a while to make for the first time only."""
+    path.write_bytes(_upgraded())
+    return f"sqlite:///{path}"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from hpo_storage.workers import start_worker
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
-from tests.helpers.databases import KINDS, new_database
+from tests.helpers.databases import KINDS, new_database, upgraded_file
 from tests.helpers.records import make_outcome as any_outcome
 from tests.helpers.records import make_replicate
 
@@ -71,30 +71,35 @@ class Bench:
 
 
 @pytest.fixture(scope="session")
-def server_urls() -> Iterator[Callable[[str], str]]:
-    """The URL of this session's database on a server, with all tables."""
-    urls: dict[str, str] = {}
+def emptied() -> Iterator[Callable[[str], str]]:
+    """The URL of this session's database on a server, with all tables and, each time, no rows."""
+    found: dict[str, tuple[str, list[sa.Table]]] = {}
     with ExitStack() as stack:
 
         def url_of(backend: str) -> str:
-            if backend not in urls:
-                urls[backend] = stack.enter_context(new_database(backend, Path()))
-                database = connect(urls[backend])
+            if backend not in found:
+                url = stack.enter_context(new_database(backend, Path()))
+                database = connect(url)
                 upgrade(database)
-                database.close()
-            return urls[backend]
+                found[backend] = (url, children_first(database))
+            else:
+                url, tables = found[backend]
+                database = connect(url)
+                with database.begin_write() as connection:
+                    for table in tables:
+                        connection.execute(table.delete())
+            database.close()
+            return url
 
         yield url_of
 
 
-def empty(database: Database) -> None:
-    """Delete all rows, parents after children."""
+def children_first(database: Database) -> list[sa.Table]:
+    """All tables that hold rows of studies."""
     tables = sa.MetaData()
-    with database.begin_write() as connection:
+    with database.begin_read() as connection:
         tables.reflect(connection)
-        for table in reversed(tables.sorted_tables):
-            if table.name not in VERSIONS:
-                connection.execute(table.delete())
+    return [table for table in reversed(tables.sorted_tables) if table.name not in VERSIONS]
 
 
 @pytest.fixture(params=KINDS)
@@ -103,16 +108,9 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def url(backend: str, path: Path, server_urls: Callable[[str], str]) -> str:
+def url(backend: str, path: Path, emptied: Callable[[str], str]) -> str:
     """Of a database with all tables and no rows."""
-    url = f"sqlite:///{path}" if backend == "sqlite" else server_urls(backend)
-    database = connect(url)
-    if backend == "sqlite":
-        upgrade(database)
-    else:
-        empty(database)
-    database.close()
-    return url
+    return upgraded_file(path) if backend == "sqlite" else emptied(backend)
 
 
 @pytest.fixture
@@ -137,8 +135,7 @@ def db(url: str) -> Iterator[Database]:
 @pytest.fixture
 def file_db(path: Path) -> Iterator[Database]:
     """An SQLite file at `path`."""
-    database = connect(f"sqlite:///{path}")
-    upgrade(database)
+    database = connect(upgraded_file(path))
     yield database
     database.close()
 

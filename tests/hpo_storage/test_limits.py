@@ -87,15 +87,15 @@ def test_a_finished_study_has_reached_no_limit(bench, outcome: MakeOutcome):
 
 def test_trainer_seconds_are_those_of_all_attempts_and_of_what_runs(bench, outcome: MakeOutcome):
     first, second = bench.claim(), bench.claim()
-    begin_earlier(bench, 40)
-    release(bench.db, first, "died")  # its 40 seconds count
+    begin_earlier(bench, 400)
+    release(bench.db, first, "died")  # its 400 seconds count
     finish(bench.db, second, outcome())  # and these
-    set_limits(bench.db, bench.study_id, Limits(trainer_seconds=100.0))
+    set_limits(bench.db, bench.study_id, Limits(trainer_seconds=1000.0))
     running = bench.claim()
     assert limit(bench) is None
-    begin_earlier(bench, 19)
+    begin_earlier(bench, 100)
     assert limit(bench) is None
-    begin_earlier(bench, 2)
+    begin_earlier(bench, 100)
     assert limit(bench) == "trainer seconds"
     assert bench.try_claim() is None
     finish(bench.db, running, outcome())

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hpo_storage.database import connect, upgrade
+from hpo_storage.database import connect
 from hpo_storage.slots import claim
 from hpo_storage.studies import create_study, progress, read_study
 from hpo_storage.timing import Timing
@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 
 from hpo.worker import membership as module
 from hpo.worker.membership import Heartbeat
+from tests.helpers.databases import upgraded_file
 from tests.helpers.processes import wait_until
 
 TIMING = Timing(lease=0.4)
@@ -19,8 +20,7 @@ TIMING = Timing(lease=0.4)
 
 @pytest.fixture
 def database(tmp_path):
-    there = connect(f"sqlite:///{tmp_path}/hpo.db")
-    upgrade(there)
+    there = connect(upgraded_file(tmp_path / "hpo.db"))
     yield there
     there.close()
 

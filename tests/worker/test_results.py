@@ -6,7 +6,7 @@ import os
 import pytest
 from hpo_spaces import Float, SearchSpace
 from hpo_storage import slots
-from hpo_storage.database import connect, upgrade
+from hpo_storage.database import connect
 from hpo_storage.slots import claim, release
 from hpo_storage.studies import create_study, find_study, read_study
 from hpo_storage.workers import start_worker
@@ -18,6 +18,7 @@ from hpo.search.incumbent import Leaderboard
 from hpo.settings import SearchSpec
 from hpo.worker.progress import SilentView
 from hpo.worker.results import Outbox, Settled, Spool
+from tests.helpers.databases import upgraded_file
 from tests.helpers.records import make_outcome, make_replicate
 
 REPLICATE = make_replicate(loss=0.1 + 0.2, stop_loss=0.25, curve=(1.5, 0.25), predictions=b"\x00\xff\x00\x80")
@@ -35,8 +36,7 @@ class Hearing(SilentView):
 @pytest.fixture
 def database(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    there = connect(f"sqlite:///{tmp_path}/hpo.db")
-    upgrade(there)
+    there = connect(upgraded_file(tmp_path / "hpo.db"))
     yield there
     there.close()
 

@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from hpo_storage.database import connect, upgrade
+from hpo_storage.database import connect
 from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
@@ -16,6 +16,7 @@ from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool, TrainersError
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
+from tests.helpers.databases import upgraded_file
 from tests.helpers.records import make_outcome
 
 ENOUGH = 10
@@ -79,9 +80,8 @@ OUTCOME = make_outcome(standard_error=0.1, info={"widths": [3]})
 @pytest.fixture
 def work(tmp_path, monkeypatch):
     """Starts a session of one trainer, whose children are of the kind given."""
-    url = f"sqlite:///{tmp_path}/hpo.db"
+    url = upgraded_file(tmp_path / "hpo.db")
     database = connect(url)
-    upgrade(database)
 
     def work(kind, trials=2, population=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
