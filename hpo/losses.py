@@ -104,7 +104,7 @@ class Loss(ABC):
     @property
     def title(self) -> str:
         """`log loss (nats)`."""
-        return f"{self.name} ({self.unit})"
+        return f"{self.name} ({self.unit})" if self.unit else self.name
 
     def compared(self, value: float, prior: float) -> str:
         """By how much `value` is below the baseline's: `95% lower`, `0.8312 lower`; empty where it is not."""

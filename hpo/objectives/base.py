@@ -99,7 +99,7 @@ class Objective(Protocol):
 
         `copy` has the content of `data_file`, to be read instead of it. Returns facts, as JSON. Raises InputError.
         """
-        return {"replicates": 1, "notes": []}
+        return {"replicates": 1, "notes": [], "loss_name": "value"}
 
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """What the trainer is told to do for a trial, as JSON, which has its `slot`."""
