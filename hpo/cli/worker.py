@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HEADER = (
     *("host", "pid", "role", "study", "device", "backend", "trainers", "running", "finished"),
-    *("trials_per_hour", "started", "last_seen", "alive"),
+    *("trials_per_hour", "started", "last_seen", "alive", "note"),
 )
 
 
@@ -73,6 +73,9 @@ def workers(
         write_text(f"nobody works on {shown_storage(database_url(storage))}; start one with: hpo worker")
     else:
         write_table(_columns(records))
+        for record in records:
+            if record.note:
+                write_text(f"{record.host}:{record.pid}: {record.note}")
     return 0
 
 

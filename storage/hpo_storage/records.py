@@ -232,7 +232,7 @@ class OpenStudy:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerRecord:
     """A process that works, or worked. `running` are the trials it holds, `finished` those it has ended with a
-    result, `trials_per_hour` how many of these an hour since it started."""
+    result, `trials_per_hour` how many of these an hour since it started. `note` says why it does not work."""
 
     id: str
     study: str | None
@@ -249,3 +249,4 @@ class WorkerRecord:
     running: int
     finished: int
     trials_per_hour: float
+    note: str | None

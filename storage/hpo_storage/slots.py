@@ -285,7 +285,7 @@ def _end(connection: sa.Connection, slot: Slot, outcome: Outcome, time: datetime
     """Write how the slot's attempt ended, to our tables and Optuna's."""
     from hpo_storage.optuna import finish_trial
 
-    trial_id, reason = slot.trial_id, outcome.reason and _storable(outcome.reason)
+    trial_id, reason = slot.trial_id, outcome.reason and storable(outcome.reason)
     connection.execute(
         TRIALS.update()
         .where(TRIALS.c.id == trial_id)
@@ -321,7 +321,7 @@ def _end(connection: sa.Connection, slot: Slot, outcome: Outcome, time: datetime
     )
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Cut short, and without what some databases cannot hold: NUL and surrogates."""
     return text[:REASON_LENGTH].replace("\0", "?").encode("utf-8", "replace").decode()
 

@@ -145,6 +145,7 @@ WORKERS = sa.Table(
     sa.Column("device", sa.String(DEVICE_LENGTH), nullable=False),
     sa.Column("backend", sa.String(BACKEND_LENGTH), nullable=False),
     sa.Column("trainers", sa.Integer, nullable=False),
+    sa.Column("note", sa.Text, comment="why it does not work, as it last said"),
 )
 
 SLOTS = sa.Table(
@@ -180,7 +181,7 @@ TRIALS = sa.Table(
     sa.Column("standard_error", sa.Double, comment="the study's loss, over replicates"),
     sa.Column("reason", sa.Text),
     sa.Column("info", _JSON, nullable=False),
-    sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id), nullable=False),
+    sa.Column("worker_id", sa.String(TOKEN_LENGTH), sa.ForeignKey(WORKERS.c.id), nullable=False, index=True),
     sa.Column("trainer", sa.Integer, nullable=False),
     sa.Column("started", UtcTime, nullable=False),
     sa.Column("finished", UtcTime),

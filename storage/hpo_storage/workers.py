@@ -17,7 +17,7 @@ from hpo_storage.database import Database, now
 from hpo_storage.failpoints import failpoint
 from hpo_storage.records import ACCEPTED, Role, WorkerRecord
 from hpo_storage.retry import retried
-from hpo_storage.slots import MAX_ATTEMPTS, abandon
+from hpo_storage.slots import MAX_ATTEMPTS, abandon, storable
 from hpo_storage.tables import BACKEND_LENGTH, DEVICE_LENGTH, HOST_LENGTH, SLOTS, STUDIES, TRIALS, WORKERS
 from hpo_storage.timing import LEASE_SECONDS
 
@@ -113,6 +113,14 @@ def stop_worker(db: Database, worker_id: str) -> None:
 
 
 @retried
+def note(db: Database, worker_id: str, text: str | None) -> None:
+    """Let others know why the worker does not work: what it refuses, waits for or suffers from; None: it works."""
+    with db.begin_write() as connection:
+        kept = text and storable(text)
+        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(note=kept))
+
+
+@retried
 def requeue_orphans(db: Database, study_id: int) -> int:
     """Open the claimed slots whose worker has ended, as far as this host can tell; return how many there were.
 
@@ -201,6 +209,7 @@ def _record(worker: sa.Row[Any], time: datetime, running: int, finished: int) ->
         running=running,
         finished=finished,
         trials_per_hour=finished / hours if hours > 0 else 0.0,
+        note=worker.note,
     )
 
 

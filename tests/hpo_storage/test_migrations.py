@@ -32,7 +32,7 @@ from sqlalchemy.dialects import mysql
 from hpo.errors import StorageError
 
 FIXTURES = Path(__file__).parent / "fixtures"
-OLDER = ["0001", "0002"]
+OLDER = ["0001", "0002", "0003"]
 
 
 def same_type(context: object, inspected: object, declared: object, found: sa.types.TypeEngine, wanted: object) -> bool:
@@ -132,8 +132,18 @@ def test_a_file_of_the_second_revision_keeps_all_it_holds(path: Path):
     db.close()
 
 
+def test_a_file_of_the_third_revision_keeps_all_it_holds(path: Path):
+    db = older_file(path, "0003")
+    prepare(db)
+    assert {s.name: (s.finished, s.budget) for s in list_studies(db)} == {"finished": (3, 3), "unfinished": (2, 4)}
+    assert states_of(db, "unfinished") == ["complete", "complete", "running"]
+    assert [(worker.host, worker.note) for worker in list_workers(db, alive_only=False)] == [("elsewhere", None)] * 2
+    db.close()
+
+
 @pytest.mark.parametrize(
-    ("revision", "name", "slot", "attempts"), [("0001", "churn", 2, 2), ("0002", "unfinished", 3, 3)]
+    ("revision", "name", "slot", "attempts"),
+    [("0001", "churn", 2, 2), ("0002", "unfinished", 3, 3), ("0003", "unfinished", 2, 1)],
 )
 def test_an_upgraded_study_goes_on(path: Path, revision: str, name: str, slot: int, attempts: int):
     db = older_file(path, revision)

@@ -12,10 +12,10 @@ import pytest
 import sqlalchemy as sa
 from hpo_storage import workers
 from hpo_storage.records import Outcome
-from hpo_storage.slots import finish
+from hpo_storage.slots import REASON_LENGTH, finish
 from hpo_storage.studies import create_study, list_studies, progress, read_study
 from hpo_storage.tables import WORKERS
-from hpo_storage.workers import beat, process_start, requeue_orphans, start_worker, stop_worker
+from hpo_storage.workers import beat, list_workers, note, process_start, requeue_orphans, start_worker, stop_worker
 from optuna.trial import TrialState
 
 from hpo.errors import LeaseLostError, StudyRunningError
@@ -166,3 +166,13 @@ def test_start_times_of_processes(read: Callable[[int], str | None]):
     assert read(child.pid) is None, "a zombie is dead"
     child.communicate()
     assert read(child.pid) is None
+
+
+def test_a_worker_says_why_it_does_not_work_and_takes_it_back(bench):
+    assert [worker.note for worker in list_workers(bench.db)] == [None]
+    note(bench.db, bench.worker_id, "its trainers keep dying \0\ud800" + "!" * 10_000)
+    [said] = [worker.note for worker in list_workers(bench.db)]
+    assert said.startswith("its trainers keep dying ??!!")
+    assert len(said) == REASON_LENGTH
+    note(bench.db, bench.worker_id, None)
+    assert [worker.note for worker in list_workers(bench.db)] == [None]
