@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         extend_study,
         limit_study,
         open_study,
+        retry_study,
         tune,
         upgrade,
     )
@@ -29,6 +30,7 @@ __all__ = [
     "extend_study",
     "limit_study",
     "open_study",
+    "retry_study",
     "tune",
     "upgrade",
 ]

@@ -251,6 +251,19 @@ def limit_study(name: str, storage: "Location | None" = None, **limits: object) 
         lifecycle.limit(database, name, taken(Work, given))
 
 
+def retry_study(name: str, reason: str | None = None, *, storage: "Location | None" = None) -> int:
+    """Give a study's failed trials new attempts, all or those whose reason holds a text, and return how many there are.
+
+    Whoever works on the study makes them; a study that was finished is not any more, and `tune` goes on with it.
+    """
+    from hpo.study import lifecycle
+
+    if reason is not None and not isinstance(reason, str):
+        raise StudyError(f"a reason is a text, as failed trials have one, got {reason!r}; leave it away for all")
+    with _opened(name, storage) as database:
+        return lifecycle.retry(database, name, reason)
+
+
 def delete_study(name: str, storage: "Location | None" = None) -> None:
     """Delete a study with all its trials; StudyRunningError where somebody works on it."""
     from hpo.study import lifecycle

@@ -10,6 +10,8 @@ HpoError
 │   └── StorageError       a database URL, or a database that cannot be opened or is too old
 │       └── StorageAwayError       a database that does not answer now; it may be back later
 │           └── StorageBusyError   a transaction refused because of another one; nothing was changed
+├── TrainersError          trainers cannot work on a study here (exit code 3)
+│   └── SickHostError          nor on any other: they die again and again, whatever the trial
 ├── TrialError             one attempt of a trial failed; the study goes on
 │   └── DivergedError      a loss or a prediction was not finite
 └── LeaseLostError         a result came after its slot was given to another attempt
@@ -27,7 +29,7 @@ import re
 from collections.abc import Callable
 from typing import ClassVar, Literal, Protocol
 
-Action = Literal["run", "status", "trials", "upgrade", "worker"]
+Action = Literal["run", "retry", "status", "trials", "upgrade", "worker"]
 """What a message may tell the user to do."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -66,6 +68,7 @@ class PythonFace:
 
     actions: ClassVar[dict[str, Callable[[str], str]]] = {
         "run": lambda study: f"hpo.tune(..., study={study})" if study else "hpo.tune(...)",
+        "retry": lambda study: f"hpo.retry_study({study or '...'})",
         "status": lambda study: f"hpo.open_study({study or '...'})",
         "trials": lambda study: f"hpo.open_study({study or '...'}).trials_frame()",
         "upgrade": lambda study: "hpo.upgrade(...)",
@@ -99,11 +102,22 @@ def written(text: str, face: Face) -> str:
 
 def marked(error: BaseException) -> str:
     """An error's message for whoever will write its marks."""
-    return error.marked if isinstance(error, InputError) else str(error)
+    return error.marked if isinstance(error, HpoError) else str(error)
 
 
 class HpoError(Exception):
     """Base of all errors that hpo raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.marked = message
+
+    def text(self, face: Face) -> str:
+        """The message in the words of a face."""
+        return written(self.marked, face)
+
+    def __str__(self) -> str:
+        return self.text(PYTHON)
 
 
 class InputError(HpoError):
@@ -114,14 +128,7 @@ class InputError(HpoError):
 
     def __init__(self, message: str = "", *, setting: str | None = None) -> None:
         super().__init__(message)
-        self.marked, self.setting = message, setting or self.usual
-
-    def text(self, face: Face) -> str:
-        """The message in the words of a face."""
-        return written(self.marked, face)
-
-    def __str__(self) -> str:
-        return self.text(PYTHON)
+        self.setting = setting or self.usual
 
 
 class DataError(InputError):
@@ -164,6 +171,18 @@ class StorageAwayError(StorageError):
 
 class StorageBusyError(StorageAwayError):
     """The database refused a transaction because of another one; it may be tried again at once."""
+
+
+class TrainersError(HpoError):
+    """Trainers cannot work on a study on this machine; `summary` says so in a line, for others to read."""
+
+    def __init__(self, message: str = "", *, summary: str = "") -> None:
+        super().__init__(message)
+        self.summary = summary or message
+
+
+class SickHostError(TrainersError):
+    """Trainers cannot work on this machine, whatever the study."""
 
 
 class TrialError(HpoError):

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import typer
 
-from hpo.errors import InputError
+from hpo.errors import InputError, TrainersError
 from hpo.words import printable
 
 NO_RESULT = 1
 BAD_INPUT = 2
+SICK_HOST = 3
 INTERRUPTED = 130
 
 
@@ -48,6 +49,9 @@ def exit_code(command: Callable[[], int | None]) -> int:
     except InputError as error:
         complain(error.text(CommandLine()))
         return BAD_INPUT
+    except TrainersError as error:
+        complain(error.text(CommandLine()))
+        return SICK_HOST
     except typer.TyperException as error:
         complain(f"{_usage(error)}; see {_help_of(error)}")
         return error.exit_code

@@ -11,6 +11,7 @@ from hpo.cli.delete import delete
 from hpo.cli.errors import exit_code
 from hpo.cli.read import best, list_, status, trials
 from hpo.cli.replay import replay
+from hpo.cli.retry import retry
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
 from hpo.cli.worker import worker, workers
@@ -32,6 +33,7 @@ app.command("plot")(plot)
 app.command("replay")(replay)
 app.command("worker")(worker)
 app.command("workers")(workers)
+app.command("retry")(retry)
 app.command("delete")(delete)
 app.add_typer(database, name="db")
 

@@ -48,12 +48,21 @@ class Advisor:
 
     def look(self) -> None:
         """See how far the study is, and learn from what others have finished."""
+        self._in_vain = False
         self.progress: StudyProgress = studies.progress(self._database, self._study_id)
         for trial in self.history.news():
             self._proposer.observe(trial.number, trial.params, trial)
 
-    def ask(self, trainer: int = 0) -> Claim | None:
-        """Claim the next open slot, with the point to try; None where nothing is to be had now."""
+    @property
+    def may_offer(self) -> bool:
+        """Whether a slot may be open for this worker; after an answer of none not before the next look."""
+        return self.progress.open > 0 and not self._in_vain
+
+    def ask(self, trainer: int = 0, *, untried: bool = False) -> Claim | None:
+        """Claim the next open slot, with the point to try; None where nothing is to be had now.
+
+        With `untried` only one at which no attempt has failed.
+        """
         claim = slots.claim(
             self._database,
             self._study_id,
@@ -62,9 +71,10 @@ class Advisor:
             self._distributions,
             trainer=trainer,
             lease_seconds=self._lease_seconds,
+            untried=untried,
         )
         if claim is None:
-            self.progress = replace(self.progress, open=0)  # until the next look
+            self._in_vain = not untried
             return None
         failpoint("after_claim")
         self.progress = replace(self.progress, open=self.progress.open - 1, claimed=self.progress.claimed + 1)

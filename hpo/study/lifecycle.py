@@ -1,4 +1,4 @@
-"""A stored study's life: create, extend, limit and delete it, without training anything."""
+"""A stored study's life: create, extend, limit, retry and delete it, without training anything."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -6,7 +6,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from hpo_storage import studies
+from hpo_storage import attempts, studies
 from hpo_storage.database import Database, prepare
 from hpo_storage.datasets import store_dataset
 from hpo_storage.records import Limits, StudyHeader
@@ -67,6 +67,11 @@ def limit(database: Database, name: str, work: Work) -> None:
     """Change the limits that are given; an infinite one lifts it."""
     stored = _read(database, name)
     studies.set_limits(database, stored.id, limits(stored, work))
+
+
+def retry(database: Database, name: str, reason: str | None = None) -> int:
+    """Give failed trials new attempts, all or those whose reason holds a text; return how many there are."""
+    return attempts.reopen(database, _read(database, name).id, reason)
 
 
 def delete(database: Database, name: str) -> None:

@@ -18,7 +18,7 @@ from hpo_storage import workers
 from hpo_storage.database import Database, connect
 from hpo_storage.timing import Timing
 
-from hpo.errors import StorageAwayError, StorageError, marked
+from hpo.errors import SickHostError, StorageAwayError, StorageError, marked
 from hpo.machine import Resources
 from hpo.settings import DRAIN_SECONDS
 from hpo.words import count_text
@@ -204,11 +204,19 @@ def joined(
             stop=stop,
             drain_seconds=drain_seconds,
         )
+    except SickHostError as error:
+        _say(workers.note, database, worker_id, error.summary)
+        raise
     finally:
         heartbeat.stop()
         spool.tidy()
-        with contextlib.suppress(StorageError):
-            workers.stop_worker(database, worker_id)
+        _say(workers.stop_worker, database, worker_id)
+
+
+def _say(last_words: Callable[..., None], *about: object) -> None:
+    """Tell a database that need not be there any more."""
+    with contextlib.suppress(StorageError):
+        last_words(*about)
 
 
 def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:

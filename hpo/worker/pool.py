@@ -1,15 +1,19 @@
 """The supervisor's trainers: children that train, replaced when they die, and the trials they work on."""
 
 import logging
+import math
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hpo_storage.records import Outcome, TrialState
 from hpo_storage.slots import Claim, check_outcome
+from hpo_storage.timing import silence_seconds
 
+from hpo.errors import SickHostError, TrainersError, do
 from hpo.machine import trainer_environment
 from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
@@ -21,12 +25,71 @@ START_SECONDS = 300.0
 """A trainer that is not ready by then hangs."""
 MAX_IDLE_DEATHS = 3
 """Trainers may die this often, while they start or wait, before one has brought a result."""
+MOST_BROKEN, MOST_AFTER_RESULTS = 5, 10
+"""So many attempts in a row may break off, before the first result and later, until a machine counts as sick."""
+LONGEST_PAUSE_SECONDS = 16.0
+SILENT_TIMES = 48
+"""So much longer may a trainer be silent that has never told how far it is: it may not know how."""
+COMPLAINT_LINES = 12
 
 _log = logging.getLogger("hpo")
 
 
-class TrainersError(RuntimeError):
-    """Trainers cannot work on this machine, whatever the study."""
+@dataclass
+class Health:
+    """Whether trainers bring results on this machine, and what has broken off since the last one."""
+
+    proved: bool = False
+    in_a_row: int = 0
+    last: str = ""
+    errors: str = ""
+    rests_until: float = 0.0
+
+    def brought_result(self) -> None:
+        """A trainer has had an outcome."""
+        self.proved, self.in_a_row = True, 0
+
+    def broke(self, reason: str, errors: str, *, known: bool) -> None:
+        """Trials have broken off. Where this has had results, and attempts at them were `known` to fail, they are what
+        is wrong."""
+        if known and self.proved:
+            return
+        self.last, self.errors = f"{reason} {_last_line(errors)}".strip(), errors
+        if self.in_a_row and time.monotonic() < self.rests_until:
+            return  # others that ran beside it
+        self.rests_until = time.monotonic() + min(2.0**self.in_a_row, LONGEST_PAUSE_SECONDS)
+        self.in_a_row += 1
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether it is well, and has rested since something broke off."""
+        return not self.is_sick and time.monotonic() >= self.rests_until
+
+    @property
+    def is_sick(self) -> bool:
+        """Whether so much has broken off that it is not the trials' doing."""
+        return self.in_a_row >= (MOST_AFTER_RESULTS if self.proved else MOST_BROKEN)
+
+    @property
+    def words(self) -> str | None:
+        """What is wrong, in a line; None where nothing is."""
+        if not self.in_a_row:
+            return None
+        often = "" if self.in_a_row == 1 else f" {self.in_a_row} times in a row"
+        return f"trials broke off{often} ({self.last})"
+
+    def check(self) -> None:
+        """Raise SickHostError where it is sick."""
+        if self.is_sick:
+            raise SickHostError(_complaint(f"{self.words}", self.errors), summary=self.words or "")
+
+
+@dataclass
+class Quiet:
+    """How long a trainer has said nothing of its trials, and whether that was told."""
+
+    seconds: float = 0.0
+    warned: bool = False
 
 
 class Trainer:
@@ -40,9 +103,10 @@ class Trainer:
     def _start(self) -> None:
         """Start a child, which is not ready before it says so."""
         self.child = Child(self.module, trainer_environment(self._backend))
-        self.ready, self._born = False, time.monotonic()
+        self.ready = False
         self.claims: dict[int, Claim] = {}
         self._started, self._seconds_each, self._deadline = time.monotonic(), float("inf"), float("inf")
+        self.quiet = Quiet()
         self.note(0, 0, None)
 
     def open(self, folder: Path, replicates: int | None = None) -> None:
@@ -53,18 +117,29 @@ class Trainer:
     @property
     def is_late(self) -> bool:
         """Whether the child has had all the time that it may need to get ready."""
-        return not self.ready and time.monotonic() - self._born > START_SECONDS
+        return not self.ready and self.seconds > START_SECONDS
 
     def train(self, orders: Sequence[Mapping[str, Any]], seconds_each: float) -> None:
         """Send the child the trials it has claimed; together they may take so many seconds for each of them."""
         self._started, self._seconds_each = time.monotonic(), seconds_each
         self._deadline = self._started + seconds_each * len(orders)
+        self.quiet = Quiet()
         self.note(0, 0, None)
         self.child.send({"train": list(orders)})
 
     def note(self, replicate: int, epoch: int, loss: float | None) -> None:
         """Remember how far the trials are."""
         self._noted = Running(trainer=self.number, trial=0, replicate=replicate, epoch=epoch, stop_loss=loss)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has worked on its trials, or has started."""
+        return time.monotonic() - self._started
+
+    @property
+    def has_deadline(self) -> bool:
+        """Whether its trials may take a limited time only."""
+        return self._deadline < math.inf
 
     @property
     def running(self) -> Running | None:
@@ -77,12 +152,11 @@ class Trainer:
     def end(self, slot: int, outcome: Outcome) -> list[Settled]:
         """A trial has an outcome; nothing where it is no longer the trainer's."""
         claim = self.claims.pop(slot, None)
-        return [Settled(claim, outcome, seconds=time.monotonic() - self._started)] if claim else []
+        return [Settled(claim, outcome, seconds=self.seconds)] if claim else []
 
     def break_off(self, reason: str) -> list[Settled]:
         """All its trials, which end without an outcome, as failed attempts."""
-        seconds = time.monotonic() - self._started
-        return [Settled(claim, reason=reason, counts=True, seconds=seconds) for claim in self._let_go()]
+        return [Settled(claim, reason=reason, counts=True, seconds=self.seconds) for claim in self._let_go()]
 
     def interrupt(self) -> list[Settled]:
         """All its trials, which are stopped through no fault of theirs."""
@@ -121,6 +195,9 @@ class TrainerPool:
         self._backend = backend
         self._trainers: list[Trainer] = []
         self._idle_deaths = 0
+        self.health = Health()
+        self._patience = Patience(silence_seconds())
+        self._listened = time.monotonic()
 
     def __iter__(self) -> Iterator[Trainer]:
         return iter(self._trainers)
@@ -129,11 +206,13 @@ class TrainerPool:
         """See that there are so many of the module; those of another one end."""
         if any(trainer.module != module for trainer in self._trainers):
             self.close()
+            self.health = Health()
         for number in range(len(self._trainers), count):
             self._trainers.append(Trainer(number, module, self._backend))
 
     def open(self, folder: Path) -> None:
         """Name the folder of the study that all of them work on from now on."""
+        self._patience = Patience(self._patience.seconds)
         for trainer in self._trainers:
             trainer.open(folder)
 
@@ -143,12 +222,14 @@ class TrainerPool:
         return [claim for trainer in self._trainers for claim in trainer.claims.values()]
 
     def listen(self) -> list[Settled]:
-        """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, or are
+        """Wait a moment for news and return the trials that ended; trainers that died, do not get ready, hang, or are
         overdue are replaced.
 
-        Raises RuntimeError where trainers cannot work on the study, TrainersError where they can on none.
+        Raises TrainersError where trainers cannot work on the study, SickHostError where they can on none.
         """
         wait_for_output([trainer.child for trainer in self._trainers], TICK_SECONDS)
+        before, self._listened = self._listened, time.monotonic()
+        passed = min(self._listened - before, 4 * TICK_SECONDS)  # who was paused itself has not heard what was said
         ended: list[Settled] = []
         for trainer in self._trainers:
             for message in trainer.child.messages():
@@ -157,6 +238,8 @@ class TrainerPool:
                 ended += self._replace(trainer, trainer.child.ending())
             elif trainer.is_late:
                 ended += self._replace(trainer, f"not ready after {START_SECONDS:.0f} s")
+            else:
+                ended += self._mind_silence(trainer, passed)
             ended += trainer.end_overdue()
         return ended
 
@@ -166,34 +249,101 @@ class TrainerPool:
             trainer.kill()
         self._trainers, self._idle_deaths = [], 0
 
+    def _mind_silence(self, trainer: Trainer, passed: float) -> list[Settled]:
+        """Warn of a trainer that says nothing of its trials, and put another in its place when it must hang."""
+        quiet = trainer.quiet
+        quiet.seconds = quiet.seconds + passed if trainer.claims else 0.0
+        reports = self._patience.reported or trainer.module.startswith("hpo.")
+        said = f"silent for {duration_text(quiet.seconds)}"
+        if quiet.seconds > self._patience.limit(reports) and not trainer.has_deadline:
+            return self._replace(trainer, said, f"{said}, so it hangs")
+        if quiet.seconds > self._patience.warning and not quiet.warned:
+            quiet.warned = True
+            trials = ", ".join(str(claim.number) for claim in trainer.claims.values())
+            process = trainer.child.process_id
+            _log.warning("trainer %d (process %d) is %s, trial %s", trainer.number, process, said, trials)
+        return []
+
     def _hear(self, trainer: Trainer, message: dict[str, Any]) -> list[Settled]:
+        trainer.quiet = Quiet()
         if "ready" in message:
             trainer.ready = True
         elif "outcome" in message:
             self._idle_deaths = 0
+            self.health.brought_result()
+            self._patience.longest = max(self._patience.longest, trainer.seconds)
             return trainer.end(message["slot"], _outcome_of(message))
         elif "error" in message:
             _log.error("a trainer met an unexpected error:\n%s", message["traceback"])
             if not trainer.claims:
-                raise RuntimeError(f"a trainer cannot work: {message['error']}")
+                said = f"a trainer cannot work: {message['error']}"
+                raise TrainersError(_complaint(said, message["traceback"]), summary=said)
+            self.health.broke(message["error"], message["traceback"], known=_known(trainer))
             return trainer.break_off(message["error"])
         else:
+            self._patience.reported = True
             trainer.note(message["replicate"], message["epoch"], message["loss"])
         return []
 
-    def _replace(self, trainer: Trainer, ending: str) -> list[Settled]:
+    def _replace(self, trainer: Trainer, ending: str, reason: str | None = None) -> list[Settled]:
         """A trainer has died or hangs: its trials have broken off, and another takes its place."""
         errors = trainer.child.errors()
         if not trainer.claims:
             self._idle_deaths += 1
             if self._idle_deaths >= MAX_IDLE_DEATHS:
-                if trainer.ready:
-                    raise RuntimeError(f"trainers die without a trial to train ({ending}):\n{errors}")
-                raise TrainersError(f"trainers die while they start ({ending}):\n{errors}")
+                when = "without a trial to train" if trainer.ready else "while they start"
+                said = f"trainers die {when} ({ending})"
+                # Who has never had a trial to break off may have died of the study's data.
+                kind = TrainersError if trainer.ready and not self.health.in_a_row else SickHostError
+                raise kind(_complaint(said, errors), summary=f"{said} {_last_line(errors)}".strip())
         _log.error("trainer %d ended unexpectedly (%s)\n%s", trainer.number, ending, errors)
-        ended = trainer.break_off(f"trainer died: {ending}")
+        reason = reason or f"trainer died: {ending}"
+        if trainer.claims:
+            self.health.broke(reason, errors, known=_known(trainer))
+        ended = trainer.break_off(reason)
         trainer.restart()
         return ended
+
+
+@dataclass
+class Patience:
+    """How long a trainer may say nothing of its trials, from the first one's limit, what has been heard, and the
+    longest trial of the study so far, all in seconds. Trainers of one's own may never tell how far they are."""
+
+    seconds: float
+    longest: float = 0.0
+    reported: bool = False
+
+    @property
+    def warning(self) -> float:
+        """So long before it is said."""
+        return max(self.seconds / (30 if self.longest else 6), 3 * self.longest)
+
+    def limit(self, reports: bool) -> float:
+        """So long before a trainer is taken to hang that tells how far it is, or has never done so."""
+        least = self.seconds / 3 if self.longest else self.seconds
+        return max(least if reports else SILENT_TIMES * self.seconds, 10 * self.longest)
+
+
+def _known(trainer: Trainer) -> bool:
+    """Whether attempts at one of the trainer's slots had ended without a result before."""
+    return any(claim.attempt > 1 for claim in trainer.claims.values())
+
+
+def _last_line(errors: str) -> str:
+    return errors.strip().rpartition("\n")[2].strip()
+
+
+def _complaint(said: str, errors: str) -> str:
+    """What is wrong with trainers here, and what to do."""
+    return "\n".join(
+        [
+            f"trainers must work on {socket.gethostname()}, and they do not: {said}",
+            *(f"  {line}" for line in errors.splitlines()[-COMPLAINT_LINES:]),
+            f"mend that and do the same again; what broke off waits for this, or for other workers, and "
+            f"{do('retry')} gives new attempts to what has failed for good",
+        ]
+    )
 
 
 def _outcome_of(message: Mapping[str, Any]) -> Outcome:

@@ -15,13 +15,21 @@ from hpo_storage import studies, workers
 from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
-from hpo.errors import InputError, StorageAwayError, StorageError, StudyNotFoundError, marked
+from hpo.errors import (
+    InputError,
+    SickHostError,
+    StorageAwayError,
+    StorageError,
+    StudyNotFoundError,
+    TrainersError,
+    marked,
+)
 from hpo.machine import Resources, choose_resources, default_population
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
 from hpo.worker.membership import Worker, joined
-from hpo.worker.pool import TrainerPool, TrainersError
+from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
 from hpo.worker.session import Session, Share
@@ -146,7 +154,7 @@ class StudyServer:
             return  # it was deleted meanwhile
         try:
             self._run(header, time.monotonic())
-        except (StorageAwayError, TrainersError):
+        except (StorageAwayError, SickHostError):
             raise
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
@@ -154,7 +162,7 @@ class StudyServer:
             if self._study is not None:
                 raise
             self._refused[header.id] = header.created
-            if not isinstance(error, InputError):
+            if not isinstance(error, InputError | TrainersError):
                 _log.exception("study %s cannot be worked on", header.name)
             self._worker.view.message(f"this worker leaves {header.name} to others: {marked(error)}")
         if not self._worker.stop.count:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from hpo_storage import workers
 from hpo_storage.records import Outcome, StudyHeader
 from hpo_storage.slots import Claim
 
@@ -63,8 +64,8 @@ class Session:
         self._outbox = Outbox(self._advisor, worker.spool, worker.view)
         self._shown = _Shown(header, started, self._advisor.progress.finished)
         self._look_at = time.monotonic() + LOOK_SECONDS
-        self._broken_off: set[int] = set()
         self._winding_down = False
+        self._noted: str | None = None
         self.finished = 0
 
     def work(self) -> None:
@@ -79,7 +80,10 @@ class Session:
             self.close()
 
     def step(self) -> bool:
-        """Hear trainers, deal with the database, show how far it is; False when the session is over."""
+        """Hear trainers, deal with the database, show how far it is; False when the session is over.
+
+        Raises TrainersError where trainers cannot work here, once none has a trial any more.
+        """
         self._take(self._trainers.listen())
         self._drop_lost()
         outage = self._worker.outage
@@ -92,6 +96,8 @@ class Session:
                 outage.end()
         self._watch()
         self._worker.view.update(self._snapshot())
+        if not (self._is_busy or self._worker.outage.is_on or self._worker.stop.count):
+            self._trainers.health.check()
         return not self._is_over()
 
     def wind_down(self) -> None:
@@ -127,17 +133,21 @@ class Session:
 
     def _deal(self) -> None:
         """All that needs the database: look, tell, claim."""
+        health = self._trainers.health
         if self._outbox or self._worker.outage.is_on or time.monotonic() >= self._look_at:
             self._advisor.look()
             self._look_at = time.monotonic() + LOOK_SECONDS
         while self._outbox:
             if told := self._outbox.tell():
                 self._note(told)
+        if health.words != self._noted:
+            self._noted = health.words
+            workers.note(self._worker.database, self._worker.id, self._noted)
         if self._advisor.progress.limit_reached is not None:
             self._stop_trials()
         elif not (self._worker.stop.count or self._winding_down):
             for trainer in self._trainers:
-                if trainer.ready and not trainer.claims and self._advisor.progress.open:
+                if trainer.ready and not trainer.claims and self._advisor.may_offer and health.may_claim:
                     self._supply(trainer)
 
     def _supply(self, trainer: Trainer) -> None:
@@ -151,9 +161,9 @@ class Session:
                 trainer.train(orders, self._advisor.progress.limits.trial_seconds or float("inf"))
 
     def _orders(self, trainer: Trainer) -> Iterator[dict[str, Any]]:
-        """What the trainer is to do with slots claimed for it; one that has broken off before ends the batch."""
+        """What the trainer is to do with slots claimed for it; one where attempts have failed is tried alone."""
         for _ in range(self._room()):
-            claim = self._advisor.ask(trainer.number)
+            claim = self._advisor.ask(trainer.number, untried=bool(trainer.claims))
             if claim is None:
                 return
             trainer.claims[claim.slot] = claim
@@ -165,11 +175,10 @@ class Session:
                 del trainer.claims[claim.slot]
                 known = isinstance(error, TrialError)
                 reason = str(error) if known else f"the objective failed: {type(error).__name__}: {error}"
+                self._trainers.health.broke(reason, "", known=claim.attempt > 1)
                 self._take([Settled(claim, reason=reason, counts=True)])
-            else:
-                yield order
-            if claim.slot in self._broken_off:
                 return
+            yield order
 
     def _order(self, claim: Claim) -> dict[str, Any]:
         rules = self._advisor.history.rules(claim.slot)
@@ -190,8 +199,6 @@ class Session:
     def _take(self, settled: Iterable[Settled]) -> None:
         """Trials have ended in the trainers: they are to be told."""
         for one in settled:
-            if one.counts:
-                self._broken_off.add(one.claim.slot)
             self._outbox.add(one)
 
     def _drop_lost(self) -> None:

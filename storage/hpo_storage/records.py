@@ -30,7 +30,7 @@ VALUED = RANKED | {TrialState.RACED_OUT}
 ACCEPTED = VALUED | {TrialState.PRUNED}
 """A trial in one of these states is a result; a slot has at most one."""
 FINISHED = ACCEPTED | {TrialState.FAILED}
-"""A slot in one of these states is used up, and never changes again."""
+"""A slot in one of these states is used up. Only a failed one may be opened again."""
 
 
 class Purpose(StrEnum):

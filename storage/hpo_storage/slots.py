@@ -18,6 +18,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from hpo.errors import LeaseLostError
+from hpo_storage.attempts import against, is_for
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
 from hpo_storage.limits import reached
@@ -73,8 +74,12 @@ def claim(
     purpose: Purpose = Purpose.TRIAL,
     trainer: int = 0,
     lease_seconds: float = LEASE_SECONDS,
+    untried: bool = False,
 ) -> Claim | None:
-    """Claim the lowest open slot of that purpose; None where there is none, or the study is gone.
+    """Claim the lowest open slot of that purpose; None where there is none for this worker, or the study is gone.
+
+    Those at which attempts have failed come last, and one at which this worker's has is for others, if there are any;
+    with `untried` none of these is given.
 
     A study that has reached a limit gives out no more trials. `propose` is called in the transaction, and for the
     first attempt only: later ones have its parameters.
@@ -84,6 +89,8 @@ def claim(
         if study is None or (purpose is Purpose.TRIAL and reached(connection, study)):
             return None
         slot = _next_open(connection, study_id, purpose)
+        if slot is None and not untried:
+            slot = _next_broken_off(connection, study_id, purpose, worker_id)
         if slot is None:
             return None
         params = slot.params or _ask(connection, slot, propose, distributions)
@@ -122,6 +129,7 @@ def release(
     """Give the attempt up; return whether the slot is open again, or else has failed for good.
 
     With `counts=False` (a user's Ctrl-C) it is interrupted, not failed, and does not use up one of `max_attempts`.
+    Nor does a failure, in the end, that tells of a sick machine (`hpo_storage.attempts`).
     Raises LeaseLostError where the slot is no longer the claim's.
     """
     with db.begin_write() as connection:
@@ -141,9 +149,9 @@ def abandon(
     max_attempts: int = MAX_ATTEMPTS,
 ) -> bool:
     """Fail a claimed slot's trial in the caller's transaction, or interrupt it where that does not count; open the
-    slot again, or fail it after `max_attempts` failures. Returns whether it is open again."""
+    slot again, or fail it when `max_attempts` failures speak against it. Returns whether it is open again."""
     failures = slot.failures + int(counts)
-    reopened = not (counts and failures >= max_attempts)
+    reopened = not (counts and failures >= max_attempts and against(connection, slot) >= max_attempts)
     connection.execute(
         SLOTS.update()
         .where(SLOTS.c.id == slot.id)
@@ -172,14 +180,21 @@ def unpack_curve(packed: bytes) -> tuple[float, ...]:
 
 
 def _next_open(connection: sa.Connection, study_id: int, purpose: Purpose) -> Slot | None:
-    """The lowest open slot, locked, and the time."""
-    return connection.execute(
-        sa.select(SLOTS, database_time().label("time"))
-        .where(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
-        .order_by(SLOTS.c.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).first()
+    """The lowest open slot at which no attempt has failed, locked, and the time."""
+    untried = SLOTS.c.failures == 0
+    return connection.execute(_open(study_id, purpose).where(untried).order_by(SLOTS.c.number)).first()
+
+
+def _next_broken_off(connection: sa.Connection, study_id: int, purpose: Purpose, worker_id: str) -> Slot | None:
+    """The open slot with the fewest failed attempts, of those that this worker may try, locked, and the time."""
+    tried = sa.and_(SLOTS.c.failures > 0, is_for(connection, study_id, worker_id))
+    return connection.execute(_open(study_id, purpose).where(tried).order_by(SLOTS.c.failures, SLOTS.c.number)).first()
+
+
+def _open(study_id: int, purpose: Purpose) -> sa.Select[Any]:
+    """One open slot, to be locked, and the time."""
+    is_open = sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
+    return sa.select(SLOTS, database_time().label("time")).where(is_open).limit(1).with_for_update(skip_locked=True)
 
 
 def _hold(connection: sa.Connection, slot: Slot, claim: Claim, worker_id: str, lease_seconds: float) -> None:

@@ -9,6 +9,7 @@ from hpo.errors import StorageError
 
 LEASE_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
+SILENCE_SECONDS = 1800.0
 LEAST_SECONDS = 0.1
 
 
@@ -37,6 +38,11 @@ class Timing:
 def answer_seconds() -> float:
     """After how long a database that does not answer is given up: HPO_ANSWER_SECONDS, or else 30."""
     return seconds_from_environment("HPO_ANSWER_SECONDS", ANSWER_SECONDS)
+
+
+def silence_seconds() -> float:
+    """After how long a trainer that says nothing of its first trial hangs: HPO_SILENCE_SECONDS, or else 30 minutes."""
+    return seconds_from_environment("HPO_SILENCE_SECONDS", SILENCE_SECONDS)
 
 
 def seconds_from_environment(name: str, default: float) -> float:

@@ -148,7 +148,7 @@ def requeue_orphans(db: Database, study_id: int) -> int:
 def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_ATTEMPTS) -> int:
     """Take the slots whose lease has expired from their workers, and return how many there were.
 
-    Each attempt counts as failed, and its slot is open again or, after `max_attempts`, failed for good.
+    Each attempt counts as failed, and its slot is open again or, as `abandon` decides, failed for good.
     """
     with db.begin_read() as connection:
         expired = sa.and_(SLOTS.c.state == "claimed", SLOTS.c.lease_until < now(connection))

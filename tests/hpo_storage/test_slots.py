@@ -1,16 +1,20 @@
 """Claim, finish and release: each slot is finished exactly once."""
 
 import math
+import socket
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from hpo_storage.checks import broken_rules
 from hpo_storage.database import now
 from hpo_storage.records import Outcome
 from hpo_storage.slots import SlotOffer, finish, pack_curve, release, unpack_curve
 from hpo_storage.studies import progress, read_study
-from hpo_storage.tables import SLOTS
+from hpo_storage.tables import SLOTS, WORKERS
+from hpo_storage.workers import serve, start_worker, stop_worker
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState
@@ -99,34 +103,115 @@ def test_a_guessed_token_is_refused(bench, outcome: MakeOutcome):
 
 
 def test_a_released_slot_is_tried_again_with_the_same_parameters(bench, optuna_trials):
-    first = bench.claim()
+    first, *_ = [bench.claim() for _ in range(3)]
     assert release(bench.db, first, "out of memory")
     second = bench.claim(lambda offer: pytest.fail("proposed again"))
     assert (second.slot, second.attempt, second.params) == (first.slot, 2, first.params)
     assert second.token != first.token
-    failed, running = optuna_trials(bench.db)
+    failed, *_, running = optuna_trials(bench.db)
     assert (failed.state, failed.user_attrs["reason"]) == (TrialState.FAIL, "out of memory")
     assert (running.state, running.user_attrs["attempt"]) == (TrialState.RUNNING, 2)
     assert running.params == failed.params
 
 
 def test_a_slot_fails_for_good_after_its_attempts(bench, outcome: MakeOutcome):
-    assert [release(bench.db, bench.claim(), "died") for _ in range(3)] == [True, True, False]
-    assert states(bench) == ["failed", "open", "open"]
-    assert bench.claim().slot == 1
+    first, second, _ = [bench.claim() for _ in range(3)]
+    assert release(bench.db, first, "died")
+    finish(bench.db, second, outcome())
+    assert [release(bench.db, bench.claim(), "died") for _ in range(2)] == [True, False]
+    assert states(bench) == ["failed", "complete", "claimed"]
     study = read_study(bench.db, "churn")
-    assert (study.finished, [t.attempt for t in study.trials if t.slot == 0]) == (1, [1, 2, 3])
+    assert (study.finished, [t.attempt for t in study.trials if t.slot == 0]) == (2, [1, 2, 3])
+    assert broken_rules(bench.db) == []
 
 
-def test_an_interruption_does_not_use_up_an_attempt(bench, optuna_trials):
+def test_slots_at_which_attempts_failed_come_last_the_fewest_failures_first(bench):
+    for _ in range(3):
+        release(bench.db, bench.claim(), "died")
+    release(bench.db, bench.claim(), "died")
+    claims = [bench.claim() for _ in range(3)]
+    assert [(claimed.slot, claimed.attempt) for claimed in claims] == [(1, 2), (2, 2), (0, 3)]
+
+
+def another(bench):
+    """Another worker of the study."""
+    return replace(bench, worker_id=start_worker(bench.db, bench.study_id, host="elsewhere", pid=1, role="worker"))
+
+
+def test_a_slot_goes_to_another_worker_than_the_one_whose_attempt_failed(bench):
+    other = another(bench)
+    first, *_ = [bench.claim() for _ in range(3)]
+    release(bench.db, first, "died")
+    assert bench.try_claim() is None
+    again = other.claim()
+    assert (again.slot, again.attempt) == (0, 2)
+    release(bench.db, again, "died")
+    both = other.claim()
+    assert (both.slot, both.attempt) == (0, 3)
+    release(bench.db, both, "died")
+    assert bench.claim().attempt == 4
+
+
+@pytest.mark.parametrize("how", ["ended", "is silent", "serves another study"])
+def test_a_slot_does_not_wait_for_a_worker_that_is_not_there(bench, how: str):
+    other = another(bench)
+    first, *_ = [bench.claim() for _ in range(3)]
+    release(bench.db, first, "died")
+    if how == "ended":
+        stop_worker(bench.db, other.worker_id)
+    elif how == "is silent":
+        with bench.db.begin_write() as connection:
+            theirs = WORKERS.update().where(WORKERS.c.id == other.worker_id)
+            connection.execute(theirs.values(last_seen=now(connection) - timedelta(seconds=61)))
+    else:
+        serve(bench.db, other.worker_id, None)
+    assert bench.claim().attempt == 2
+
+
+def test_nothing_is_final_while_a_machine_has_had_no_success(bench, outcome: MakeOutcome):
+    """One that breaks every trial says nothing of them."""
+    sick = another(bench)
+    serve(bench.db, bench.worker_id, None)
+    assert all(release(bench.db, sick.claim(), "died") for _ in range(12))
+    assert states(bench) == ["open"] * 3
+    serve(bench.db, bench.worker_id, bench.study_id)
+    for _ in range(3):
+        claimed = bench.claim()
+        assert claimed.attempt == 5
+        finish(bench.db, claimed, outcome())
+    assert broken_rules(bench.db) == []
+
+
+def test_workers_without_results_are_believed_where_a_healthy_one_of_their_host_failed_too(bench, outcome: MakeOutcome):
+    """A trial that ends its worker would be tried for ever; a machine that has had no success proves nothing."""
+    poison, done, rest = [bench.claim() for _ in range(3)]
+    finish(bench.db, done, outcome())
+    finish(bench.db, rest, outcome())
+    assert release(bench.db, poison, "died")
+    elsewhere = another(bench)
+    assert all(release(bench.db, elsewhere.claim(), "died") for _ in range(3))
+    stop_worker(bench.db, elsewhere.worker_id)
+    stop_worker(bench.db, bench.worker_id)
+    here = start_worker(bench.db, bench.study_id, host=socket.gethostname(), pid=1)
+    later = replace(bench, worker_id=here)
+    assert [release(bench.db, later.claim(), "died") for _ in range(2)] == [True, False]
+
+
+def test_an_interruption_does_not_use_up_an_attempt(bench, outcome: MakeOutcome, optuna_trials):
+    finish(bench.db, bench.claim(), outcome())
     for _ in range(5):
         assert release(bench.db, bench.claim(), counts=False)
-    assert [release(bench.db, bench.claim(), "died", max_attempts=2) for _ in range(2)] == [True, False]
+    first, _ = bench.claim(), bench.claim()
+    assert release(bench.db, first, "died", max_attempts=2)
+    assert not release(bench.db, bench.claim(), "died", max_attempts=2)
     assert [(t.state, t.reason) for t in read_study(bench.db, "churn").trials] == [
+        ("complete", None),
         *[("interrupted", None)] * 5,
-        *[("failed", "died")] * 2,
+        ("failed", "died"),
+        ("running", None),
+        ("failed", "died"),
     ]
-    told = [trial for trial in optuna_trials(bench.db) if trial.user_attrs["reason"] == "interrupted"]
+    told = [trial for trial in optuna_trials(bench.db) if trial.user_attrs.get("reason") == "interrupted"]
     assert [trial.state for trial in told] == [TrialState.FAIL] * 5
 
 

@@ -118,29 +118,32 @@ def test_who_is_only_silent_is_left_to_the_sweep(bench):
 def test_orphans_are_requeued_and_the_living_are_left_alone(bench, outcome: MakeOutcome, optuna_trials):
     mine = bench.claim()
     lost = start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid(), role="worker")
-    theirs = replace(bench, worker_id=lost).claim()
+    theirs, _ = replace(bench, worker_id=lost).claim(), bench.claim()
     assert requeue_orphans(bench.db, bench.study_id) == 0
     lose_process(bench, lost)
     assert requeue_orphans(bench.db, bench.study_id) == 1
     assert requeue_orphans(bench.db, bench.study_id) == 0
-    assert progress(bench.db, bench.study_id).open == 2
+    assert progress(bench.db, bench.study_id).open == 1
     with pytest.raises(LeaseLostError):
         finish(bench.db, theirs, outcome())
     finish(bench.db, mine, outcome())
     again = bench.claim(lambda offer: pytest.fail("proposed again"))
     assert (again.slot, again.attempt, again.params) == (theirs.slot, 2, theirs.params)
     trials = optuna_trials(bench.db)
-    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING]
+    assert [t.state for t in trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.RUNNING, TrialState.RUNNING]
     assert trials[1].user_attrs["reason"] == f"process killed: {HERE}:{os.getpid()}"
 
 
-def test_a_trial_that_kills_its_worker_is_tried_three_times(bench):
+def test_a_trial_that_kills_its_worker_is_tried_three_times(bench, outcome: MakeOutcome):
+    """The first one has had results; those after it on the same host can have none."""
+    for claimed in [bench.claim() for _ in range(3)][1:]:
+        finish(bench.db, claimed, outcome())
     for attempt in (1, 2, 3):
-        claimed = bench.claim()
-        assert (claimed.slot, claimed.attempt) == (0, attempt)
         lose_process(bench, bench.worker_id)
         assert requeue_orphans(bench.db, bench.study_id) == 1
-    assert (progress(bench.db, bench.study_id).failed, bench.claim().slot) == (1, 1)
+        bench = replace(bench, worker_id=start_worker(bench.db, bench.study_id, host=HERE, pid=os.getpid()))
+        assert attempt == 3 or bench.claim().slot == 0
+    assert progress(bench.db, bench.study_id).failed == 1
     assert read_study(bench.db, "churn").trials[0].reason == f"process killed: {HERE}:{os.getpid()}"
 
 

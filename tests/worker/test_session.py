@@ -8,11 +8,12 @@ from hpo_storage.database import connect
 from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
+from hpo.errors import SickHostError, TrainersError
 from hpo.machine import Resources
 from hpo.study.resolve import request, resolve, trainer_of
 from hpo.worker import pool as pool_module
 from hpo.worker.membership import joined
-from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool, TrainersError
+from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
@@ -109,14 +110,17 @@ def work(tmp_path, monkeypatch):
     ("says", "when"), [((), "while they start"), (({"ready": True},), "without a trial to train")], ids=["new", "ready"]
 )
 def test_trainers_that_die_before_they_have_a_trial_are_given_up(work, says, when):
-    with pytest.raises(RuntimeError, match=rf"trainers die {when} \(killed by SIGKILL\):\nlast words"):
+    with pytest.raises(
+        TrainersError, match=rf"trainers die {when} \(killed by SIGKILL\)\n  last words\nmend that"
+    ) as caught:
         work(DyingChild, says=says)
     assert pool_module.Child.started == MAX_IDLE_DEATHS
+    assert isinstance(caught.value, SickHostError) == (not says), "it may be this study's data"
 
 
 def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
     child, study = work(SinkingChild, trials=5, population=4)
-    assert child.sent == [[0, 1, 2, 3], [1], [2], [2], [3], [4]]
+    assert child.sent == [[0, 1, 2, 3], [4], [1], [2], [3], [2]]
     assert study.finished == study.budget == 5
     assert not [trial for trial in study.trials if trial.state == "running"]
     attempts = {slot: [t.state for t in study.trials if t.slot == slot] for slot in range(5)}
@@ -143,7 +147,9 @@ class HangingChild(DyingChild):
 
 def test_trainers_that_never_get_ready_are_given_up(work, monkeypatch):
     monkeypatch.setattr(pool_module, "START_SECONDS", 0.0)
-    with pytest.raises(TrainersError, match=r"trainers die while they start \(not ready after 0 s\):\nlast words"):
+    with pytest.raises(
+        SickHostError, match=r"trainers die while they start \(not ready after 0 s\)\n  last words\nmend that"
+    ):
         work(HangingChild)
     assert pool_module.Child.started == MAX_IDLE_DEATHS
 
