@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -288,17 +287,19 @@ def upgrade(storage: "Location | None" = None) -> None:
 def _request(data: object, target: object, name: str | None, settings: dict[str, Any]) -> "Iterator[StudyRequest]":
     """What is asked for; a frame is written to a file that lasts as long as the block."""
     from hpo.data.frames import with_target, write_frame
+    from hpo.processes import working_folder
     from hpo.study.resolve import request
 
     data, target = with_target(data, target)
-    with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
+    with working_folder() as folder:
         frame = None
         if data is not None and not isinstance(data, str | PathLike):
-            frame, data = write_frame(data, Path(folder) / "frame.parquet"), None
+            frame, data = write_frame(data, folder / "frame.parquet"), None
         elif data is None and target is not None:
-            write_frame(data, Path(folder) / "frame.parquet")  # says what data may be
+            write_frame(data, folder / "frame.parquet")  # says what data may be
         asked_for = request(name or "unnamed", frame=frame, data=data, target=target, **settings)
         if name is None:
+            asked_for = replace(asked_for, sha256=_sha256(asked_for))
             asked_for = replace(asked_for, name=_derived_name(asked_for))
         elif not name:
             request(name)  # says what a name may be
@@ -321,18 +322,18 @@ def _derived_name(asked_for: "StudyRequest") -> str:
     }
     fixed = fixed_settings(asked_for)
     others = {name: value for name, value in fixed.items() if name not in ("data", *always)}
-    parts = [_content(asked_for), {**always, **others}, load_space(always["space"]).describe()]
+    parts = [asked_for.sha256 or given.get("data") or "", {**always, **others}, load_space(always["space"]).describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"tune-{digest[:NAME_DIGITS]}"
 
 
-def _content(asked_for: "StudyRequest") -> str:
-    """What tells one data set from another: the hash of a file, or the name of a built-in set; "" without data."""
+def _sha256(asked_for: "StudyRequest") -> str | None:
+    """The hash of the data; None for a built-in set, or none."""
     from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
 
     source = asked_for.given.get("data")
     if asked_for.frame is None and (source is None or (source in BUILTIN_NAMES and not Path(source).exists())):
-        return source or ""
+        return None
     return file_sha256(asked_for.frame or Path(str(source)))
 
 

@@ -43,6 +43,15 @@ def duration_text(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def bytes_text(count: float) -> str:
+    """`512 bytes`, `3.4 MB`, `1.2 TB`: powers of a thousand."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.3g} TB"
+
+
 def value_text(value: object) -> str:
     """A parameter's value: floats with three significant digits, anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

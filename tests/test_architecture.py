@@ -25,6 +25,7 @@ LEAVES = (
     "hpo.losses",
     "hpo.machine",
     "hpo.network.architecture",
+    "hpo.processes",
     "hpo.seeds",
     "hpo.settings",
     "hpo.statistics",

@@ -123,7 +123,15 @@ def writable(path: Path, option: str) -> Path:
     """Return the path of an HTML file that can be written; InputError where it cannot."""
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{option} must name an HTML file, got {str(path)!r}; end it with .html")
-    if path.is_dir() or not path.parent.is_dir():
+    try:
+        in_folder, other = path.parent.is_dir(), path.exists() and not path.is_file()
+    except OSError as error:
+        raise InputError(
+            f"{option} must name a file, got {str(path)!r} ({error.strerror}); choose another name"
+        ) from None
+    if other and not path.is_dir():
+        raise InputError(f"{option} must name a file, got {str(path)!r}, a pipe or a device; choose another name")
+    if other or not in_folder:
         raise InputError(
             f"{option} must name a file in a folder that exists, got {str(path)!r}; create the folder first"
         )

@@ -5,35 +5,72 @@ Standard library only: supervisors import it.
 
 import codecs
 import hashlib
+import os
+import stat
+from io import BufferedReader
 from pathlib import Path
 
-from hpo.errors import DataError, StudyError
+from hpo.errors import DataError, ResourceError, StudyError
+from hpo.machine import usable_memory
+from hpo.words import bytes_text
 
 BUILTIN_NAMES = ("digits", "breast_cancer", "wine", "iris")
+COPIES = 2
+"""A table's bytes and what is made of them are in memory at once."""
+_NO_DISKS = ("/dev/fd/", "/dev/std", "/proc/")
+"""What these name differs from process to process, or has no end."""
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex; DataError where there is no such file or it cannot be read."""
-    check_readable(path)
+    """The SHA-256 of a file's bytes, in hex; DataError where it cannot be read."""
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(path, error) from None
 
 
-def check_readable(path: Path) -> None:
-    """Raise DataError where `path` is missing or is a folder."""
+def opened(path: Path) -> BufferedReader:
+    """Open a file to read its bytes; returns at once, whatever is there.
+
+    DataError for what is no file on a disk: who reads a pipe or a device may wait for ever, and each process that reads
+    it gets something else. ResourceError for a file that is too large for this machine.
+    """
     try:
-        found, is_folder = path.exists(), path.is_dir()
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from None
-    if is_folder:
-        raise DataError(f"data must be a CSV or Parquet file, {path} is a folder; name one file in it")
-    if not found:
+        _check(path, path.stat())
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.fdopen(descriptor, "rb")
+    except FileNotFoundError:
         names = ", ".join(BUILTIN_NAMES)
         raise DataError(
             f"data must be a file that exists, there is no {path}; check the path, or use a built-in set: {names}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from None
+    try:
+        _check(path, os.fstat(descriptor))  # another one may have taken its place
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check(path: Path, found: os.stat_result) -> None:
+    """Raise an InputError where what was found is no file that can be read as a table here."""
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"data must be a CSV or Parquet file, {path} is a folder; name one file in it")
+    if not stat.S_ISREG(found.st_mode) or str(path).startswith(_NO_DISKS):
+        kinds = {stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket", stat.S_ISCHR: "a device", stat.S_ISBLK: "a device"}
+        what = next((name for is_kind, name in kinds.items() if is_kind(found.st_mode)), "not on a disk")
+        raise DataError(
+            f"data must be a file that can be read more than once, {path} is {what}; write its content to a file first"
+        )
+    most = usable_memory() // COPIES
+    if found.st_size > most:
+        raise ResourceError(
+            f"a table must fit into the memory of this machine, {path} has {bytes_text(found.st_size)}, and at most "
+            f"{bytes_text(most)} can be read here; use fewer rows or columns, or a machine with more memory",
+            setting="data",
         )
 
 

@@ -4,24 +4,38 @@ One JSON request on standard input, one JSON answer on standard output. numpy, p
 imported late: after the number of threads is set, and scikit-learn only once the data is known to be good.
 """
 
+import errno
 import gc
 import json
 import os
+import shutil
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import InputError
+from hpo.errors import InputError, use
+from hpo.processes import end_with_supervisor, unusable
 from hpo.study.facts import Facts
+from hpo.words import bytes_text, count_text
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from hpo.data.resampling import IntArray, Resample
     from hpo.data.table import Table
     from hpo.data.target import RowWeights
 
+    FloatArray = npt.NDArray[np.float32]
+
 RARE_COLLECTIONS = 200_000
 """Imports make many objects and no garbage: looking for it is a fifth of the start-up."""
+NO_MEMORY = (
+    "a table must fit into the memory of this machine while it is prepared, there was not enough; "
+    "use a machine with more, or fewer rows or columns"
+)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -32,7 +46,8 @@ def prepare(request: Mapping[str, Any]) -> Facts:
         request: `data` and `evaluation` (DataSpec and EvaluationSpec as JSON), `seed`, `folder` (exists),
             `copy` (a file with the content of the data, read instead of its source, or None).
 
-    Raises DataError where the data cannot be used; nothing is written then.
+    Raises DataError where the data cannot be used, and nothing is written then; ResourceError where the folder has no
+    room for the arrays.
     """
     from hpo.data.resampling import resamples
     from hpo.data.source import read_source
@@ -82,24 +97,56 @@ def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]",
 
     Widths differ where few rows hold a category; only the narrower arrays are read again.
     """
-    from hpo.data.prepared import PARTS
-
-    widths = [_write_replicate(folder, table, number, part, balanced) for number, part in enumerate(parts)]
-    width = max(1, *widths)
-    for number in (number for number, narrow in enumerate(widths) if narrow < width):
-        for name in PARTS:
-            _pad(folder / f"{name}_x.{number}.npy", width)
-    return width
-
-
-def _write_replicate(folder: Path, table: "Table", number: int, part: "Resample", balanced: bool) -> int:
-    """Write one replicate's arrays, and return how many inputs it has."""
-    import numpy as np
-
     from hpo.data.features import encode
     from hpo.data.prepared import PARTS
 
-    encoded = encode(table.frame, table.columns, part.train)
+    need, widths = "", list[int]()
+    try:
+        for number, part in enumerate(parts):
+            encoded = encode(table.frame, table.columns, part.train)
+            widths.append(encoded.shape[1])
+            if not need:
+                need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))
+            _write_replicate(folder, table, number, part, encoded, balanced)
+            del encoded  # before the next one is made
+        width = max(1, *widths)
+        for number in (number for number, narrow in enumerate(widths) if narrow < width):
+            for name in PARTS:
+                _pad(folder / f"{name}_x.{number}.npy", width)
+    except OSError as error:
+        raise unusable(folder, error, need) from None
+    return width
+
+
+def _bytes(table: "Table", parts: "Sequence[Resample]", width: int) -> int:
+    """What the arrays of all replicates take."""
+    from hpo.data.prepared import PARTS
+
+    values = table.target.values
+    row = 4 * width + values.nbytes // max(1, len(values)) + 4
+    return row * sum(len(getattr(part, name)) for part in parts for name in PARTS)
+
+
+def _check_room(folder: Path, needed: int, replicates: int) -> str:
+    """What the arrays need, as a text; ResourceError where the folder has no room for that."""
+    need = (
+        f"the data of {count_text(replicates, 'replicate')} takes {bytes_text(needed)}, and fewer "
+        f"{use('replicates')} take less"
+    )
+    disk = shutil.disk_usage(folder)
+    if disk.total and disk.free < needed:
+        raise unusable(folder, OSError(errno.ENOSPC, f"{bytes_text(disk.free)} are free"), need)
+    return need
+
+
+def _write_replicate(
+    folder: Path, table: "Table", number: int, part: "Resample", encoded: "FloatArray", balanced: bool
+) -> None:
+    """Write one replicate's arrays."""
+    import numpy as np
+
+    from hpo.data.prepared import PARTS
+
     for name in PARTS:
         rows = getattr(part, name)
         np.save(folder / f"{name}_x.{number}.npy", encoded[rows])
@@ -107,8 +154,6 @@ def _write_replicate(folder: Path, table: "Table", number: int, part: "Resample"
         weights = _weights(table, rows, balanced and name == "train")
         if weights is not None:
             np.save(folder / f"{name}_w.{number}.npy", weights)
-    width: int = encoded.shape[1]
-    return width
 
 
 def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
@@ -132,7 +177,8 @@ def _pad(path: Path, width: int) -> None:
 
 
 def main() -> None:
-    """Answer one request; an unexpected exception leaves its traceback and exit code 1."""
+    """Answer one request, and be it with the traceback of something unexpected."""
+    end_with_supervisor()
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     gc.set_threshold(RARE_COLLECTIONS)
@@ -140,6 +186,10 @@ def main() -> None:
         answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
         answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
+    except MemoryError:
+        answer = {"ok": False, "kind": "ResourceError", "message": NO_MEMORY, "setting": None}
+    except Exception:
+        answer = {"ok": False, "kind": None, "message": traceback.format_exc(), "setting": None}
     sys.stdout.write(json.dumps(answer) + "\n")
     sys.stdout.flush()
 

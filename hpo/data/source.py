@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpo.data.fingerprint import check_readable, unreadable
+from hpo.data.fingerprint import opened, unreadable
 from hpo.data.spec import DataSpec
 from hpo.errors import DataError, use
 
@@ -65,7 +65,8 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
     sha256 = hashlib.sha256(data).hexdigest()
     if spec.sha256 and sha256 != spec.sha256:
         raise DataError(
-            f"the data must stay the same during a study, {name} was changed; put it back, or start a new study"
+            f"the data must stay the same during a study, {name} was changed; put it back, or start a new study, of a "
+            f"copy where something still writes to it"
         )
     if data[:4] == b"PAR1":
         if spec.encoding != "utf-8" or not spec.missing_words:
@@ -79,9 +80,9 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
 
 
 def _content(path: Path) -> bytes:
-    check_readable(path)
     try:
-        return path.read_bytes()
+        with opened(path) as file:
+            return file.read()
     except OSError as error:
         raise unreadable(path, error) from None
 

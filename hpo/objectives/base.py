@@ -25,12 +25,13 @@ class StudyRequest:
     """What a person asks of a study; what is not given is the stored study's, or else the default.
 
     `given` holds checked values (see `hpo.settings.asked`). `frame` is a Parquet file that stands for a data frame
-    handed over in Python.
+    handed over in Python. `sha256` is that of the data, where it has been read already.
     """
 
     name: str
     given: Mapping[str, Any]
     frame: Path | None = None
+    sha256: str | None = None
 
     @property
     def work(self) -> Work:

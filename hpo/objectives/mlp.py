@@ -169,7 +169,9 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     given = request.given
     target = given.get("target") or (stored.target if stored else None)
     if request.frame is not None:
-        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=file_sha256(request.frame))
+        return DataSpec(
+            kind="frame", source="frame", target=target or "target", sha256=request.sha256 or file_sha256(request.frame)
+        )
     source = given["data"]
     if source in BUILTIN_NAMES and not Path(source).exists():
         return DataSpec(kind="builtin", source=source, target=target or "target")
@@ -183,7 +185,8 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
         raise StudyError(f"a target column is needed for {source}; give {use('target', 'COLUMN')}", setting="target")
     reading = to_json(stored) if stored is not None and stored.kind == "file" else {}
     kept = {name: reading[name] for name in _READING if name in reading}
-    return DataSpec(kind="file", source=source, target=target, sha256=file_sha256(Path(source)), **kept)
+    sha256 = request.sha256 or file_sha256(Path(source))
+    return DataSpec(kind="file", source=source, target=target, sha256=sha256, **kept)
 
 
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:

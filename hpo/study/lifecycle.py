@@ -8,9 +8,10 @@ from typing import Any
 
 from hpo_storage import attempts, studies
 from hpo_storage.database import Database, prepare
-from hpo_storage.datasets import store_dataset
+from hpo_storage.datasets import changed, store_dataset
 from hpo_storage.records import Limits, StudyHeader
 
+from hpo.data.fingerprint import file_sha256
 from hpo.errors import StorageError, StudyError, StudyNotFoundError, use
 from hpo.settings import DEFAULT_TRIALS, Work
 from hpo.study.resolve import ResolvedStudy
@@ -39,22 +40,26 @@ def create(
         dict(facts),
         dict(environment),
         budget(None, work.trials),
-        dataset=store_data(database, file) if file is not None and work.store_data else None,
+        dataset=None if file is None else _stored(database, file, str(facts.get("sha256", "")), work),
         limits=limits(None, work),
     )
 
 
-def store_data(database: Database, path: Path) -> str | None:
-    """Store a file in the database and return its hash; None where it is too large for it, but need not be there.
+def _stored(database: Database, path: Path, sha256: str, work: Work) -> str | None:
+    """What the file is stored under; None where it is to stay, or is too large for a database that need not have it.
 
-    StorageError where it is too large and workers elsewhere could not read it.
+    DataError where it is no longer what was read; StorageError where it is too large and workers elsewhere could not
+    read it.
     """
-    try:
-        return store_dataset(database, path)
-    except StorageError:
-        if not database.on_sqlite:
-            raise
-        return None  # whoever shares an SQLite file can read the table from its path
+    if work.store_data:
+        try:
+            return store_dataset(database, path, sha256 or None)
+        except StorageError as error:
+            if not database.on_sqlite or error.setting != "data":
+                raise  # whoever shares an SQLite file can read the table from its path
+    if sha256 and file_sha256(path) != sha256:
+        raise changed(path)
+    return None
 
 
 def extend(database: Database, name: str, trials: int) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from hpo.worker.signals import end_with_parent
+from hpo.processes import end_with_parent
 
 Work = Callable[[str], None]
 _DONE = b"."

@@ -18,7 +18,8 @@ from typing import Any
 
 from hpo_storage.records import Outcome
 
-from hpo.worker.signals import end_with_supervisor, ignore_stops
+from hpo.processes import end_with_supervisor
+from hpo.worker.signals import ignore_stops
 
 Answer = Callable[[Mapping[str, Any]], None]
 OnEpoch = Callable[[int, int, float], None]

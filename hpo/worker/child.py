@@ -14,7 +14,8 @@ from typing import Any
 
 from hpo_storage.urls import STORAGE_VARIABLE
 
-from hpo.worker.signals import SUPERVISOR_VARIABLE
+from hpo.errors import ResourceError
+from hpo.processes import SUPERVISOR_VARIABLE, reason_of
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -29,16 +30,23 @@ class Child:
     """A Python module run as a child that speaks JSON lines; its standard error is kept in a temporary file."""
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
-        self._process = subprocess.Popen(
-            # -P: a file of the user's that is named like a module of ours must not be imported for it.
-            [sys.executable, "-P", "-m", *_arguments(module)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env=_environment(environment or {}),
-            start_new_session=True,
-        )
+        arguments, given = _arguments(module), _environment(environment or {})
+        try:
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+            self._process = subprocess.Popen(
+                # -P: a file of the user's that is named like a module of ours must not be imported for it.
+                [sys.executable, "-P", "-m", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=given,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ResourceError(
+                f"a process must be started for {module}, this machine does not ({reason_of(error)}); see that open "
+                f"files (ulimit -n), processes (ulimit -u), memory and temporary folder suffice"
+            ) from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout

@@ -9,7 +9,7 @@ from hpo_storage.database import Database
 from hpo_storage.datasets import fetch_dataset
 
 import hpo.errors
-from hpo.errors import DataError
+from hpo.errors import DataError, ResourceError
 from hpo.study.resolve import ResolvedStudy
 from hpo.worker.child import Child, wait_for_output
 
@@ -52,11 +52,24 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
             answers += child.messages()
             on_wait()
         if not answers:
-            raise RuntimeError(f"preparing the data failed ({child.ending()}):\n{child.errors()}")
+            raise _death(child)
     finally:
         child.kill()
     answer = answers[-1]
+    if not answer["ok"] and answer["kind"] is None:
+        raise RuntimeError(f"preparing the data failed:\n{answer['message']}")
     if not answer["ok"]:
         raise getattr(hpo.errors, answer["kind"], DataError)(answer["message"], setting=answer["setting"])
     facts: dict[str, Any] = answer["facts"]
     return facts
+
+
+def _death(child: Child) -> Exception:
+    """Why a child that gave no answer is gone."""
+    ending, errors = child.ending(), child.errors().strip()
+    if ending == "killed by SIGKILL":
+        return ResourceError(
+            f"preparing the data must come to an end, it was {ending}, as the system does where memory is short; "
+            f"see that more is free, or use fewer rows or columns"
+        )
+    return RuntimeError(f"preparing the data failed ({ending}):\n{errors or 'it said nothing'}")

@@ -1,6 +1,5 @@
 """`hpo replay`: trains a stored trial again, without a race and without pruning, and compares the losses."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +13,7 @@ from hpo_storage.studies import read_study
 
 from hpo.errors import StudyError, do, use
 from hpo.machine import choose_backend
+from hpo.processes import working_folder
 from hpo.search.rules import Rules
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
@@ -69,7 +69,7 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         record = read_study(database, name)
         trial = _find(record, number)
         study = reopen(StudySpec.from_json(record.spec))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+        folder = stack.enter_context(working_folder())
         pool = TrainerPool(backend)
         stack.callback(pool.close)
         pool.grow(trainer_of(study), 1)

@@ -1,6 +1,5 @@
 """`hpo run`: creates or resumes a study and sees it through. Never imports Keras or pandas; its children do that."""
 
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hpo.declaration import to_json
 from hpo.errors import StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
+from hpo.processes import working_folder
 from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
 from hpo.study.facts import Facts
@@ -84,8 +84,8 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
                 setting="study",
             )
         plan = Plan(request=request, study=resolve(request))
-        with stop_on_signals() as stop, tempfile.TemporaryDirectory(prefix="hpo-") as folder:
-            Run(database, url, plan, view, stop, DRAIN_SECONDS).store(Path(folder))
+        with stop_on_signals() as stop, working_folder() as folder:
+            Run(database, url, plan, view, stop, DRAIN_SECONDS).store(folder)
         return studies.read_study(database, request.name)
     finally:
         view.close()
@@ -120,7 +120,7 @@ class Run:
     def see_through(self) -> None:
         """Work on the study, or watch others do it, until it is over."""
         with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+            folder = stack.enter_context(working_folder())
             if self._plan.resources is not None:
                 self._work(folder, stack, self._plan.resources)
             else:

@@ -3,13 +3,11 @@
 import logging
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from hpo_storage import studies, workers
 from hpo_storage.database import connect
@@ -25,6 +23,7 @@ from hpo.errors import (
     marked,
 )
 from hpo.machine import Resources, choose_resources, default_population
+from hpo.processes import working_folder
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
@@ -96,7 +95,7 @@ class StudyServer:
 
     def __init__(self, study: str | None, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
         self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
-        self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
+        self._data = stack.enter_context(working_folder()) / "study"
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
         self._opened: Opened | None = None

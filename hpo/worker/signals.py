@@ -1,8 +1,6 @@
 """Ctrl-C and SIGTERM: asked once, finish cleanly; asked twice, stop at once. What children do about them."""
 
-import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 TICK_SECONDS = 0.1
-SUPERVISOR_VARIABLE = "HPO_SUPERVISOR"
-"""Of a child's environment: the process that started it."""
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -59,19 +54,3 @@ def ignore_stops() -> None:
     """Ctrl-C and SIGTERM may come to a whole group of processes: for children they are the supervisor's business."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def end_with_supervisor() -> None:
-    """See that this child is killed with its supervisor, even while it does not read its input; on Linux only."""
-    end_with_parent(int(os.environ.get(SUPERVISOR_VARIABLE, os.getppid())))
-
-
-def end_with_parent(parent: int) -> None:
-    """See that this process is killed with its parent, which is or was the one of that number; on Linux only."""
-    if sys.platform != "linux":
-        return
-    import ctypes  # not for a supervisor, which starts faster without
-
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.getppid() != parent:
-        sys.exit("the parent has ended meanwhile")

@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import os
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError, do, use
+from hpo.errors import DataError, ResourceError, StorageError, do, use
 from hpo_storage.database import Database
 from hpo_storage.retry import retried
 from hpo_storage.tables import CHUNK_BYTES, DATASET_CHUNKS, DATASETS, database_time
@@ -18,34 +19,68 @@ MEGABYTE = 2**20
 
 
 @retried
-def store_dataset(db: Database, path: Path) -> str:
+def store_dataset(db: Database, path: Path, sha256: str | None = None) -> str:
     """Store a file and return its SHA-256; a content that is there already is not stored again.
 
-    StorageError where it is larger than 256 MiB (or HPO_DATASET_MEGABYTES).
+    `sha256` is what it had when it was read before. DataError where it has another one now, or is changed while it is
+    stored; StorageError where it is larger than 256 MiB (or HPO_DATASET_MEGABYTES).
     """
-    _check_size(path)
-    sha256 = _sha256(path)
-    with db.begin_write() as connection:
-        if connection.scalar(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == sha256)):
-            return sha256
-        try:
-            with connection.begin_nested():
-                connection.execute(
-                    DATASETS.insert().values(sha256=sha256, bytes=path.stat().st_size, created=database_time())
-                )
-        except sa.exc.IntegrityError:
-            return sha256  # another process has stored it meanwhile
-        with path.open("rb") as file:
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        _check_size(size)
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 not in (None, found):
+            raise changed(path)
+        file.seek(0)
+        with db.begin_write() as connection:
+            if connection.scalar(sa.select(DATASETS.c.sha256).where(DATASETS.c.sha256 == found)):
+                return found
+            try:
+                with connection.begin_nested():
+                    connection.execute(DATASETS.insert().values(sha256=found, bytes=size, created=database_time()))
+            except sa.exc.IntegrityError:
+                return found  # another process has stored it meanwhile
+            stored = hashlib.sha256()
             for chunk, content in enumerate(iter(lambda: file.read(CHUNK_BYTES), b"")):
-                connection.execute(DATASET_CHUNKS.insert().values(sha256=sha256, chunk=chunk, content=content))
-    return sha256
+                stored.update(content)
+                connection.execute(DATASET_CHUNKS.insert().values(sha256=found, chunk=chunk, content=content))
+            if stored.hexdigest() != found:
+                raise changed(path)
+    return found
+
+
+def _opened(path: Path) -> BufferedReader:
+    try:  # at once, also where a pipe has taken the file's place
+        return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    except OSError as error:
+        raise changed(path) from error
+
+
+def changed(path: Path) -> DataError:
+    """The error to raise where a file is not what it was when it was read before."""
+    return DataError(
+        f"a file must stay the same while a study is made of it, {path} was changed meanwhile; "
+        f"do the same again, with a copy of the file where something still writes to it"
+    )
 
 
 def fetch_dataset(db: Database, sha256: str, path: Path) -> None:
     """Write the stored file to `path`, which appears when it is whole.
 
-    StorageError where it is not in the database, or its content is not what was stored.
+    StorageError where it is not in the database, or its content is not what was stored; ResourceError where it cannot
+    be written.
     """
+    try:
+        _fetch(db, sha256, path)
+    except OSError as error:
+        raise ResourceError(
+            f"a stored data set must be written to a file to be read, {path.parent} does not take it "
+            f"({error.strerror or error}); make room for {_bytes(db, sha256) / MEGABYTE:.1f} MiB there, or set the "
+            f"variable TMPDIR to a folder that can be written to"
+        ) from error
+
+
+def _fetch(db: Database, sha256: str, path: Path) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -60,6 +95,12 @@ def fetch_dataset(db: Database, sha256: str, path: Path) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
+
+
+@retried
+def _bytes(db: Database, sha256: str) -> int:
+    with db.begin_read() as connection:
+        return connection.scalar(sa.select(DATASETS.c.bytes).where(DATASETS.c.sha256 == sha256)) or 0
 
 
 @retried
@@ -89,8 +130,8 @@ def _chunk(db: Database, sha256: str, chunk: int) -> bytes:
     return bytes(content)
 
 
-def _check_size(path: Path) -> None:
-    limit, size = _megabytes(), path.stat().st_size
+def _check_size(size: int) -> None:
+    limit = _megabytes()
     if size > limit * MEGABYTE:
         raise StorageError(
             f"a data set in the database must have at most {limit:g} MiB, got {size / MEGABYTE:.0f} MiB; "

@@ -113,11 +113,19 @@ def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, f
     assert list(folder.iterdir()) == []
 
 
-def test_the_child_leaves_a_traceback_where_it_fails_unexpectedly(tmp_path, folder):
+def test_the_child_answers_with_a_traceback_where_it_fails_unexpectedly(tmp_path, folder):
     (tmp_path / "table.csv").write_text(GOOD)
-    done = child(request(folder / "none", tmp_path / "table.csv"))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "FileNotFoundError" in done.stderr
+    done = child({**request(folder, tmp_path / "table.csv"), "folder": None})
+    answer = json.loads(done.stdout)
+    assert (answer["ok"], answer["kind"]) == (False, None)
+    assert "TypeError" in answer["message"]
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path, folder):
+    (tmp_path / "table.csv").write_text(GOOD)
+    answer = json.loads(child(request(folder / "none", tmp_path / "table.csv")).stdout)
+    assert answer["kind"] == "ResourceError"
+    assert f"{folder}/none does not (No such file or directory)" in answer["message"]
 
 
 def test_arrays_hold_the_resampled_rows_in_order(prepared, folder):
