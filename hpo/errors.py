@@ -9,7 +9,9 @@ HpoError
 │   │   ├── StudyNotFoundError
 │   │   └── StudyRunningError
 │   └── StorageError       a database URL, or a database that cannot be opened or is too old
+│       ├── StorageRefusedError    a database that answers, and refuses: a right, the login, room, the tables
 │       └── StorageAwayError       a database that does not answer now; it may be back later
+│           ├── StorageHostError   its host has no address
 │           └── StorageBusyError   a transaction refused because of another one; nothing was changed
 ├── TrainersError          trainers cannot work on a study here (exit code 3)
 │   └── SickHostError          nor on any other: they die again and again, whatever the trial
@@ -170,8 +172,16 @@ class StorageError(InputError):
     usual = "storage"
 
 
+class StorageRefusedError(StorageError):
+    """The database answers, and refuses: somebody must give a right, a login, room or the tables."""
+
+
 class StorageAwayError(StorageError):
     """The database does not answer now: wait, and go on when it is back."""
+
+
+class StorageHostError(StorageAwayError):
+    """The host of the database has no address, which a start waits for a few seconds only: its name may be wrong."""
 
 
 class StorageBusyError(StorageAwayError):

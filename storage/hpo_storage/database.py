@@ -3,22 +3,25 @@
 On SQLite a write transaction takes the write lock when it begins and waits for it.
 """
 
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
-from hpo_storage.engine import BUSY_SECONDS, error_code, explained, explanation, make_engine, parse_url, shown_url
+from hpo_storage.engine import explained, make_engine, parse_url, reading
 from hpo_storage.migrations import HEAD, VERSION_TABLE
+from hpo_storage.refusals import BUSY_SECONDS, error_code, is_locked
+from hpo_storage.retry import NO_PATIENCE, Patience, retried
 from hpo_storage.tables import METADATA, STUDIES, database_time
-from hpo_storage.urls import DEFAULT_URL
+from hpo_storage.urls import DEFAULT_URL, shown_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
 UPGRADE_SECONDS = 600.0
 """How long one statement of an upgrade may take, and how long another process's upgrade is waited for."""
 
-Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]
-Isolation = Literal["REPEATABLE READ"]
 _IS_THERE = {1050, 1060, 1061, 1826}
 """Codes of MySQL: a table, column, index or reference that is to be made exists."""
 _LOCK_NUMBER = 0x68706F
@@ -38,7 +39,9 @@ _LOCK_NUMBER = 0x68706F
 class Database:
     """An open database. It never shows its password."""
 
-    engine: sa.Engine
+    engine: sa.Engine = field(repr=False)
+    patience: Patience = field(default=NO_PATIENCE, repr=False)
+    """With which it is asked again while it is away."""
 
     @property
     def url(self) -> str:
@@ -50,29 +53,29 @@ class Database:
         """Whether it is a file, with one writer at a time."""
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def impatient(self) -> "Database":
+        """The same, for whoever has other things to do while it is away."""
+        return replace(self, patience=NO_PATIENCE)
+
     @contextmanager
     def begin_read(self) -> Iterator[sa.Connection]:
         """One transaction that sees one state of the database; StorageError where it cannot be read."""
-        with self._begin("BEGIN", "REPEATABLE READ") as connection:
+        with self._begin(reading(self.engine)) as connection:
             yield connection
 
     @contextmanager
     def begin_write(self) -> Iterator[sa.Connection]:
         """One transaction that may write, committed at the end of the block and rolled back on an error.
 
-        StorageError where the database cannot be written, StorageAwayError where it does not answer or stays
+        StorageRefusedError where the database cannot be written, StorageAwayError where it does not answer or stays
         locked, and StorageBusyError where the transaction stood in the way of another one.
         """
-        with self._begin("BEGIN IMMEDIATE") as connection:
+        with self._begin(self.engine) as connection:
             yield connection
 
     @contextmanager
-    def _begin(self, begin: Begin, isolation: Isolation | None = None) -> Iterator[sa.Connection]:
-        engine: sa.Engine = self.engine
-        if self.on_sqlite:
-            engine = engine.execution_options(sqlite_begin=begin)
-        elif isolation:
-            engine = engine.execution_options(isolation_level=isolation)
+    def _begin(self, engine: sa.Engine) -> Iterator[sa.Connection]:
         with explained(engine), engine.connect() as connection, connection.begin():
             yield connection
 
@@ -81,7 +84,7 @@ class Database:
         self.engine.dispose()
 
 
-def connect(url: str, *, create: bool = True) -> Database:
+def connect(url: str, *, create: bool = True, patience: Patience = NO_PATIENCE) -> Database:
     """Open the database; with `create` there may be none yet, which `upgrade` makes. This changes nothing.
 
     Without `create` the database must be there and up to date. Raises StorageError, never with the password.
@@ -89,7 +92,7 @@ def connect(url: str, *, create: bool = True) -> Database:
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
         _check_file(parsed, create)
-    db = Database(make_engine(parsed))
+    db = Database(make_engine(parsed), patience)
     try:
         if _is_there(db):
             _try(db)
@@ -101,6 +104,7 @@ def connect(url: str, *, create: bool = True) -> Database:
     return db
 
 
+@retried
 def schema(db: Database) -> str | None:
     """The revision of our tables, None where there are none; an SQLite file that is missing is not made."""
     if not _is_there(db):
@@ -131,6 +135,7 @@ def upgrade(db: Database) -> None:
     _upgrade(db, on_servers=True)
 
 
+@retried
 def _upgrade(db: Database, *, on_servers: bool) -> None:
     """With `on_servers` also where a server's tables hold studies."""
     if db.on_sqlite:
@@ -156,7 +161,7 @@ def _upgrade(db: Database, *, on_servers: bool) -> None:
 @contextmanager
 def _upgrading(db: Database) -> Iterator[sa.Connection]:
     """A transaction for an upgrade, one at a time."""
-    with explained(db.engine), db.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").connect() as connection:
+    with explained(db.engine), db.engine.connect() as connection:
         match db.engine.dialect.name:
             case "sqlite":
                 # Tables are made anew where SQLite cannot change them; rows that refer to them must not mind.
@@ -211,13 +216,17 @@ def _check_file(url: sa.URL, create: bool) -> None:
         try:
             tempfile.TemporaryFile(dir=path.parent).close()
         except OSError:
-            raise StorageError(explanation(url, "unable to open database file")) from None
+            raise StorageError(
+                f"the database must be open to reading and writing, got {shown_url(url)}: "
+                f"unable to open database file; check that its folder and file can be written, and the disk has room"
+            ) from None
 
 
 def _is_there(db: Database) -> bool:
     return not db.on_sqlite or Path(str(db.engine.url.database)).exists()
 
 
+@retried
 def _try(db: Database) -> None:
     """StorageError where nothing can be read."""
     with db.begin_read() as connection:
@@ -232,9 +241,9 @@ def _use_write_ahead_log(db: Database) -> None:
         while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             try:
                 raw.execute("PRAGMA journal_mode=WAL")
-            except db.engine.dialect.loaded_dbapi.OperationalError as error:
+            except sqlite3.OperationalError as error:
                 # SQLite does not wait here while another process does the same.
-                if "locked" not in str(error) or time.monotonic() > deadline:
+                if not is_locked(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
 
@@ -247,8 +256,7 @@ def _revision(connection: sa.Connection) -> str | None:
 
 
 def _check_is_current(db: Database) -> None:
-    with db.begin_read() as connection:
-        revision = _revision(connection)
+    revision = schema(db)
     if revision == HEAD:
         return
     if revision is None:

@@ -1,14 +1,20 @@
-"""Engines for SQLite, PostgreSQL, MySQL and MariaDB, and what their errors mean to us.
+"""Engines for SQLite, PostgreSQL, MySQL and MariaDB.
 
 On SQLite: write-ahead log, foreign keys, and `synchronous=NORMAL`, under which a power cut may lose the last
 commits but never corrupts the file. On a server: READ COMMITTED; a statement that is not answered in time ends its
 connection, waiting for another transaction's lock ends sooner than that, and the server itself ends a transaction
 whose owner says nothing for that long, so that a paused process holds up nobody.
+
+Poolers may give each transaction another session of the server. So transactions begin in words of ours, which say on
+PostgreSQL all that holds for them, and nothing is prepared. MySQL has no settings of a transaction: there another
+session may wait longer for a lock, until the answer is given up, and that is all.
 """
 
+import difflib
 import json
 import logging
 import math
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,16 +26,12 @@ from sqlalchemy import exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from hpo.errors import StorageAwayError, StorageBusyError, StorageError
+from hpo.errors import StorageError
+from hpo_storage.refusals import BUSY_SECONDS, READ_ONLY, error_code, refusal
 from hpo_storage.timing import answer_seconds
-from hpo_storage.urls import DEFAULT_URL, database_url
+from hpo_storage.urls import DEFAULT_URL, DRIVERS, database_url, redacted, shown_url
 
 DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
-BUSY_SECONDS = 60.0
-"""How long a transaction waits for another process's lock on SQLite."""
-CONNECT_SECONDS = 20.0
-"""How long a connection is tried for again where the server has too many."""
-CONNECT_PAUSE = 0.25
 LOCK_SHARE = 2 / 3
 """Of the time for an answer: how long a statement waits for another transaction's lock."""
 IDLE_SECONDS = 1.0
@@ -38,75 +40,99 @@ POOL_SIZE = 2
 """A process works in one thread and says in another that it lives."""
 
 _POOL_NAME = "hpo"
-_BUSY = {"40001", "40P01", "55P03", 1205, 1213}
-"""SQLSTATE of PostgreSQL, codes of MySQL: a serialization failure, a deadlock, a lock waited for too long."""
-_FULL_HOUSE = ("too many clients", "connection slots are reserved", "too many connections")
-_REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry", "no password supplied")
-_READ_ONLY = {"25006", 1290, 1836, 1047}
-"""After a failover, until this host's name leads to the new primary: read-only, or not yet a node of a cluster."""
-_LOST_BY_MYSQL = {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 4031, *range(2000, 3000)}
+_HOST = re.compile(r"[\w.,-]*|[\da-fA-F:.]+(%\w+)?")
+_HARMLESS = re.compile(r"(?!.*//)[\w./\\ -]*")
+_PASSWORD_OPTIONS = ("password", "passwd")
 
 
 def parse_url(text: str) -> sa.URL:
-    """The URL with the driver we use; StorageError, never with the password, where it is none of ours."""
+    """The URL with the driver we use; StorageError, which shows nothing that may be a password, where it is no URL of
+    ours."""
     try:
-        parsed = sa.make_url(text)
-        backend = parsed.get_backend_name()
+        parsed = sa.make_url(database_url(text) if "://" in text else text)
     except (exc.ArgumentError, ValueError):
-        # Neither the text nor the error may be shown: a password may be anywhere in them.
-        shown = repr(text) if "://" not in text and "@" not in text else "one that cannot be parsed"
+        shown = repr(text) if _HARMLESS.fullmatch(text) else "one that cannot be parsed"
         raise StorageError(
             f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
-            f"write sqlite:///FILE, and escape special characters of a password as %XX"
+            f"write sqlite:///FILE or postgresql://USER@HOST/NAME, and escape special characters of a password as %XX"
         ) from None
-    if backend != "sqlite" and text.count("@") > 1:
-        # Host and database would hold, and show, what follows the first one.
+    scheme, _, driver = parsed.drivername.partition("+")
+    if scheme not in DIALECTS:
+        near = difflib.get_close_matches(scheme, DIALECTS, 1)
+        raise StorageError(
+            f"a database must be one of {', '.join(DIALECTS)}, got another kind; "
+            f"use {f'{near[0]}://...' if near else DEFAULT_URL}"
+        )
+    if driver and DRIVERS.get(scheme, "sqlite+pysqlite") != parsed.drivername:
+        raise StorageError(f"a database needs its driver, got one that hpo does not use; write {scheme}://...")
+    _check_parts(text, parsed)
+    for name in set(_PASSWORD_OPTIONS) & set(parsed.query):  # among options it would be shown here and there
+        parsed = parsed.set(password=str(parsed.query[name])).difference_update_query([name])
+    return parsed
+
+
+def _check_parts(text: str, url: sa.URL) -> None:
+    """StorageError where a part of the URL holds what cannot belong there, and so may be of a password."""
+    if url.get_backend_name() == "sqlite":
+        if url.username or url.password or url.host:
+            raise StorageError(
+                f"an SQLite database is a file, got one with a host or a user; write {DEFAULT_URL} with three slashes"
+            )
+        return
+    if text.partition("?")[0].count("@") > 1:
         raise StorageError(
             "a database's URL must have one @, before the host, got several; escape those of user and password as %40"
         )
-    if backend not in (*DIALECTS, "postgres"):
+    user, database = url.username or "", url.database or ""
+    if ":" in user or re.search("[@=:?]", database) or not _HOST.fullmatch(url.host or ""):
         raise StorageError(
-            f"a database must be one of {', '.join(DIALECTS)}, got {shown_url(parsed)}; use {DEFAULT_URL}"
+            "a database's URL must be like postgresql://USER:PASSWORD@HOST:PORT/NAME, got one with other characters in "
+            "user, host or name; escape special characters of user and password as %XX"
         )
-    return sa.make_url(database_url(text))
-
-
-def shown_url(url: sa.URL) -> str:
-    """Without the password, which may also stand among the options behind the question mark."""
-    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
     """An engine that has not connected yet; `answer` are the seconds it waits for one, by default the usual ones.
 
-    StorageError where the driver is missing.
+    StorageError where the driver is missing, or an option of the URL has no meaning for it.
     """
     settings: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False), "pool_size": POOL_SIZE}
-    if url.get_backend_name() == "sqlite":
-        settings["connect_args"] = {"timeout": BUSY_SECONDS}
-    else:
-        settings |= {"isolation_level": "READ COMMITTED", "pool_logging_name": _POOL_NAME}
+    if url.get_backend_name() != "sqlite":
+        settings |= {"isolation_level": "AUTOCOMMIT", "pool_logging_name": _POOL_NAME}  # we begin transactions
         # It would show a traceback where a connection that is lost cannot be rolled back; whoever used it is told.
         logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL)
-        if url.get_backend_name() == "postgresql":  # of a database without an encoding texts would be bytes
-            settings["connect_args"] = {"client_encoding": "utf8"}
     try:
         engine = sa.create_engine(url, **settings)
-    except (ImportError, exc.ArgumentError) as error:
+    except ImportError as error:
         raise StorageError(
             f"a database needs its driver, got {shown_url(url)}: {error}; install it or use {DEFAULT_URL}"
         ) from None
+    except (TypeError, ValueError, exc.ArgumentError) as error:
+        raise wrong_options(url, error) from None
+    seconds = answer or answer_seconds()
+    sa.event.listen(engine, "do_connect", partial(_connect, url, seconds))
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_pragmas)
         sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if engine.dialect.name == "postgresql":
+        sa.event.listen(engine, "begin", partial(_begin_postgresql, seconds))
     else:
-        seconds = answer or answer_seconds()
-        sa.event.listen(engine, "do_connect", partial(_connect, engine, seconds))
-        sa.event.listen(engine, "connect", partial(_limit_waiting, seconds))
-        sa.event.listen(engine, "handle_error", _leave_read_only)
-        sa.event.listen(engine, "checkin", _note_use)
-        sa.event.listen(engine, "checkout", partial(_try_again, engine.dialect))
+        sa.event.listen(engine, "connect", partial(_set_session, seconds))
+        sa.event.listen(engine, "begin", _begin_mysql)
+    sa.event.listen(engine, "handle_error", _leave_read_only)
+    sa.event.listen(engine, "checkin", _note_use)
+    sa.event.listen(engine, "checkout", partial(_try_again, engine.dialect))
     return engine
+
+
+def reading(engine: sa.Engine) -> sa.Engine:
+    """The engine for transactions that see one state of the database, and write nothing."""
+    return engine.execution_options(hpo_reads=True)
+
+
+def _reads(connection: sa.Connection) -> bool:
+    return bool(connection.get_execution_options().get("hpo_reads"))
 
 
 def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -118,33 +144,69 @@ def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> No
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+    connection.exec_driver_sql("BEGIN" if _reads(connection) else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(seconds: float, connection: sa.Connection) -> None:
+    """In one round trip: locks are waited for, and this transaction may be silent, for a time only."""
+    level = "REPEATABLE READ" if _reads(connection) else "READ COMMITTED"
+    connection.exec_driver_sql(
+        f"BEGIN ISOLATION LEVEL {level}; SET LOCAL lock_timeout = {seconds * LOCK_SHARE * 1000:.0f}; "
+        f"SET LOCAL idle_in_transaction_session_timeout = {seconds * 1000:.0f}",
+        execution_options={"no_parameters": True},  # with parameters it would have to be one statement
+    )
+
+
+def _set_session(seconds: float, connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - a driver's
+    # MySQL has no limit of its own for transactions: there an idle connection ends, and the pool makes another.
+    idle = "idle_transaction_timeout" if "MariaDB" in connection.get_server_info() else "wait_timeout"
+    limits = f"innodb_lock_wait_timeout = {math.ceil(seconds * LOCK_SHARE)}, SESSION {idle} = {math.ceil(seconds)}"
+    with connection.cursor() as cursor:
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        cursor.execute(f"SET SESSION {limits}")
+
+
+def _begin_mysql(connection: sa.Connection) -> None:
+    if _reads(connection):
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    connection.exec_driver_sql("BEGIN")
 
 
 def _connect(
-    engine: sa.Engine,
+    url: sa.URL,
     seconds: float,
     dialect: sa.Dialect,
     record: ConnectionPoolEntry,
     arguments: tuple[Any, ...],
     settings: dict[str, Any],
 ) -> DBAPIConnection:
-    """Connect, waiting for a while where the server has too many connections."""
-    settings.setdefault("connect_timeout", max(2, math.ceil(seconds)))
-    if dialect.driver == "pymysql":
+    """Connect with the driver's settings; StorageError where an option of the URL is none of them."""
+    connect = dialect.loaded_dbapi.connect
+    if dialect.name == "sqlite":
+        settings.setdefault("timeout", BUSY_SECONDS)
+    elif dialect.driver == "pymysql":
         settings |= {"read_timeout": seconds, "write_timeout": seconds}
-        connect = dialect.loaded_dbapi.connect
-    else:
+    else:  # of a database without an encoding texts would be bytes
+        settings |= {"client_encoding": "utf8", "prepare_threshold": None}
         connect = _impatient_psycopg(seconds).connect
-    deadline = time.monotonic() + CONNECT_SECONDS
-    while True:
-        try:
-            connection: DBAPIConnection = connect(*arguments, **settings)
-            return connection
-        except dialect.loaded_dbapi.OperationalError as error:
-            if not _is_full_house(error) or time.monotonic() >= deadline:
-                raise
-        time.sleep(CONNECT_PAUSE)
+    if dialect.name != "sqlite":
+        settings.setdefault("connect_timeout", max(2, math.ceil(seconds)))
+    try:
+        connection: DBAPIConnection = connect(*arguments, **settings)
+    except (TypeError, ValueError, LookupError, AttributeError, dialect.loaded_dbapi.ProgrammingError) as error:
+        if not url.query or error_code(error) is not None:
+            raise
+        raise wrong_options(url, error) from None
+    return connection
+
+
+def wrong_options(url: sa.URL, error: Exception) -> StorageError:
+    """What to tell where a driver refuses the options of a URL."""
+    names = ", ".join(sorted(url.query))
+    return StorageError(
+        f"the options of a database's URL must be ones that its driver takes, got {names} for {shown_url(url)}: "
+        f"{redacted(str(error), url)}; correct them, or leave them away"
+    )
 
 
 @cache
@@ -163,21 +225,6 @@ def _impatient_psycopg(seconds: float) -> Any:  # noqa: ANN401 - a class of a dr
     return ImpatientConnection
 
 
-def _limit_waiting(seconds: float, connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - a driver's
-    """Locks are waited for, and transactions may be silent, for a time only."""
-    lock = seconds * LOCK_SHARE
-    if hasattr(connection, "pgconn"):
-        statement = f"SET lock_timeout = {lock * 1000:.0f}; SET idle_in_transaction_session_timeout = "
-        statement += f"{seconds * 1000:.0f}"
-    else:
-        # MySQL has no limit of its own for transactions: there an idle connection ends, and the pool makes another.
-        idle = "idle_transaction_timeout" if "MariaDB" in connection.get_server_info() else "wait_timeout"
-        statement = f"SET SESSION innodb_lock_wait_timeout = {math.ceil(lock)}, SESSION {idle} = {math.ceil(seconds)}"
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.commit()
-
-
 def _note_use(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
     record.info["used"] = time.monotonic()
 
@@ -194,68 +241,19 @@ def _try_again(dialect: sa.Dialect, connection: DBAPIConnection, record: Connect
 
 def _leave_read_only(context: sa.ExceptionContext) -> None:
     """Whoever cannot write any more is gone as the database; the next connection may reach the new primary."""
-    if error_code(context.original_exception) in _READ_ONLY:
+    if error_code(context.original_exception) in READ_ONLY:
         context.is_disconnect = True
 
 
 @contextmanager
 def explained(engine: sa.Engine) -> Iterator[None]:
-    """Turn a driver's error into a StorageError that names the database."""
+    """Turn a driver's error into a StorageError that names the database; a mistake in SQL, or a violated constraint,
+    passes."""
     try:
         yield
-    except exc.DBAPIError as error:
-        if not _is_outage(error):
-            raise
-        kind = StorageAwayError if error.connection_invalidated else _kind(error.orig, engine)
-        raise kind(explanation(engine.url, error.orig)) from error
-    except engine.dialect.loaded_dbapi.Error as error:
+    except (exc.DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
         # Not all that SQLAlchemy does with a connection wraps what the driver raises.
-        raise _kind(error, engine)(explanation(engine.url, error)) from error
-
-
-def _is_outage(error: exc.DBAPIError) -> bool:
-    """Locked, full, unreachable or no database; but not a violated constraint or a mistake in SQL."""
-    operational = isinstance(error, exc.OperationalError | exc.InterfaceError)
-    return operational or type(error) is exc.DatabaseError or error.connection_invalidated
-
-
-def _kind(error: object, engine: sa.Engine) -> type[StorageError]:
-    text, code = str(error).lower(), error_code(error)
-    if engine.dialect.name == "sqlite":
-        return StorageBusyError if "locked" in text else StorageError
-    if code in _BUSY:
-        return StorageBusyError
-    if _is_full_house(error):
-        return StorageAwayError
-    if engine.dialect.name == "postgresql":
-        lost = code is None or str(code)[:2] in ("08", "57")
-        return StorageAwayError if lost and not any(phrase in text for phrase in _REFUSED) else StorageError
-    return StorageAwayError if code in _LOST_BY_MYSQL else StorageError
-
-
-def error_code(error: object) -> object:
-    """SQLSTATE or number, None where the driver gives none."""
-    arguments = getattr(error, "args", ())
-    if arguments and isinstance(arguments[0], int):
-        return arguments[0]
-    return getattr(error, "sqlstate", None)
-
-
-def _is_full_house(error: object) -> bool:
-    text = str(error).lower()
-    return any(phrase in text for phrase in _FULL_HOUSE) or error_code(error) in ("53300", 1040, 1203, 1226)
-
-
-def explanation(url: sa.URL, error: object) -> str:
-    """What the driver said, with what can be done about it."""
-    remedy = "check that its folder and file can be written, and the disk has room"
-    text = " ".join(str(error).split())
-    if "not a database" in text:
-        remedy = "it is some other file: name another one"
-    elif "locked" in text and url.get_backend_name() == "sqlite":
-        remedy = f"another process has held it for {BUSY_SECONDS:.0f} seconds: end that one"
-    elif _is_full_house(error):
-        remedy = f"none became free in {CONNECT_SECONDS:.0f} seconds: end other programs, or allow the server more"
-    elif url.get_backend_name() != "sqlite":
-        remedy = "check host, port, user and password, and that the server runs"
-    return f"the database must be open to reading and writing, got {shown_url(url)}: {text}; {remedy}"
+        told = refusal(engine, error)
+        if told is None:
+            raise
+        raise told from error

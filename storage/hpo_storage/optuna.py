@@ -20,10 +20,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from hpo.errors import StorageError, StudyError, use
-from hpo_storage.engine import shown_url
 from hpo_storage.records import Purpose
 from hpo_storage.records import TrialState as OurState
 from hpo_storage.tables import database_time
+from hpo_storage.urls import shown_url
 
 STATES = {
     OurState.RUNNING: TrialState.RUNNING,

@@ -1,14 +1,15 @@
 """Studies: create, find, extend, limit, list, read, follow and delete."""
 
+import json
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError, StudyError, StudyNotFoundError, do, use
+from hpo.errors import StorageAwayError, StorageError, StudyError, StudyNotFoundError, do, use
 from hpo_storage.database import Database, now
 from hpo_storage.limits import check_limits, limits_of, reached
 from hpo_storage.records import (
@@ -36,7 +37,6 @@ _IS_TRIAL = SLOTS.c.purpose == Purpose.TRIAL
 """Whether a slot is one of the budget."""
 
 
-@retried
 def create_study(
     db: Database,
     name: str,
@@ -53,29 +53,43 @@ def create_study(
     `dataset` is the hash of a stored data set. Raises StudyError where the name is taken, the budget is below 1 or a
     limit is not positive; the data set is then deleted again where no study uses it.
     """
-    from hpo_storage.optuna import create_study as create_optuna_study
+    row = {"name": name, "spec": spec, "facts": facts, "environment": environment, "budget": budget, "dataset": dataset}
+    unanswered = False
+
+    @retried
+    def create(db: Database) -> int:
+        nonlocal unanswered
+        try:
+            return _create(db, {**row, **asdict(limits)})
+        except StorageAwayError:
+            unanswered = True  # it may have been stored all the same
+            raise
+        except StudyError:
+            made = find_study(db, name) if unanswered else None
+            if made is None or not _is_as(made, row):
+                raise
+            return made.id
 
     with _dropped_if_refused(db, dataset):
         _check_budget(budget, 1)
         check_limits(limits)
-        with db.begin_write() as connection:
-            _check_dataset(connection, dataset)
-            study_id = create_optuna_study(connection, name)
-            connection.execute(
-                STUDIES.insert().values(
-                    id=study_id,
-                    name=name,
-                    spec=spec,
-                    facts=facts,
-                    environment=environment,
-                    budget=budget,
-                    created=now(connection),
-                    dataset=dataset,
-                    **asdict(limits),
-                )
-            )
-            _add_slots(connection, study_id, range(budget))
+        return create(db)
+
+
+def _create(db: Database, row: Mapping[str, Any]) -> int:
+    from hpo_storage.optuna import create_study as create_optuna_study
+
+    with db.begin_write() as connection:
+        _check_dataset(connection, row["dataset"])
+        study_id = create_optuna_study(connection, row["name"])
+        connection.execute(STUDIES.insert().values(id=study_id, created=now(connection), **row))
+        _add_slots(connection, study_id, range(row["budget"]))
     return study_id
+
+
+def _is_as(study: StudyHeader, row: Mapping[str, Any]) -> bool:
+    """Whether a stored study is the one of these values, as JSON keeps them."""
+    return all(json.loads(json.dumps(value)) == getattr(study, name) for name, value in row.items())
 
 
 @retried

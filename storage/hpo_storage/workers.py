@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import subprocess
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,6 @@ FORGOTTEN = timedelta(days=1)
 """Who has not been seen for so long is not looked at any more."""
 
 
-@retried
 def start_worker(
     db: Database,
     study_id: int | None,
@@ -43,29 +42,32 @@ def start_worker(
     A study has one worker of role "run" at a time, and any number of the others: StudyRunningError where `role` is
     "run" and another run of the study is alive; StudyNotFoundError where the study has been deleted.
     """
-    worker_id = secrets.token_hex(16)
-    process = process_start(pid) if host == socket.gethostname() else None
+    worker = {
+        "id": secrets.token_hex(16),
+        "study_id": study_id,
+        "role": role,
+        "host": host[:HOST_LENGTH],
+        "pid": pid,
+        "process_start": process_start(pid) if host == socket.gethostname() else None,
+        "lease_seconds": lease_seconds,
+        "device": device[:DEVICE_LENGTH],
+        "backend": backend[:BACKEND_LENGTH],
+        "trainers": trainers,
+    }
+    return _register(db, worker)
+
+
+@retried
+def _register(db: Database, worker: Mapping[str, Any]) -> str:
+    """Store a worker, and return its id; nothing where it is there, as the answer to an earlier call got lost."""
+    worker_id, study_id = worker["id"], worker["study_id"]
     with _study_is_there(), db.begin_write() as connection:
-        time = now(connection)
-        if role == "run" and study_id is not None:
-            check_not_running(connection, study_id, time, roles=("run",))
-        connection.execute(
-            WORKERS.insert().values(
-                id=worker_id,
-                study_id=study_id,
-                role=role,
-                host=host[:HOST_LENGTH],
-                pid=pid,
-                process_start=process,
-                started=time,
-                last_seen=time,
-                lease_seconds=lease_seconds,
-                device=device[:DEVICE_LENGTH],
-                backend=backend[:BACKEND_LENGTH],
-                trainers=trainers,
-            )
-        )
-    return worker_id
+        if connection.scalar(sa.select(WORKERS.c.id).where(WORKERS.c.id == worker_id)) is None:
+            time = now(connection)
+            if worker["role"] == "run" and study_id is not None:
+                check_not_running(connection, study_id, time, roles=("run",))
+            connection.execute(WORKERS.insert().values(started=time, last_seen=time, **worker))
+    return str(worker_id)
 
 
 @retried
