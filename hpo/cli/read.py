@@ -79,7 +79,7 @@ def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> 
     elif found is not None:
         write_fields(winner_fields(record, found))
     if found is None:
-        complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
+        complain(f"no trial of {study} is complete yet; see hpo status --study {study}")
         return NO_RESULT
     return 0
 
@@ -95,7 +95,8 @@ def trials(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
         write_text(f"{study} has no trials yet")
     else:
         best = winner(record)
-        write_table(_trial_columns(record), marked=record.trials.index(best) if best else None)
+        shown = [column for column in _trial_columns(record) if any(column.cells)]
+        write_table(shown, marked=record.trials.index(best) if best else None)
     return 0
 
 

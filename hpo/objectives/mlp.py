@@ -14,7 +14,7 @@ from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.objectives.base import Cost, Description, Json, Objective, RunChild, StudyRequest
+from hpo.objectives.base import PARTS, Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
@@ -141,6 +141,7 @@ class Mlp(Objective):
             summary=f"{judged.method}, {count_text(judged.replicates, 'replicate')}, "
             f"at most {count_text(judged.max_epochs, 'epoch')}, patience {judged.patience}",
             caution=_OPTIMISTIC if judged.stop_on == "score" else "",
+            parts=PARTS,
             needs_python=part.data.kind == "frame",
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
 from hpo.losses import loss_of
-from hpo.objectives.registry import described
+from hpo.objectives.registry import described, parts_of
 from hpo.report.axes import axes
 from hpo.report.data import leader
 from hpo.report.table_text import data_text, error_text
@@ -125,16 +125,26 @@ def _call(study: StudyRecord, step: standing.NextStep) -> str:
 def _winner(study: StudyRecord, best: TrialRecord) -> Answer:
     value, _, error = loss_text(best.value, best.standard_error).partition(" ± ")
     loss, info = loss_of(Facts.from_json(study.facts)), TrialInfo.from_json(best.info)
-    with_error = ", with its standard error" if error else ""
     return Answer(
         over=f"{leader(study).capitalize()}: trial {best.number}",
         value=value,
-        unit=f"± {error} {loss.unit}" if error else loss.unit,
-        under=f"{loss.name[:1].upper()}{loss.name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}, "
-        f"scored on rows they were not trained on{with_error}. {_compared(study, best)}",
+        unit=f"± {error} {loss.unit}".strip() if error else loss.unit,
+        under=f"{_judged(study, best)} {_compared(study, best)}".strip(),
         notes=_honesty(study),
         parameters=_parameters(study, best, info),
         layers=f"{widths_text(info.widths)} units" if info.widths else "",
+    )
+
+
+def _judged(study: StudyRecord, best: TrialRecord) -> str:
+    """What the winner's value is."""
+    name = loss_of(Facts.from_json(study.facts)).name
+    if not best.replicates:
+        return f"The least {name} of {count_text(study.finished, 'trial')}."
+    unseen = ", scored on rows they were not trained on" if "table" in parts_of(study) else ""
+    error = "" if best.standard_error is None else ", with its standard error"
+    return (
+        f"{name[:1].upper()}{name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}{unseen}{error}."
     )
 
 
@@ -153,7 +163,7 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
 
 def _honesty(study: StudyRecord) -> tuple[str, ...]:
     notes = []
-    if len(standing.ranked(study)) > 1:
+    if "table" in parts_of(study) and len(standing.ranked(study)) > 1:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
@@ -174,7 +184,7 @@ def _no_winner(study: StudyRecord) -> Answer:
     if study.finished == 0:
         return Answer(value="No result yet", under="No trial has ended.")
     if standing.counts(study)[TrialState.FAILED] < study.finished:
-        return Answer(value="No winner yet", under="No trial has all its replicates.")
+        return Answer(value="No winner yet", under="No trial is complete.")
     reasons = standing.failure_reasons(study)[:MOST_REASONS]
     return Answer(
         value="The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed",
