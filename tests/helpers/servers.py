@@ -193,4 +193,52 @@ class MariaDB(Server):
         return [self._server, *self._options(), *settings, *cheap]
 
 
+class PgBouncer(Server):
+    """A pooler before a PostgreSQL, that gives each transaction whichever of a few sessions comes next."""
+
+    name = "postgresql"
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        super().__init__()
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    def pooled(self, url: str) -> str:
+        """The same database of the server, by way of the pooler."""
+        return url.replace(f":{self._server.port}/", f":{self.port}/")
+
+    def execute(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=5, prepare_threshold=None) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]
+
+    def _initialize(self) -> None:
+        program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
+        if program is None:
+            raise MissingError("pgbouncer")
+        self._program = program
+        (self.folder / "users").write_text('"postgres" ""\n"few" ""\n')
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "trust",
+            "auth_file": self.folder / "users",
+            "pool_mode": "transaction",
+            "default_pool_size": 4,
+            "server_round_robin": 1,
+            "max_client_conn": 100,
+        }
+        lines = [f"{name} = {value}" for name, value in settings.items()]
+        server = f"* = host=127.0.0.1 port={self._server.port}"
+        (self.folder / "settings").write_text("\n".join(["[databases]", server, "[pgbouncer]", *lines]))
+
+    def _command(self) -> list[str]:
+        return [self._program, str(self.folder / "settings")]
+
+
 SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
