@@ -8,7 +8,7 @@ from typing import Any, Self
 from hpo_spaces import MlpSpace, SearchSpace
 from hpo_storage.records import Outcome, TrialRecord
 
-from hpo.data.fingerprint import BUILTIN_NAMES, encoding_name, file_sha256
+from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
 from hpo.data.spec import DataSpec
 from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
@@ -190,8 +190,6 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
     """`data` with the target, encoding and missing words that are given; the latter two are for files."""
     changes = {name: given[name] for name in ("target", *_READING) if name in given}
-    if "encoding" in changes:
-        changes["encoding"] = encoding_name(changes["encoding"])
     changed = replace(data, **changes)
     unread = [s.name for s in settings_of(Reading) if getattr(changed, s.name) != s.default]
     if changed.kind != "file" and unread:
