@@ -106,16 +106,16 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described, parts_of
 
-    spec, facts, best, parts = study.spec, Facts.from_json(study.facts), standing.winner(study), parts_of(study)
+    spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
     objective, table = described(spec), ", ".join(data_text(facts))
-    training = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
-    work = sum(trial.seconds or 0.0 for trial in study.trials)
+    parts = parts_of(spec, [best] if best else [])
+    work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
-        facts.loss_name: winner_text(best) if best else "no trial is complete yet",
+        facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
@@ -125,8 +125,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "evaluation": objective.summary,
         "search": _search_text(spec["search"], parts),
         "limits": limits_text(study),
-        "training": f"{duration_text(training)} in all trainers" if "replicates" in parts else "",
-        "work": "" if "replicates" in parts else f"{duration_text(work)} in all trials",
+        "training": f"{duration_text(work)} in all trainers" if "replicates" in parts else "",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}

@@ -79,7 +79,7 @@ def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> 
     elif found is not None:
         write_fields(winner_fields(record, found))
     if found is None:
-        complain(f"no trial of {study} is complete yet; see hpo status --study {study}")
+        complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
         return NO_RESULT
     return 0
 

@@ -1,11 +1,11 @@
 """The head of the page: what the study is about, its winner, how far it is and what to do next."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
+from hpo.errors import do
 from hpo.losses import loss_of
 from hpo.objectives.registry import described, parts_of
 from hpo.report.axes import axes
@@ -94,7 +94,7 @@ def progress(study: StudyRecord) -> Progress:
 
 
 def next_command(study: StudyRecord) -> tuple[str, str]:
-    """The command to type next and its purpose; on studies of a data frame it is Python."""
+    """What to do next, as a mark, and its purpose; on studies of a data frame it is Python."""
     step = standing.next_step(study)
     if step.action == "status":
         purpose = "The study is running. See how far it is:"
@@ -104,9 +104,7 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
         purpose = "Extend the study:" if step.trials else "Resume the study:"
         if study.dataset is None and described(study.spec).needs_python:
             return _call(study, step), purpose
-    settings = _settings(step)
-    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
+    return do(step.action, study.name, **_settings(step)), purpose
 
 
 def _settings(step: standing.NextStep) -> dict[str, object]:
@@ -141,7 +139,7 @@ def _judged(study: StudyRecord, best: TrialRecord) -> str:
     name = loss_of(Facts.from_json(study.facts)).name
     if not best.replicates:
         return f"The least {name} of {count_text(study.finished, 'trial')}."
-    unseen = ", scored on rows they were not trained on" if "table" in parts_of(study) else ""
+    unseen = ", scored on rows they were not trained on" if "table" in parts_of(study.spec, study.trials) else ""
     error = "" if best.standard_error is None else ", with its standard error"
     return (
         f"{name[:1].upper()}{name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}{unseen}{error}."
@@ -163,7 +161,7 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
 
 def _honesty(study: StudyRecord) -> tuple[str, ...]:
     notes = []
-    if "table" in parts_of(study) and len(standing.ranked(study)) > 1:
+    if "table" in parts_of(study.spec, study.trials) and len(standing.ranked(study)) > 1:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )
@@ -184,7 +182,7 @@ def _no_winner(study: StudyRecord) -> Answer:
     if study.finished == 0:
         return Answer(value="No result yet", under="No trial has ended.")
     if standing.counts(study)[TrialState.FAILED] < study.finished:
-        return Answer(value="No winner yet", under="No trial is complete.")
+        return Answer(value="No winner yet", under="No trial has all its replicates.")
     reasons = standing.failure_reasons(study)[:MOST_REASONS]
     return Answer(
         value="The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed",

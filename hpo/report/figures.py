@@ -77,7 +77,7 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     """Mean `stop` loss by epoch, one line per trial."""
     table = curves_table(study)
     if table.empty:
-        has_curves = "curves" in parts_of(study)
+        has_curves = "curves" in parts_of(study.spec, study.trials)
         return empty(
             "no trial has been trained yet" if has_curves else "trials of this objective have no learning curves"
         )

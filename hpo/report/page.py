@@ -13,7 +13,7 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from hpo.errors import InputError
+from hpo.errors import PYTHON, Face, InputError, written
 from hpo.objectives.base import Part
 from hpo.objectives.registry import parts_of
 from hpo.report import answer, sections
@@ -70,13 +70,13 @@ class FigureCard:
     is_wide: bool = False
 
 
-def write_report(study: StudyRecord, path: Path, *, next_command: str | None = None) -> Path:
-    """Write the whole report and return `path`; `next_command` replaces the command the page ends with.
+def write_report(study: StudyRecord, path: Path, face: Face = PYTHON) -> Path:
+    """Write the whole report and return `path`; `face` writes what to do next.
 
     What was there is replaced at once or, where writing fails (OSError), left as it was.
     """
     command, purpose = answer.next_command(study)
-    parts = parts_of(study)
+    parts = parts_of(study.spec, study.trials)
     left_away = {"curves"} if "curves" not in parts else set()
     left_away |= {"importances", "parallel"} if len(axes(study)) == 1 else set()  # they compare parameters
     figures = [name for name in FIGURES if name not in left_away]
@@ -91,7 +91,7 @@ def write_report(study: StudyRecord, path: Path, *, next_command: str | None = N
         figures=[figure_card(study, name, "half" if _NEIGHBOURS.get(name) in parts else "full") for name in figures],
         replicates=sections.replicates(study) if "replicates" in parts else None,
         trials=sections.trials(study),
-        command=next_command or command,
+        command=written(command, face),
         purpose=purpose,
         listings=[listing for listing in listings if listing.groups or listing.notes],
     )
@@ -111,7 +111,7 @@ def figure_card(study: StudyRecord, name: str, width: str) -> FigureCard:
     """The figure of that name; `width` is full or half of a wide screen."""
     title, caption = CAPTIONS[name]
     part, more = MORE.get(name, (None, ""))
-    if part in parts_of(study):
+    if part in parts_of(study.spec, study.trials):
         caption = f"{caption} {more}"
     figure = FIGURES[name](study)
     card = FigureCard(name=name, title=title, caption=caption, width=width, is_wide=name == "parallel")

@@ -67,7 +67,7 @@ class Listing:
 
 def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
-    best, table, parts = winner(study), winner_table(study), parts_of(study)
+    best, table, parts = winner(study), winner_table(study), parts_of(study.spec, study.trials)
     if best is None:
         return Table(title="Replicates", nothing="There is no winner yet.")
     trained = "curves" in parts
@@ -105,7 +105,7 @@ def trials(study: StudyRecord) -> Table:
     if table.empty:
         return Table(title="Trials", nothing="No trial has started yet.")
     best, shown, loss = winner(study), axes(study), loss_of(Facts.from_json(study.facts))
-    parts = parts_of(study)
+    parts = parts_of(study.spec, study.trials)
     ends = [(heading, cell) for part, heading, cell in _TRIAL_ENDS if part is None or part in parts]
     rows = [
         [
@@ -159,7 +159,7 @@ def data_notes(study: StudyRecord) -> Listing:
 
 def spec(study: StudyRecord) -> Listing:
     """The study's immutable settings and its search space."""
-    cut_short = () if "races" in parts_of(study) else ("racing", "pruner")
+    cut_short = () if "races" in parts_of(study.spec, study.trials) else ("racing", "pruner")
     search = {name: value for name, value in study.spec["search"].items() if name not in cut_short}
     settings = {**described(study.spec).settings, "search": search}
     groups = {name.capitalize(): flat(values) for name, values in settings.items() if values}
