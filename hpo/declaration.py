@@ -1,8 +1,9 @@
 """How a setting is declared, and what its values may be. `hpo.settings` holds the settings themselves."""
 
+import codecs
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from enum import StrEnum
@@ -38,6 +39,7 @@ class About:
         example: how a value is called where it is asked for: COLUMN.
         otherwise: what happens where it is not given, if that is no constant.
         several: whether it may name several columns.
+        canonical: how a text is written that has several names; raises StudyError for one that is none.
         least, most: bounds of a number, inclusive; above, below: exclusive ones.
         listed: whether it is shown where options are listed.
     """
@@ -48,6 +50,7 @@ class About:
     example: str = ""
     otherwise: str = ""
     several: bool = False
+    canonical: Callable[[str], str] | None = None
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -93,7 +96,7 @@ class Setting:
         found = self._converted(plain)
         if found is None:
             raise StudyError(f"{self.name} must be {self._rule}, got {plain!r}{self._close(plain)}", setting=self.name)
-        return found
+        return found if self.about.canonical is None else self.about.canonical(str(found))
 
     def _converted(self, value: object) -> object:
         if self.choices:
@@ -180,6 +183,19 @@ def taken(group: type[SettingsT], given: Mapping[str, Any], before: SettingsT | 
 def to_json(group: Settings) -> dict[str, Any]:
     """Plain values by name; the group's class takes them as keywords."""
     return {setting.name: getattr(group, setting.name) for setting in settings_of(type(group))}
+
+
+def encoding_name(name: str) -> str:
+    """The name under which Python knows the encoding; StudyError where it does not."""
+    try:
+        "a".encode(name)  # looks the name up, and refuses codecs that are not of text
+        return codecs.lookup(name).name
+    except (LookupError, ValueError):
+        raise StudyError(
+            f"an encoding must be one that Python knows, such as utf-8, utf-16, cp1252 or latin-1, got {name!r}; "
+            f"use the one that the file was saved in",
+            setting="encoding",
+        ) from None
 
 
 def _default_text(default: object) -> str:

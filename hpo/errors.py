@@ -29,7 +29,7 @@ reads `use trials=50 or more` in Python and `use --trials 50 or more` on the com
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Protocol
 
 Action = Literal["run", "retry", "status", "trials", "upgrade", "worker"]
@@ -46,9 +46,9 @@ def use(setting: str, value: object = None) -> str:
     return _mark(setting, value)
 
 
-def do(action: Action, study: str | None = None) -> str:
-    """The mark of something to be done, to a study where one is named."""
-    return _mark(f"!{action}", study)
+def do(action: Action, study: str | None = None, **given: object) -> str:
+    """The mark of something to be done, to a study where one is named, with settings where some are given."""
+    return _mark(f"!{action}", [study, given] if given else study)
 
 
 def _mark(name: str, value: object) -> str:
@@ -62,7 +62,7 @@ class Face(Protocol):
     def setting(self, name: str, value: object) -> str:
         """A setting of hpo's, with a value to give it or None."""
 
-    def action(self, name: str, study: str | None) -> str:
+    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
         """What to do, as `do` names it."""
 
 
@@ -82,9 +82,11 @@ class PythonFace:
         """`trials=50`; texts in quotes."""
         return name if value is None else f"{name}={value!r}"
 
-    def action(self, name: str, study: str | None) -> str:
-        """`hpo.open_study('churn')`."""
-        return self.actions[name]("" if study is None else repr(study))
+    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+        """`hpo.open_study('churn')`, `hpo.tune(..., study='churn', trials=50)`."""
+        call = self.actions[name]("" if study is None else repr(study))
+        settings = [self.setting(setting, value) for setting, value in given.items()]
+        return f"{', '.join([call.removesuffix(')'), *settings])})" if settings else call
 
 
 PYTHON = PythonFace()
@@ -96,7 +98,10 @@ def written(text: str, face: Face) -> str:
     def write(mark: re.Match[str]) -> str:
         try:
             value = json.loads(mark["value"])
-            return face.action(mark["name"], value) if mark["action"] else face.setting(mark["name"], value)
+            if not mark["action"]:
+                return face.setting(mark["name"], value)
+            study, given = value if isinstance(value, list) else (value, {})
+            return face.action(mark["name"], study, given)
         except (ValueError, LookupError, TypeError):
             return mark.group()  # not ours
 

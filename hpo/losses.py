@@ -179,7 +179,7 @@ class GaussianLoss(Loss):
 class OtherLoss(Loss):
     """What somebody else's objective minimizes: it has a name, and no more is known of it."""
 
-    key, unit, baseline = "", "", ""
+    key, unit, baseline = "", "", "the baseline"
     has_zero = False
     tasks = ()
     heads: ClassVar[Mapping[str, RowLosses]] = {}

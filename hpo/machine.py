@@ -92,8 +92,13 @@ class Resources:
     @property
     def text(self) -> str:
         """`tensorflow on cpu, 2 trainers`."""
+        return f"{self.backend} on {self.device}, {self.trainers_text}"
+
+    @property
+    def trainers_text(self) -> str:
+        """`2 trainers`."""
         at_once = f", {self.population} trials at once each" if self.population > 1 else ""
-        return f"{self.backend} on {self.device}, {count_text(self.trainers, 'trainer')}{at_once}"
+        return f"{count_text(self.trainers, 'trainer')}{at_once}"
 
 
 def choose_resources(training: Training) -> Resources:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from hpo.declaration import About, Duration, Group, Setting, Settings, settings_of
+from hpo.declaration import About, Duration, Group, Setting, Settings, encoding_name, settings_of
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
@@ -123,7 +123,9 @@ class Choice(Settings):
 class Reading(Settings):
     """How a CSV file is read."""
 
-    encoding: Annotated[str, About(help="Of a CSV file.", group=Group.DATA, example="NAME")] = "utf-8"
+    encoding: Annotated[
+        str, About(help="Of a CSV file.", group=Group.DATA, example="NAME", canonical=encoding_name)
+    ] = "utf-8"
     missing_words: Annotated[
         bool,
         About(help="Whether NA, null, None and the like in a CSV file are missing values.", group=Group.DATA),

@@ -3,7 +3,7 @@
 import csv
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 ABSENT = "–"
 LABEL_LENGTH = 40
@@ -65,6 +65,11 @@ def widths_text(widths: Sequence[int]) -> str:
 def count_text(count: int, noun: str) -> str:
     """`1 replicate`, `5 replicates`, `1,797 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def ended_text(counts: Iterable[tuple[str, int]]) -> str:
+    """How trials ended: `3 complete, 1 pruned, 0 failed`; none that were cut short are not mentioned."""
+    return ", ".join(f"{count} {state}" for state, count in counts if count or state in ("complete", "failed"))
 
 
 def significant(value: float, digits: int = 5) -> float | None:

@@ -70,6 +70,8 @@ HOSTILE = [
         (use("missing_words", False), "missing_words=False", "--no-missing-words"),
         (do("run"), "hpo.tune(...)", "hpo run"),
         (do("run", "churn"), "hpo.tune(..., study='churn')", "hpo run --study churn"),
+        (do("run", "churn", trials=9), "hpo.tune(..., study='churn', trials=9)", "hpo run --study churn --trials 9"),
+        (do("run", time_limit="none"), "hpo.tune(..., time_limit='none')", "hpo run --time-limit none"),
         (do("status", "churn"), "hpo.open_study('churn')", "hpo status --study churn"),
         (do("trials", "churn"), "hpo.open_study('churn').trials_frame()", "hpo trials --study churn"),
         (do("upgrade"), "hpo.upgrade(...)", "hpo db upgrade"),

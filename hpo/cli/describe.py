@@ -10,10 +10,12 @@ from hpo.losses import loss_of
 from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
-from hpo.words import count_text, duration_text, loss_text, value_text
+from hpo.words import count_text, duration_text, ended_text, loss_text, value_text
 
 if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
+
+    from hpo.objectives.base import Part
 
 
 def parameters(trial: "TrialRecord") -> dict[str, str]:
@@ -38,16 +40,16 @@ def widths_text(trial: "TrialRecord") -> str:
 
 
 def network_text(trial: "TrialRecord") -> str:
-    """`250-150-90 units, 70,000 weights`."""
+    """`250-150-90 units, 70,000 weights`; empty where there is no network."""
     info, widths = TrialInfo.from_json(trial.info), widths_text(trial)
     parts = [f"{widths} units"] if widths else []
-    return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])]) or "-"
+    return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])])
 
 
-def winner_text(study: "StudyRecord", trial: "TrialRecord") -> str:
+def winner_text(trial: "TrialRecord") -> str:
     """`0.0823 ± 0.0051 over 5 replicates (trial 17)`."""
-    replicates = count_text(len(trial.replicates), "replicate")
-    return f"{loss_text(trial.value, trial.standard_error)} over {replicates} (trial {trial.number})"
+    over = f" over {count_text(len(trial.replicates), 'replicate')}" if trial.replicates else ""
+    return f"{loss_text(trial.value, trial.standard_error)}{over} (trial {trial.number})"
 
 
 def prior_text(study: "StudyRecord") -> str:
@@ -64,22 +66,21 @@ def prior_text(study: "StudyRecord") -> str:
 
 
 def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
-    """The winner for people."""
+    """The winner for people, as far as there is something to say."""
     facts = Facts.from_json(study.facts)
-    error = error_text(facts, trial.value) if trial.value is not None else ""
-    return {
-        facts.loss_name: winner_text(study, trial),
+    fields = {
+        facts.loss_name: winner_text(trial),
         "compare": prior_text(study),
-        **({"error": error} if error else {}),
+        "error": "" if trial.value is None else error_text(facts, trial.value),
         "network": network_text(trial),
         "parameters": parameters_text(trial),
     }
+    return {name: text for name, text in fields.items() if text}
 
 
 def trials_text(study: "StudyRecord") -> str:
     """`16 of 50: 12 complete, 3 raced out, 1 pruned, 0 failed`."""
-    ended = ", ".join(f"{count} {name}" for name, count in standing.counts(study).items())
-    return f"{study.finished} of {study.budget}: {ended}"
+    return f"{study.finished} of {study.budget}: {ended_text(standing.counts(study).items())}"
 
 
 def limits_text(study: "StudyRecord") -> str:
@@ -103,17 +104,18 @@ def time_text(moment: datetime) -> str:
 
 def status_fields(study: "StudyRecord") -> dict[str, str]:
     """A study's state for people."""
-    from hpo.objectives.registry import described
+    from hpo.objectives.registry import described, parts_of
 
     spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
     objective, table = described(spec), ", ".join(data_text(facts))
+    parts = parts_of(spec, [best] if best else [])
     work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
-        facts.loss_name: winner_text(study, best) if best else "no trial has all its replicates yet",
+        facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
@@ -121,19 +123,21 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "notes": "; ".join(facts.notes),
         "space": spec["space"]["reference"],
         "evaluation": objective.summary,
-        "search": _search_text(spec["search"]),
+        "search": _search_text(spec["search"], parts),
         "limits": limits_text(study),
-        "training": f"{duration_text(work)} in all trainers",
+        "training": f"{duration_text(work)} in all trainers" if "replicates" in parts else "",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
 
 
-def _search_text(stored: dict[str, Any]) -> str:
+def _search_text(stored: dict[str, Any], parts: "frozenset[Part]") -> str:
     """What proposes trials and what cuts them short, also of a study of the past."""
     from hpo.settings import SearchSpec
 
     search = SearchSpec(**stored)
+    if "races" not in parts:
+        return f"{search.sampler}, seed {search.seed}"
     racing = "racing" if search.racing else "no racing"
     pruning = "no pruning" if search.pruner == "none" else f"pruner {search.pruner}"
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"

@@ -4,10 +4,12 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import typer
 
+from hpo.cli.options import with_storage
 from hpo.errors import InputError, TrainersError
 from hpo.words import printable
 
@@ -17,8 +19,12 @@ SICK_HOST = 3
 INTERRUPTED = 130
 
 
+@dataclass
 class CommandLine:
-    """Messages in the words of the command line: settings as options, actions as commands."""
+    """Messages in the words of the command line: settings as options, actions as commands, on a database where one is
+    named."""
+
+    url: str | None = None
 
     def setting(self, name: str, value: object) -> str:
         """`--trials 50`; of a switch `--racing` or `--no-racing`."""
@@ -30,10 +36,12 @@ class CommandLine:
                 return f"--no-{words}"
         return f"--{words} {_quoted(str(value))}"
 
-    def action(self, name: str, study: str | None) -> str:
-        """`hpo status --study churn`."""
+    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+        """`hpo status --study churn`, `hpo run --study churn --trials 50`."""
         command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
-        return f"{command} --study {_quoted(study)}" if study else command
+        command = f"{command} --study {_quoted(study)}" if study else command
+        command = " ".join([command, *(self.setting(setting, value) for setting, value in given.items())])
+        return command if self.url is None else with_storage(command, self.url)
 
 
 def _quoted(text: str) -> str:

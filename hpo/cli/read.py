@@ -95,7 +95,8 @@ def trials(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
         write_text(f"{study} has no trials yet")
     else:
         best = winner(record)
-        write_table(_trial_columns(record), marked=record.trials.index(best) if best else None)
+        shown = [column for column in _trial_columns(record) if any(column.cells)]
+        write_table(shown, marked=record.trials.index(best) if best else None)
     return 0
 
 

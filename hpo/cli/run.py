@@ -22,7 +22,7 @@ from hpo.cli.options import (
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
-from hpo.errors import StudyError
+from hpo.errors import StudyError, written
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
 from hpo.study.standing import failure_reasons, is_over, winner
@@ -159,5 +159,5 @@ def _next_commands(result: "RunResult", path: Path | None, url: str) -> list[str
     # Where a limit is used up, workers may still end their last trials: there is nothing to wait for.
     usual, _ = next_command(replace(study, running=study.running and study.limit_reached is None))
     look = ["plot", "history"] if path else ["report"]
-    show = [] if winner(study) is None else [shlex.join(["hpo", *look, "--study", study.name])]
-    return [with_storage(command, url) if command.startswith("hpo ") else command for command in (usual, *show)]
+    show = [] if winner(study) is None else [with_storage(shlex.join(["hpo", *look, "--study", study.name]), url)]
+    return [written(usual, CommandLine(url)), *show]

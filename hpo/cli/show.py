@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from hpo_storage.urls import database_url
 
-from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import Figure, Open, Storage, StudyName, read, with_storage, writable
+from hpo.cli.errors import NO_RESULT, CommandLine, complain
+from hpo.cli.options import Figure, Open, Storage, StudyName, read, writable
 from hpo.cli.output import write_text
 
 if TYPE_CHECKING:
@@ -41,13 +41,10 @@ def plot(
 
 def write_report(study: "StudyRecord", path: Path, url: str) -> Path | None:
     """Write the report and return its path; where that fails say why and return None."""
-    from hpo.report.answer import next_command
     from hpo.report.page import write_report as write
 
-    usual, _ = next_command(study)
-    command = with_storage(usual, url) if usual.startswith("hpo ") else None
     try:
-        return write(study, path, next_command=command).absolute()
+        return write(study, path, CommandLine(url)).absolute()
     except OSError as error:
         complain(f"the report could not be written to {str(path)!r}: {error.strerror}; choose another place")
         return None

@@ -1,16 +1,15 @@
-"""Names of the built-in data sets and of encodings, and the content hash of a file.
+"""Names of the built-in data sets, and the content hash of a file.
 
 Standard library only: supervisors import it.
 """
 
-import codecs
 import hashlib
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
 
-from hpo.errors import DataError, ResourceError, StudyError
+from hpo.errors import DataError, ResourceError
 from hpo.machine import usable_memory
 from hpo.words import bytes_text
 
@@ -80,16 +79,3 @@ def unreadable(path: Path, error: Exception) -> DataError:
     return DataError(
         f"data must be a file that can be read, {path} cannot ({reason}); check the path and its permissions"
     )
-
-
-def encoding_name(name: str) -> str:
-    """The name under which Python knows the encoding; StudyError where it does not."""
-    try:
-        "a".encode(name)  # looks the name up, and refuses codecs that are not of text
-        return codecs.lookup(name).name
-    except (LookupError, ValueError):
-        raise StudyError(
-            f"an encoding must be one that Python knows, such as utf-8, utf-16, cp1252 or latin-1, got {name!r}; "
-            f"use the one that the file was saved in",
-            setting="encoding",
-        ) from None

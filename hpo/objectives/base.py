@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from hpo_spaces import SearchSpace
 from hpo_storage.records import Outcome, TrialRecord
@@ -16,6 +16,10 @@ from hpo.study.spec import StudySpec
 Json = dict[str, Any]
 Cost = Callable[[Outcome | TrialRecord], float | None]
 """None where the cost is not known."""
+Part = Literal["table", "replicates", "curves", "networks", "races"]
+"""What there may be to show of a study beside the values of its trials: rows that it learns from, trainings of each
+trial, their losses by epoch, layers and weights, and trials that are cut short."""
+PARTS: frozenset[Part] = frozenset(get_args(Part))
 RunChild = Callable[[str, Mapping[str, Any]], Json]
 """Runs a module in a child process with one request, and returns its answer; raises the InputError it answers with."""
 
@@ -49,8 +53,8 @@ class Description:
     """What a report can say of a study's objective: what is tuned, and its settings by group.
 
     `source` and `target` name the data where there is any; `summary` says in a line how trials are judged, `caution`
-    what must be known of their values. A study that `needs_python` cannot be resumed from the
-    command line unless its data is stored.
+    what must be known of their values. `parts` say what there is beside the values. A study that `needs_python` cannot
+    be resumed from the command line unless its data is stored.
     """
 
     title: str
@@ -60,6 +64,7 @@ class Description:
     settings: Mapping[str, Mapping[str, Any]]
     summary: str = ""
     caution: str = ""
+    parts: frozenset[Part] = frozenset()
     needs_python: bool = False
 
 

@@ -8,13 +8,13 @@ from typing import Any, Self
 from hpo_spaces import MlpSpace, SearchSpace
 from hpo_storage.records import Outcome, TrialRecord
 
-from hpo.data.fingerprint import BUILTIN_NAMES, encoding_name, file_sha256
+from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
 from hpo.data.spec import DataSpec
 from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.objectives.base import Cost, Description, Json, Objective, RunChild, StudyRequest
+from hpo.objectives.base import PARTS, Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
@@ -141,6 +141,7 @@ class Mlp(Objective):
             summary=f"{judged.method}, {count_text(judged.replicates, 'replicate')}, "
             f"at most {count_text(judged.max_epochs, 'epoch')}, patience {judged.patience}",
             caution=_OPTIMISTIC if judged.stop_on == "score" else "",
+            parts=PARTS,
             needs_python=part.data.kind == "frame",
         )
 
@@ -192,8 +193,6 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
     """`data` with the target, encoding and missing words that are given; the latter two are for files."""
     changes = {name: given[name] for name in ("target", *_READING) if name in given}
-    if "encoding" in changes:
-        changes["encoding"] = encoding_name(changes["encoding"])
     changed = replace(data, **changes)
     unread = [s.name for s in settings_of(Reading) if getattr(changed, s.name) != s.default]
     if changed.kind != "file" and unread:

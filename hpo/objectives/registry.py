@@ -1,12 +1,14 @@
 """Objectives by name, or by the place where somebody defined one of his own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpo_spaces.loading import load
+from hpo_storage.records import TrialRecord
 
 from hpo.errors import StudyError
-from hpo.objectives.base import Description, Objective
+from hpo.objectives.base import Description, Objective, Part
+from hpo.study.facts import TrialInfo
 from hpo.study.spec import StudySpec
 
 OBJECTIVES = {
@@ -35,3 +37,14 @@ def described(spec: Mapping[str, Any]) -> Description:
         return load_objective(stored["name"]).describe(StudySpec.from_json(spec))
     except Exception:  # a study can be looked at whatever its objective is here
         return Description(title=stored["name"], settings={"objective": stored["part"]})
+
+
+def parts_of(spec: Mapping[str, Any], trials: Sequence[TrialRecord]) -> frozenset[Part]:
+    """What there is to show of a study: what its objective says, and what these of its trials have nevertheless."""
+    replicates = [replicate for trial in trials for replicate in trial.replicates]
+    found: dict[Part, bool] = {
+        "replicates": bool(replicates),
+        "curves": any(replicate.curve for replicate in replicates),
+        "networks": any(TrialInfo.from_json(trial.info) != TrialInfo() for trial in trials),
+    }
+    return described(spec).parts | {part for part, is_there in found.items() if is_there}

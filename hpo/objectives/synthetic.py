@@ -55,15 +55,7 @@ class Synthetic(Objective):
 
     def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
         """Nothing is to be done."""
-        facts = Facts(
-            task="regression",
-            target_mean=0.0,
-            target_deviation=1.0,
-            loss_name="mean squared error",
-            prior_loss=1.0,
-            replicates=SyntheticPart.of(spec).replicates,
-        )
-        return facts.to_json()
+        return Facts(loss_name="distance", replicates=SyntheticPart.of(spec).replicates).to_json()
 
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """A `hpo.trainer.synthetic.SyntheticJob`; its trials are never cut short."""
@@ -87,6 +79,7 @@ class Synthetic(Objective):
             title="a synthetic function",
             settings={"evaluation": asdict(part)},
             summary=count_text(part.replicates, "replicate"),
+            parts=frozenset({"replicates", "curves"}),
         )
 
 

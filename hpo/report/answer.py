@@ -1,13 +1,13 @@
 """The head of the page: what the study is about, its winner, how far it is and what to do next."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from hpo_storage.records import StudyRecord, TrialRecord, TrialState
 
+from hpo.errors import do
 from hpo.losses import loss_of
-from hpo.objectives.registry import described
+from hpo.objectives.registry import described, parts_of
 from hpo.report.axes import axes
 from hpo.report.data import leader
 from hpo.report.table_text import data_text, error_text
@@ -94,7 +94,7 @@ def progress(study: StudyRecord) -> Progress:
 
 
 def next_command(study: StudyRecord) -> tuple[str, str]:
-    """The command to type next and its purpose; on studies of a data frame it is Python."""
+    """What to do next, as a mark, and its purpose; on studies of a data frame it is Python."""
     step = standing.next_step(study)
     if step.action == "status":
         purpose = "The study is running. See how far it is:"
@@ -104,9 +104,7 @@ def next_command(study: StudyRecord) -> tuple[str, str]:
         purpose = "Extend the study:" if step.trials else "Resume the study:"
         if study.dataset is None and described(study.spec).needs_python:
             return _call(study, step), purpose
-    settings = _settings(step)
-    options = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["hpo", step.action, "--study", study.name, *options]), purpose
+    return do(step.action, study.name, **_settings(step)), purpose
 
 
 def _settings(step: standing.NextStep) -> dict[str, object]:
@@ -125,16 +123,26 @@ def _call(study: StudyRecord, step: standing.NextStep) -> str:
 def _winner(study: StudyRecord, best: TrialRecord) -> Answer:
     value, _, error = loss_text(best.value, best.standard_error).partition(" ± ")
     loss, info = loss_of(Facts.from_json(study.facts)), TrialInfo.from_json(best.info)
-    with_error = ", with its standard error" if error else ""
     return Answer(
         over=f"{leader(study).capitalize()}: trial {best.number}",
         value=value,
-        unit=f"± {error} {loss.unit}" if error else loss.unit,
-        under=f"{loss.name[:1].upper()}{loss.name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}, "
-        f"scored on rows they were not trained on{with_error}. {_compared(study, best)}",
+        unit=f"± {error} {loss.unit}".strip() if error else loss.unit,
+        under=f"{_judged(study, best)} {_compared(study, best)}".strip(),
         notes=_honesty(study),
         parameters=_parameters(study, best, info),
         layers=f"{widths_text(info.widths)} units" if info.widths else "",
+    )
+
+
+def _judged(study: StudyRecord, best: TrialRecord) -> str:
+    """What the winner's value is."""
+    name = loss_of(Facts.from_json(study.facts)).name
+    if not best.replicates:
+        return f"The least {name} of {count_text(study.finished, 'trial')}."
+    unseen = ", scored on rows they were not trained on" if "table" in parts_of(study.spec, study.trials) else ""
+    error = "" if best.standard_error is None else ", with its standard error"
+    return (
+        f"{name[:1].upper()}{name[1:]}, the mean over {count_text(len(best.replicates), 'replicate')}{unseen}{error}."
     )
 
 
@@ -153,7 +161,7 @@ def _compared(study: StudyRecord, best: TrialRecord) -> str:
 
 def _honesty(study: StudyRecord) -> tuple[str, ...]:
     notes = []
-    if len(standing.ranked(study)) > 1:
+    if "table" in parts_of(study.spec, study.trials) and len(standing.ranked(study)) > 1:
         notes.append(
             f"It was chosen from {study.finished} trials by this very number, so expect slightly worse on new rows."
         )

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from hpo_storage.records import StudyRecord, TrialState
 
 from hpo.losses import loss_of
+from hpo.objectives.registry import parts_of
 from hpo.report.axes import axes
 from hpo.report.data import curves_table, history_table, leader, timeline_table
 from hpo.report.importances import FEWEST_TRIALS, importances_table
@@ -76,8 +77,12 @@ def curves_figure(study: StudyRecord) -> go.Figure:
     """Mean `stop` loss by epoch, one line per trial."""
     table = curves_table(study)
     if table.empty:
-        return empty("no trial has been trained yet")
-    y_title = f"stop loss ({loss_of(Facts.from_json(study.facts)).unit})"
+        has_curves = "curves" in parts_of(study.spec, study.trials)
+        return empty(
+            "no trial has been trained yet" if has_curves else "trials of this objective have no learning curves"
+        )
+    unit = loss_of(Facts.from_json(study.facts)).unit
+    y_title = f"stop loss ({unit})" if unit else "loss"
     figure = canvas(height=440, x_title="epoch", y_title=y_title, losses=table["loss"])
     opacity = max(0.3, min(0.9, 20 / table["trial"].nunique()))
     for state, rows in by_state(table):

@@ -13,22 +13,20 @@ from markupsafe import Markup
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from hpo.errors import InputError
+from hpo.errors import PYTHON, Face, InputError, written
+from hpo.objectives.base import Part
+from hpo.objectives.registry import parts_of
 from hpo.report import answer, sections
+from hpo.report.axes import axes
 from hpo.report.figures import FIGURES
 from hpo.report.markup import asset, render
 
 CAPTIONS = {
     "history": (
         "Optimization history",
-        "Each mark is a trial; the lower the better. Raced-out trials (open circles) were given up after "
-        "some of their replicates: their value is an estimate. The strip below holds trials without a value.",
+        "Each mark is a trial; the lower the better. The strip below holds trials without a value.",
     ),
-    "curves": (
-        "Learning curves",
-        "Loss on the stop rows, the mean over a trial's replicates; a replicate that has stopped counts with "
-        "the weights it kept.",
-    ),
+    "curves": ("Learning curves", "Loss by epoch, the mean over a trial's replicates."),
     "importances": (
         "Parameter importances",
         "How much each parameter decides whether a trial is among the best (PED-ANOVA).",
@@ -41,7 +39,19 @@ CAPTIONS = {
     "timeline": ("Timeline", "One bar per trial, one row per trainer. Dotted lines mark pauses."),
 }
 """Figure -> title and explanation."""
-_WIDTHS = {"curves": "half", "importances": "half", "timeline": "half"}
+MORE: dict[str, tuple[Part, str]] = {
+    "history": (
+        "races",
+        "Raced-out trials (open circles) were given up after some of their replicates: their value is an estimate.",
+    ),
+    "curves": (
+        "table",
+        "It is measured on the stop rows; a replicate that has stopped counts with the weights it kept.",
+    ),
+}
+"""Figure -> what there is to add to its explanation where a study has that part."""
+_NEIGHBOURS: dict[str, Part] = {"curves": "curves", "importances": "curves", "timeline": "replicates"}
+"""Figures that are half as wide as the page, where a study has what stands beside them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,12 +70,17 @@ class FigureCard:
     is_wide: bool = False
 
 
-def write_report(study: StudyRecord, path: Path, *, next_command: str | None = None) -> Path:
-    """Write the whole report and return `path`; `next_command` replaces the command the page ends with.
+def write_report(study: StudyRecord, path: Path, face: Face = PYTHON) -> Path:
+    """Write the whole report and return `path`; `face` writes what to do next.
 
     What was there is replaced at once or, where writing fails (OSError), left as it was.
     """
     command, purpose = answer.next_command(study)
+    parts = parts_of(study.spec, study.trials)
+    left_away = {"curves"} if "curves" not in parts else set()
+    left_away |= {"importances", "parallel"} if len(axes(study)) == 1 else set()  # they compare parameters
+    figures = [name for name in FIGURES if name not in left_away]
+    listings = [sections.data_notes(study), sections.spec(study), sections.environment(study)]
     return _write(
         "report.html",
         study,
@@ -73,12 +88,12 @@ def write_report(study: StudyRecord, path: Path, *, next_command: str | None = N
         title=f"{study.name}: hpo report",
         answer=answer.answer(study),
         progress=answer.progress(study),
-        figures=[figure_card(study, name, _WIDTHS.get(name, "full")) for name in FIGURES],
-        replicates=sections.replicates(study),
+        figures=[figure_card(study, name, "half" if _NEIGHBOURS.get(name) in parts else "full") for name in figures],
+        replicates=sections.replicates(study) if "replicates" in parts else None,
         trials=sections.trials(study),
-        command=next_command or command,
+        command=written(command, face),
         purpose=purpose,
-        listings=[sections.data_notes(study), sections.spec(study), sections.environment(study)],
+        listings=[listing for listing in listings if listing.groups or listing.notes],
     )
 
 
@@ -95,6 +110,9 @@ def write_plot(study: StudyRecord, name: str, path: Path) -> Path:
 def figure_card(study: StudyRecord, name: str, width: str) -> FigureCard:
     """The figure of that name; `width` is full or half of a wide screen."""
     title, caption = CAPTIONS[name]
+    part, more = MORE.get(name, (None, ""))
+    if part in parts_of(study.spec, study.trials):
+        caption = f"{caption} {more}"
     figure = FIGURES[name](study)
     card = FigureCard(name=name, title=title, caption=caption, width=width, is_wide=name == "parallel")
     if not figure.data:

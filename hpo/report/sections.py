@@ -1,6 +1,6 @@
 """The tables of the page: the winner's replicates, all trials, and what the study was made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,8 @@ from hpo_spaces.dimensions import Value
 from hpo_storage.records import StudyRecord
 
 from hpo.losses import loss_of
-from hpo.objectives.registry import described
+from hpo.objectives.base import Part
+from hpo.objectives.registry import described, parts_of
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.study.facts import Facts
@@ -16,6 +17,10 @@ from hpo.study.standing import winner
 from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 
 MOST_CLASSES = 20
+_RESAMPLED = (
+    "Each replicate trains the network on one resample, stops early on the stop rows and is scored on rows it has not "
+    "seen."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,34 +67,34 @@ class Listing:
 
 def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
-    best, table = winner(study), winner_table(study)
+    best, table, parts = winner(study), winner_table(study), parts_of(study.spec, study.trials)
     if best is None:
         return Table(title="Replicates", nothing="There is no winner yet.")
+    trained = "curves" in parts
     rows = [
         [
             Cell(str(row["replicate"]), row["replicate"]),
             _loss(row["score_loss"]),
-            _loss(row["stop_loss"]),
-            Cell(f"{row['epochs']} ({row['best_epoch']})", row["epochs"]),
+            *([_loss(row["stop_loss"]), Cell(f"{row['epochs']} ({row['best_epoch']})", row["epochs"])] * trained),
             Cell(duration_text(row["seconds"]), row["seconds"]),
         ]
         for row in table.to_dict("records")
     ]
-    stop_loss, epochs = loss_text(table["stop_loss"].mean()), f"{table['epochs'].mean():.1f}"
-    loss = loss_of(Facts.from_json(study.facts))
+    means = [loss_text(table["stop_loss"].mean()), f"{table['epochs'].mean():.1f}"] * trained
+    titles = ["score loss", *(["stop loss", "epochs (best)"] * trained), "time"]
     whose = "winner" if leader(study) == "winner" else "best trial"
     return Table(
         title=f"The {whose}'s replicates",
-        caption=f"Trial {best.number}. Each replicate trains the network on one resample, stops early on the stop "
-        f"rows and is scored on rows it has not seen. Losses are the {loss.title}.",
+        caption=f"Trial {best.number}. {_RESAMPLED if 'table' in parts else ''} "
+        f"Losses are the {loss_of(Facts.from_json(study.facts)).title}.",
         columns=[
             ColumnHeading(title="replicate", style="text"),
-            *(ColumnHeading(title=title) for title in ("score loss", "stop loss", "epochs (best)", "time")),
+            *(ColumnHeading(title=title) for title in titles),
         ],
         rows=rows,
         foot=[
-            ["mean", loss_text(best.value), stop_loss, epochs, ""],
-            ["standard error", loss_text(best.standard_error), "", "", ""],
+            ["mean", loss_text(best.value), *means, ""],
+            ["standard error", loss_text(best.standard_error), *([""] * len(means)), ""],
         ],
     )
 
@@ -100,22 +105,30 @@ def trials(study: StudyRecord) -> Table:
     if table.empty:
         return Table(title="Trials", nothing="No trial has started yet.")
     best, shown, loss = winner(study), axes(study), loss_of(Facts.from_json(study.facts))
+    parts = parts_of(study.spec, study.trials)
+    ends = [(heading, cell) for part, heading, cell in _TRIAL_ENDS if part is None or part in parts]
     rows = [
-        [*_trial_start(row), *(_parameter(axis, trial.params.get(axis.name)) for axis in shown), *_trial_end(row)]
+        [
+            *_trial_start(row),
+            *(_parameter(axis, trial.params.get(axis.name)) for axis in shown),
+            *(cell(row) for _, cell in ends),
+        ]
         for trial, row in zip(study.trials, table.to_dict("records"), strict=True)
     ]
+    captions = {
+        f"Losses in {loss.unit}.": bool(loss.unit),
+        "The value of a raced-out trial is an estimate (~).": "races" in parts,
+        "Click a column's name to sort.": True,
+    }
     return Table(
         title="Trials",
-        caption=f"Losses in {loss.unit}. The value of a raced-out trial is an estimate (~). "
-        f"Click a column's name to sort.",
+        caption=" ".join(caption for caption, holds in captions.items() if holds),
         columns=[
             ColumnHeading(title="trial"),
             ColumnHeading(title="state", style="text"),
             ColumnHeading(title=loss.name),
             *(ColumnHeading(title=axis.title, style="text" if axis.scale == "categories" else "") for axis in shown),
-            ColumnHeading(title="hidden layers", style="text"),
-            *(ColumnHeading(title=title) for title in ("weights", "replicates", "epochs", "time", "attempt")),
-            ColumnHeading(title="reason", style="text wrap"),
+            *(heading for heading, _ in ends),
         ],
         rows=rows,
         best=study.trials.index(best) if best else None,
@@ -138,14 +151,18 @@ def data_notes(study: StudyRecord) -> Listing:
     if facts.prior_loss is not None:
         known[f"{loss.name} of {loss.baseline}"] = loss_text(facts.prior_loss)
     known["labels (rows)" if facts.task == "multilabel" else "classes (rows)"] = _classes_text(facts)
-    groups = {"": {name: text for name, text in known.items() if text}}
-    return Listing(name="data", title="Data", groups=groups, notes=facts.notes)
+    known = {name: text for name, text in known.items() if text}
+    return Listing(
+        name="data", title="Data" if known else "Notes", groups={"": known} if known else {}, notes=facts.notes
+    )
 
 
 def spec(study: StudyRecord) -> Listing:
     """The study's immutable settings and its search space."""
-    settings = {**described(study.spec).settings, "search": study.spec["search"]}
-    groups = {name.capitalize(): flat(values) for name, values in settings.items()}
+    cut_short = () if "races" in parts_of(study.spec, study.trials) else ("racing", "pruner")
+    search = {name: value for name, value in study.spec["search"].items() if name not in cut_short}
+    settings = {**described(study.spec).settings, "search": search}
+    groups = {name.capitalize(): flat(values) for name, values in settings.items() if values}
     space = study.spec["space"]
     fields = space["description"]["dimensions"]
     ranges = {axis.title: _range(axis, each) for axis, each in zip(axes(study), fields, strict=True)}
@@ -193,17 +210,25 @@ def _trial_start(row: Mapping[Any, Any]) -> list[Cell]:
     return [Cell(str(row["trial"]), row["trial"]), Cell(row["state"], row["state"]), loss]
 
 
-def _trial_end(row: Mapping[Any, Any]) -> list[Cell]:
-    weights, epochs, seconds = row["weights"], row["epochs"], row["seconds"]
-    return [
-        Cell(widths_text(row["layers"]), len(row["layers"])),
-        Cell(f"{weights:,.0f}", weights) if weights == weights else Cell(ABSENT),
-        Cell(str(row["replicates"]), row["replicates"]),
-        Cell(f"{epochs:.1f}", epochs) if epochs == epochs else Cell(ABSENT),
-        Cell(duration_text(seconds), seconds) if seconds == seconds else Cell(ABSENT),
-        Cell(str(row["attempt"]), row["attempt"]),
-        Cell(row["reason"], row["reason"]),
-    ]
+def _number(value: float, text: str) -> Cell:
+    """A number in this text; a mark where it is not known."""
+    return Cell(text, value) if value == value else Cell(ABSENT)
+
+
+_TRIAL_ENDS: tuple[tuple[Part | None, ColumnHeading, Callable[[Mapping[Any, Any]], Cell]], ...] = (
+    (
+        "networks",
+        ColumnHeading(title="hidden layers", style="text"),
+        lambda row: Cell(widths_text(row["layers"]), len(row["layers"])),
+    ),
+    ("networks", ColumnHeading(title="weights"), lambda row: _number(row["weights"], f"{row['weights']:,.0f}")),
+    ("replicates", ColumnHeading(title="replicates"), lambda row: Cell(str(row["replicates"]), row["replicates"])),
+    ("curves", ColumnHeading(title="epochs"), lambda row: _number(row["epochs"], f"{row['epochs']:.1f}")),
+    (None, ColumnHeading(title="time"), lambda row: _number(row["seconds"], duration_text(row["seconds"]))),
+    (None, ColumnHeading(title="attempt"), lambda row: Cell(str(row["attempt"]), row["attempt"])),
+    (None, ColumnHeading(title="reason", style="text wrap"), lambda row: Cell(row["reason"], row["reason"])),
+)
+"""The last columns of the table of trials, where a study has that part."""
 
 
 def _loss(value: float) -> Cell:

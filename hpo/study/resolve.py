@@ -9,7 +9,6 @@ from typing import Any
 
 from hpo_spaces import SearchSpace, changed_dimensions, load_space
 
-from hpo.data.fingerprint import encoding_name
 from hpo.declaration import settings_of, taken
 from hpo.errors import StudyError, use
 from hpo.objectives.base import Objective, StudyRequest
@@ -126,8 +125,6 @@ def fixed_settings(asked_for: StudyRequest) -> dict[str, Any]:
     own = load_objective(_named("objective", asked_for, None)).settings
     fixed = {"objective", "space", *(setting.name for setting in settings_of(SearchSpec)), *own}
     given = {name: value for name, value in asked_for.given.items() if name in fixed}
-    if "encoding" in given:
-        given["encoding"] = encoding_name(given["encoding"])
     return {name: value for name, value in given.items() if value != SETTINGS[name].default}
 
 

@@ -130,6 +130,7 @@ def line_of(
 ) -> TrialLine:
     """A trial that has ended, to show; `seconds` is how long it took."""
     widths = "-".join(str(width) for width in TrialInfo.from_json(result.info).widths)
+    activation = params.get("activation", "") if widths else ""
     return TrialLine(
         trial=number,
         state=result.state,
@@ -137,6 +138,6 @@ def line_of(
         standard_error=result.standard_error,
         is_best=is_best,
         seconds=seconds,
-        description=f"{widths} {params.get('activation', '')}".strip(),
+        description=f"{widths} {activation}".strip(),
         reason=result.reason,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hpo_storage.database import connect
-from hpo_storage.records import Outcome, StudyRecord, TrialRecord
+from hpo_storage.records import VALUED, Outcome, StudyRecord, TrialRecord
 from hpo_storage.slots import Claim
 from hpo_storage.studies import read_study
 
@@ -91,9 +91,11 @@ def _find(study: StudyRecord, number: int) -> TrialRecord:
             setting="trial",
         )
     if not trial.replicates:
+        others = any(other.replicates for other in study.trials)
         raise StudyError(
-            f"a trial must have replicates to be replayed, trial {number} of {study.name!r} is {trial.state} and has "
-            f"none; choose another one",
+            f"a replay trains the replicates of a trial again from their seeds and compares their losses, "
+            f"got trial {number} of {study.name!r}, which is {trial.state} and has no replicates; "
+            + ("choose another one" if others else "none of its trials has any, evaluate its point yourself"),
             setting="trial",
         )
     return trial
@@ -123,11 +125,13 @@ def _train(
 
 
 def _compared(trial: TrialRecord, outcome: Outcome) -> Iterator[Compared]:
-    """Stop losses over as many epochs as were trained, since a trial that was pruned goes on now, and score losses."""
+    """Stop losses and score losses. A training that was cut short goes on now: of it the loss after the epoch counts
+    whose weights were kept then. That need not be the least, which may be lower by less than an improvement."""
     new = {replicate.index: replicate for replicate in outcome.replicates}
     for stored in trial.replicates:
         now = new[stored.index]
-        stop = min(now.curve[: len(stored.curve)], default=now.stop_loss)
+        cut_short = trial.state not in VALUED and stored.best_epoch < len(now.curve)
+        stop = now.curve[stored.best_epoch] if cut_short else now.stop_loss
         yield Compared(replicate=stored.index, loss="stop", stored=stored.stop_loss, new=stop)
         if stored.score_loss is not None and now.score_loss is not None:
             yield Compared(replicate=stored.index, loss="score", stored=stored.score_loss, new=now.score_loss)

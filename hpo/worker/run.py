@@ -107,6 +107,11 @@ class Plan:
         """Trials that the study is to have."""
         return lifecycle.budget(self.stored, self.request.work.trials)
 
+    @property
+    def trains_networks(self) -> bool:
+        """Whether a backend and a device matter to its trials."""
+        return "networks" in self.study.objective.describe(self.study.spec).parts
+
 
 class Run:
     """One run of a study; it owns a folder, trainers and its place as the study's worker until it is seen through."""
@@ -137,7 +142,7 @@ class Run:
         if plan.stored is not None:
             worker = self._join(plan.stored.id, stack, resources)
             self._change()
-        self._view.message(f"training: {resources.text}")
+        self._view.message(f"training: {resources.text if plan.trains_networks else resources.trainers_text}")
         self._show_preparation()
         pool = TrainerPool(resources.backend)
         stack.callback(pool.close)
@@ -183,7 +188,7 @@ class Run:
         plan = self._plan
         for note in Facts.from_json(facts).notes:
             self._view.message(f"note: {note}")
-        about = environment(plan.resources.backend if plan.resources else None)
+        about = environment(plan.resources.backend if plan.resources and plan.trains_networks else None)
         return lifecycle.create(self._database, plan.study, facts, about, plan.request.work, data=plan.request.frame)
 
     def _change(self) -> None:

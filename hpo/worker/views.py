@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hpo.errors import PYTHON, Face, written
 from hpo.losses import loss_named
-from hpo.words import duration_text, loss_text, printable
+from hpo.words import duration_text, ended_text, loss_text, printable
 from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
 
 SHOWN_TRAINERS = 8
@@ -159,13 +159,14 @@ def best_text(snapshot: Snapshot) -> str:
 
 def counts_text(snapshot: Snapshot) -> str:
     """How the trials ended so far."""
-    counts = {
-        "complete": snapshot.complete,
-        "raced out": snapshot.raced_out,
-        "pruned": snapshot.pruned,
-        "failed": snapshot.failed,
-    }
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ended_text(
+        {
+            "complete": snapshot.complete,
+            "raced out": snapshot.raced_out,
+            "pruned": snapshot.pruned,
+            "failed": snapshot.failed,
+        }.items()
+    )
 
 
 def _header(snapshot: Snapshot, seconds_left: float | None) -> RenderableType:
@@ -188,9 +189,7 @@ def _bar(snapshot: Snapshot) -> RenderableType:
 
 def _trainers(running: Sequence[Running]) -> RenderableType:
     lines = [
-        f"trainer {one.trainer:<2} trial {one.trial:<4} {_part_text(one)} epoch {one.epoch:<4} "
-        f"stop loss {loss_text(one.stop_loss)}"
-        for one in running[:SHOWN_TRAINERS]
+        f"trainer {one.trainer:<2} trial {one.trial:<4} {_part_text(one)}".rstrip() for one in running[:SHOWN_TRAINERS]
     ]
     if len(running) > SHOWN_TRAINERS:
         lines.append(f"and {len(running) - SHOWN_TRAINERS} more trainers")
@@ -198,4 +197,8 @@ def _trainers(running: Sequence[Running]) -> RenderableType:
 
 
 def _part_text(running: Running) -> str:
-    return f"and {running.others} more" if running.others else f"replicate {running.replicate:<2}"
+    """How far its trials are, as far as it has told."""
+    part = f"and {running.others} more" if running.others else f"replicate {running.replicate:<2}"
+    if running.stop_loss is None:
+        return part if running.others else ""
+    return f"{part} epoch {running.epoch:<4} loss {loss_text(running.stop_loss)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hpo.cli.describe import _search_text
+from hpo.objectives.base import PARTS
 from tests.helpers.fleet import CLI
 
 STATES = ["complete", "failed", "raced out", "pruned", "complete", "interrupted", "complete"]
@@ -61,7 +62,7 @@ def test_status_as_json(bench, hpo):
     ],
 )
 def test_status_says_what_cuts_trials_short(stored, shown):
-    assert _search_text(stored) == shown
+    assert _search_text(stored, PARTS) == shown
 
 
 def test_status_in_a_pipe_has_a_field_per_line(bench, hpo):

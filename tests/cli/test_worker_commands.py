@@ -91,7 +91,8 @@ def test_a_study_that_has_used_up_its_time_is_over(bench, hpo):
 
 
 @pytest.mark.parametrize(
-    ("trial", "named"), [("7", "got 7 of 'wine'; see hpo trials --study wine\n"), ("1", "trial 1 of 'wine' is failed")]
+    ("trial", "named"),
+    [("7", "got 7 of 'wine'; see hpo trials --study wine\n"), ("1", "trial 1 of 'wine', which is failed")],
 )
 def test_trials_that_cannot_be_replayed(bench, hpo, trial, named):
     bench.add("wine", ["complete", "failed"])

@@ -109,6 +109,32 @@ def test_a_worker_leaves_what_others_evaluate_to_them(fleet):
     assert json.loads(status.output)["finished"] == 0
 
 
+@pytest.mark.slow
+def test_every_command_shows_what_it_has_and_nothing_else(fleet):
+    words = ("--study", "own", "--objective", "parabola:TRAINED", "--space", "parabola:SPACE", "--trials", 3)
+    run = fleet.start("run", *words, "--trainers", 1)
+    assert run.wait(120) == 0, run.output
+    assert "training: 1 trainer\n" in run.output
+    shown = {"run": run.output}
+    for command in ("status", "best", "trials", "report"):
+        process = fleet.start(command, "--study", "own")
+        assert process.wait() == 0, process.output
+        shown[command] = process.output
+    for output in shown.values():
+        for word in ("network\t", "compare", "over 0", "replicates yet", "raced", "pruned", "racing", "tensorflow"):
+            assert word not in output, word
+    assert "trials\t3 of 3: 3 complete, 0 failed\n" in shown["run"]
+    assert shown["best"].splitlines()[0].startswith("value\t")
+    study = invariants(fleet.url, "own", 3)
+    plot = fleet.start("plot", "curves", "--study", "own")
+    assert plot.wait() == 0, plot.output
+    assert "have no learning curves" in (fleet.folder / "plot-curves-own.html").read_text("utf-8")
+    replay = fleet.start("replay", "--study", "own", "--trial", study.trials[0].number)
+    assert replay.wait() == 2
+    assert "a replay trains the replicates of a trial again" in replay.output
+    assert "Traceback" not in replay.output
+
+
 LOSSY = """
 import sys
 from hpo_storage.records import Outcome

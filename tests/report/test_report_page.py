@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import hpo.report.page
+from hpo.cli.errors import CommandLine
 from hpo.data.spec import DataSpec
-from hpo.errors import InputError
+from hpo.errors import InputError, do
 from hpo.report.answer import answer, heading, next_command, progress
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_plot, write_report
@@ -69,7 +70,6 @@ def test_a_finished_study(mixed, page):
     assert "40 of 40 trials done" in written.text
     assert "3 constant columns were dropped" in written.text
     assert "keras 3.15.1" in written.text
-    assert "hpo run --study mlp --trials 80" in written.text
     assert written.open == []
     ids = {value for _, name, value in written.attributes if name == "id"}
     assert {f"plot-{name}" for name in FIGURES} <= ids
@@ -108,11 +108,11 @@ def test_a_page_of_300_trials_is_hardly_larger_than_plotly(make, tmp_path):
     ("states", "running", "budget", "texts"),
     [
         ([], False, 50, ["No result yet", "0 of 50 trials done", "Importances need 10 complete trials"]),
-        (["running"], True, 50, ["No result yet", "1 running", "hpo status --study mlp"]),
+        (["running"], True, 50, ["No result yet", "1 running", "hpo.open_study('mlp')"]),
         (["complete"], False, 1, ["Winner: trial 0", "1 of 1 trials done"]),
         (["complete", "failed"], False, 9, ["Best so far: trial 0", "1 failed", "7 to do", "Resume"]),
         (["failed"], False, 1, ["The one trial failed", "the loss is not finite in epoch 3 (1 trial)"]),
-        (["failed"] * 3, False, 3, ["All 3 trials failed", "(3 trials)", "hpo trials --study mlp"]),
+        (["failed"] * 3, False, 3, ["All 3 trials failed", "(3 trials)", "hpo.open_study('mlp').trials_frame()"]),
         (["raced out", "pruned"], False, 9, ["No winner yet", "1 raced out", "1 pruned"]),
         (["complete", "raced out"], False, 2, ["~ ", "raced out after 2 of 5 replicates"]),
     ],
@@ -152,14 +152,17 @@ def test_little_known_data_is_no_error(make, page):
 def test_next_commands(make):
     done, open_ = make.study([make.trial(0)]), make.study([make.trial(0)], budget=5)
     frame = make.spec(data=DataSpec(kind="frame", source="frame", target="it's"))
-    assert next_command(done)[0] == "hpo run --study mlp --trials 2"
-    assert next_command(open_)[0] == "hpo run --study mlp"
-    assert next_command(replace(open_, running=True))[0] == "hpo status --study mlp"
+    assert next_command(done)[0] == do("run", "mlp", trials=2)
+    assert next_command(open_)[0] == do("run", "mlp")
+    assert next_command(replace(open_, running=True))[0] == do("status", "mlp")
     assert next_command(replace(done, spec=frame))[0] == ("hpo.tune(frame, target=\"it's\", study='mlp', trials=2)")
 
 
-def test_a_given_next_command_is_shown(mixed, page):
-    assert "hpo run --storage <x>" in page(mixed, next_command="hpo run --storage <x>").text
+def test_what_to_do_next_is_written_for_who_asked(mixed, page):
+    assert "hpo.tune(..., study='mlp', trials=80)" in page(mixed).text
+    assert (
+        "hpo run --study mlp --trials 80 --storage '<x>.db'" in page(mixed, face=CommandLine("sqlite:///<x>.db")).text
+    )
 
 
 def test_script_anywhere_is_shown_as_text(evil_study, evil, page):

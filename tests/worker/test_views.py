@@ -93,7 +93,7 @@ def test_the_live_block_says_how_far_the_run_is():
         "12/50 trials, 34 s, 1 min 47 s left",
         "best log loss 0.0823 ± 0.0051 (trial 7), class frequencies alone: 2.3026",
         "6 complete, 4 raced out, 1 pruned, 1 failed",
-        "trainer 0  trial 12   replicate 3  epoch 41   stop loss 0.1234",
+        "trainer 0  trial 12   replicate 3  epoch 41   loss 0.1234",
     ):
         assert part in text
 
@@ -108,7 +108,11 @@ def test_the_live_block_fits_and_never_wraps(width):
 
 def test_a_population_is_one_line():
     many = replace(SNAPSHOT, running=(replace(SNAPSHOT.running[0], others=63),))
-    assert "trainer 0  trial 12   and 63 more epoch 41   stop loss 0.1234" in "\n".join(drawn(many, 100))
+    assert "trainer 0  trial 12   and 63 more epoch 41   loss 0.1234" in "\n".join(drawn(many, 100))
+
+
+def test_what_a_trainer_has_not_told_is_left_away():
+    assert drawn(SNAPSHOT, 100)[-1] == "trainer 1  trial 13"
 
 
 def test_before_the_first_result():
