@@ -173,7 +173,7 @@ def cause(fleet: Fleet, name: str = "s") -> str | None:
 
 
 @pytest.mark.parametrize("fleet", ["sqlite", "mariadb"], indirect=True)
-def test_fault_71_status_says_why_a_study_waits(fleet: Fleet):
+def test_fault_68_status_says_why_a_study_waits(fleet: Fleet):
     fleet.create("s", 2, 2)
     assert cause(fleet) == "no worker"
     worker = fleet.start("worker", "--trainers", 2)
