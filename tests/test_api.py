@@ -62,13 +62,14 @@ def study_of(*values: float | None) -> StudyRecord:
 
 
 def test_what_is_exported():
-    functions = ["create_study", "delete_study", "extend_study", "limit_study", "open_study", "tune", "upgrade"]
+    functions = ["create_study", "delete_study", "extend_study", "limit_study", "open_study", "retry_study"]
+    functions += ["tune", "upgrade"]
     assert set(hpo.__all__) == {"Best", "Study", "__version__", "errors", *functions}
     assert list(hpo.__all__) == sorted(hpo.__all__)
     assert set(hpo.__all__) <= set(dir(hpo))
     assert [getattr(hpo, name).__name__ for name in hpo.__all__ if name != "__version__"] == [
         *("Best", "Study", "create_study", "delete_study", "hpo.errors"),
-        *("extend_study", "limit_study", "open_study", "tune", "upgrade"),
+        *("extend_study", "limit_study", "open_study", "retry_study", "tune", "upgrade"),
     ]
     assert re.fullmatch(r"\d+\.\d+\.\d+", hpo.__version__)
     with pytest.raises(AttributeError, match="'tuen'"):
@@ -302,8 +303,17 @@ def test_a_study_is_made_changed_and_deleted_without_training(tmp_path, monkeypa
         hpo.extend_study("x", 4)
     with pytest.raises(StudyError, match="a study's limits can be changed, got max_epochs"):
         hpo.limit_study("x", max_epochs=3)
+    assert (hpo.retry_study("x"), hpo.retry_study("x", "out of memory")) == (0, 0)
+    with pytest.raises(StudyError, match="a reason is a text"):
+        hpo.retry_study("x", 3)
     hpo.delete_study("x")
-    for action in (hpo.open_study, hpo.delete_study, hpo.limit_study, lambda name: hpo.extend_study(name, 9)):
+    for action in (
+        hpo.open_study,
+        hpo.delete_study,
+        hpo.retry_study,
+        hpo.limit_study,
+        lambda name: hpo.extend_study(name, 9),
+    ):
         with pytest.raises(StudyNotFoundError, match="'x'"):
             action("x")
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_storage.records import TrialState
 
+from hpo.cli.errors import CommandLine
+from hpo.errors import written
 from hpo.losses import loss_of
 from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
@@ -102,7 +104,7 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def status_fields(study: "StudyRecord") -> dict[str, str]:
+def status_fields(study: "StudyRecord", waiting: standing.Waiting | None = None) -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described, parts_of
 
@@ -113,6 +115,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
+        "waiting": written(waiting.text, CommandLine()) if waiting else "",
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
         facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
@@ -160,9 +163,11 @@ def summary_json(study: "StudyRecord") -> dict[str, Any]:
     }
 
 
-def status_json(study: "StudyRecord") -> dict[str, Any]:
+def status_json(study: "StudyRecord", waiting: standing.Waiting | None) -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
     about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
+    why = {"cause": waiting.cause, "text": written(waiting.text, CommandLine())} if waiting else None
+    about |= {"waiting": why}
     return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}
 
 

@@ -19,7 +19,8 @@ from hpo.cli.worker import worker, workers
 app = typer.Typer(
     name="hpo",
     help="Tune Keras MLPs on tables: Bayesian search, judged on bootstrap replicates.",
-    epilog="Begin with: hpo run --study mlp",
+    epilog="Begin with: hpo run --study mlp. "
+    "Exit codes: 0 done, 1 no result, 2 unusable input, 3 this machine cannot train, 130 interrupted.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

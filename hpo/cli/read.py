@@ -20,7 +20,7 @@ from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_stor
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.study.columns import parameter_columns
 from hpo.study.facts import Facts, TrialInfo
-from hpo.study.standing import study_state, trial_state, winner
+from hpo.study.standing import study_state, trial_state, waiting, winner
 from hpo.words import duration_text, loss_text
 
 if TYPE_CHECKING:
@@ -36,11 +36,16 @@ _TRIAL_HEADER = (
 
 def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show how far a study is and what it is made of."""
-    record = read(storage, study)
+    from hpo_storage.activity import read_activity
+    from hpo_storage.studies import read_study
+
+    with opened(storage) as database:
+        record = read_study(database, study)
+        why = waiting(record, read_activity(database, record.id, record.name))
     if as_json:
-        write_json(status_json(record))
+        write_json(status_json(record, why))
     else:
-        write_fields(status_fields(record))
+        write_fields(status_fields(record, why))
     return 0
 
 

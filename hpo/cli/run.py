@@ -112,7 +112,10 @@ def _code(result: "RunResult") -> int:
 
 def _no_result(study: "StudyRecord") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
-    return "\n".join([f"{study.name} has no result, as none of its {study.finished} trials came through:", *reasons])
+    said = f"{study.name} has no result, as none of its {study.finished} trials came through:"
+    return "\n".join(
+        [said, *reasons, f"once that is mended, for new attempts: {CommandLine().action('retry', study.name)}"]
+    )
 
 
 def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> None:

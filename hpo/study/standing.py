@@ -8,9 +8,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from hpo_storage.records import RANKED, Limit, StudyRecord, StudySummary, TrialRecord, TrialState
+from hpo_storage.records import (
+    ACCEPTED,
+    RANKED,
+    Activity,
+    Limit,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+    TrialState,
+    WorkerRecord,
+)
+
+from hpo.errors import do
+from hpo.words import count_text
 
 NO_REASON = "no reason was stored"
+SHOWN_NOTES = 3
 
 
 class StudyState(StrEnum):
@@ -23,6 +37,24 @@ class StudyState(StrEnum):
     OVER = "over"
     """A limit is used up, though its budget is not."""
     UNFINISHED = "unfinished"
+
+
+class Cause(StrEnum):
+    """Why a study that is not over makes no trials now, or not as many as it might."""
+
+    LIMIT = "limit"
+    NOBODY = "no worker"
+    UNABLE = "its workers cannot"
+    BROKEN_OFF = "all that is open broke off"
+    CLAIMED = "all is claimed"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a study waits; the text says it with marks (`hpo.errors`)."""
+
+    cause: Cause
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +167,45 @@ def study_state(study: StudyRecord | StudySummary) -> StudyState:
     if is_finished(study):
         return StudyState.FINISHED
     return StudyState.OVER if is_over(study) else StudyState.UNFINISHED
+
+
+def waiting(study: StudyRecord, activity: Activity) -> Waiting | None:
+    """Why the study waits; None where it does not, or is finished."""
+    there = [worker for worker in activity.workers if worker.alive and worker.study == study.name]
+    last = max((t.finished for t in study.trials if t.state in ACCEPTED and t.finished), default=study.created)
+    noted = [worker for worker in activity.workers if worker.note and (worker.alive or worker.last_seen >= last)]
+    if is_finished(study):
+        return None
+    if study.limit_reached:
+        return Waiting(Cause.LIMIT, f"its {study.limit_reached} is used up; give it more: {do('run', study.name)}")
+    if not there:
+        start = f"no worker serves it; start one: {do('worker', study.name)}"
+        return Waiting(Cause.NOBODY, "; ".join([start, *_notes(noted), *_broken_off(activity)]))
+    if not activity.claimed and noted:
+        return Waiting(Cause.UNABLE, "; ".join([*_notes(noted), *_broken_off(activity)]))
+    if activity.broken_off and activity.broken_off == activity.open:
+        return Waiting(Cause.BROKEN_OFF, "; ".join(_broken_off(activity)))
+    if activity.claimed and not activity.open:
+        return Waiting(Cause.CLAIMED, f"its last {count_text(activity.claimed, 'trial')} run, nothing is left to claim")
+    return None
+
+
+def _notes(workers: list[WorkerRecord]) -> list[str]:
+    """What the latest of the workers said."""
+    shown = [f"{worker.host}:{worker.pid} said: {worker.note}" for worker in workers[-SHOWN_NOTES:]]
+    more = len(workers) - len(shown)
+    return [*shown, f"{more} more said alike"] if more else shown
+
+
+def _broken_off(activity: Activity) -> list[str]:
+    """What broke off at open slots, and where."""
+    if not activity.broken_off:
+        return []
+    where = ", ".join(
+        f"{count_text(one.attempts, 'attempt')} on {one.host} ({one.reason or NO_REASON})" for one in activity.reasons
+    )
+    which = "all" if activity.broken_off == activity.open else f"{activity.broken_off} of"
+    return [f"{which} {count_text(activity.open, 'open trial')} broke off before: {where}"]
 
 
 def next_step(study: StudyRecord) -> NextStep:

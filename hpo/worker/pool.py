@@ -11,7 +11,7 @@ from typing import Any
 
 from hpo_storage.records import Outcome, TrialState
 from hpo_storage.slots import Claim, check_outcome
-from hpo_storage.timing import silence_seconds
+from hpo_storage.timing import LEASE_SECONDS, Timing, silence_seconds
 
 from hpo.errors import SickHostError, TrainersError, do
 from hpo.machine import trainer_environment
@@ -27,7 +27,8 @@ MAX_IDLE_DEATHS = 3
 """Trainers may die this often, while they start or wait, before one has brought a result."""
 MOST_BROKEN, MOST_AFTER_RESULTS = 5, 10
 """So many attempts in a row may break off, before the first result and later, until a machine counts as sick."""
-LONGEST_PAUSE_SECONDS = 16.0
+LONGEST_PAUSE = 16.0
+"""Times the first one."""
 SILENT_TIMES = 48
 """So much longer may a trainer be silent that has never told how far it is: it may not know how."""
 COMPLAINT_LINES = 12
@@ -37,8 +38,10 @@ _log = logging.getLogger("hpo")
 
 @dataclass
 class Health:
-    """Whether trainers bring results on this machine, and what has broken off since the last one."""
+    """Whether trainers bring results on this machine, and what has broken off since the last one; after the first of
+    these it rests for `pause` seconds, then each time for twice as long."""
 
+    pause: float = 1.0
     proved: bool = False
     in_a_row: int = 0
     last: str = ""
@@ -57,7 +60,7 @@ class Health:
         self.last, self.errors = f"{reason} {_last_line(errors)}".strip(), errors
         if self.in_a_row and time.monotonic() < self.rests_until:
             return  # others that ran beside it
-        self.rests_until = time.monotonic() + min(2.0**self.in_a_row, LONGEST_PAUSE_SECONDS)
+        self.rests_until = time.monotonic() + self.pause * min(2.0**self.in_a_row, LONGEST_PAUSE)
         self.in_a_row += 1
 
     @property
@@ -195,7 +198,7 @@ class TrainerPool:
         self._backend = backend
         self._trainers: list[Trainer] = []
         self._idle_deaths = 0
-        self.health = Health()
+        self.health = Health(Timing.from_environment().lease / LEASE_SECONDS)
         self._patience = Patience(silence_seconds())
         self._listened = time.monotonic()
 
@@ -206,7 +209,7 @@ class TrainerPool:
         """See that there are so many of the module; those of another one end."""
         if any(trainer.module != module for trainer in self._trainers):
             self.close()
-            self.health = Health()
+            self.health = Health(self.health.pause)
         for number in range(len(self._trainers), count):
             self._trainers.append(Trainer(number, module, self._backend))
 

@@ -1,5 +1,7 @@
 """What all trials of a study share: made once, in a folder, by a child process where it is work."""
 
+import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -7,14 +9,19 @@ from typing import Any
 
 from hpo_storage.database import Database
 from hpo_storage.datasets import fetch_dataset
+from hpo_storage.timing import silence_seconds
 
 import hpo.errors
 from hpo.errors import DataError, ResourceError
 from hpo.study.resolve import ResolvedStudy
+from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
 
 TICK_SECONDS = 0.25
 FETCHED = "data"
+WARNING_PART = 6
+"""A child that prepares longer than this part of what a silent trainer may have is worth a word."""
+_log = logging.getLogger("hpo")
 
 
 def prepare_study(
@@ -42,7 +49,7 @@ def prepare_study(
 
 def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run a module in a child with one request, and return the facts it answers with; raises its InputError."""
-    child = Child(module)
+    child, started, warned = Child(module), time.monotonic(), False
     try:
         child.send(request)
         child.finish_input()
@@ -51,6 +58,11 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
             wait_for_output([child], TICK_SECONDS)
             answers += child.messages()
             on_wait()
+            seconds = time.monotonic() - started
+            if not warned and seconds > silence_seconds() / WARNING_PART:
+                warned = True
+                said = duration_text(seconds)
+                _log.warning("the data is not prepared after %s (process %d)", said, child.process_id)
         if not answers:
             raise _death(child)
     finally:

@@ -250,3 +250,26 @@ class WorkerRecord:
     finished: int
     trials_per_hour: float
     note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """How many attempts at trials that are open have failed on a host for a reason."""
+
+    host: str
+    reason: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activity:
+    """What goes on in a study: slots that are open and claimed; those of the open at which attempts have failed, how
+    many such attempts there were, and the most frequent `reasons`; its workers, and others that say why they are not.
+    """
+
+    open: int
+    claimed: int
+    broken_off: int
+    failures: int
+    reasons: tuple[BrokenOff, ...]
+    workers: tuple[WorkerRecord, ...]

@@ -126,18 +126,19 @@ def test_faults_10_and_19_a_trial_that_ends_its_trainer_each_time(fleet, what, r
 
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_10_a_trial_that_ends_its_worker_each_time(fleet):
+    """The first of its workers has had results; those after it on the same host can have none."""
     fleet.create("s", 2)
     bystander = fleet.start("worker", "--study", "none-yet")
     fleet.wait_for(lambda: "waiting for study" in bystander.output)
-    for failures in (1, 2, 3):
-        doomed = fleet.start("worker", "--trainers", 1, HPO_FAILPOINT="after_claim:kill")
+    for failures, point in ((1, "after_claim:kill:2"), (2, "after_claim:kill"), (3, "after_claim:kill")):
+        doomed = fleet.start("worker", "--trainers", 1, HPO_FAILPOINT=point)
         assert doomed.wait() == -signal.SIGKILL
-        fleet.wait_for(lambda expected=failures: len(fleet.ended("s")) == expected)
-    record = fleet.finish("s", fleet.start("worker", "--trainers", 1), bystander)
-    poisoned = [(t.attempt, t.state, t.reason) for t in record.trials if t.slot == 0]
+        fleet.wait_for(lambda expected=failures: len(fleet.ended("s")) == 1 + expected)
+    record = fleet.finish("s", bystander)
+    poisoned = [(t.attempt, t.state, t.reason) for t in record.trials if t.slot == 1]
     assert [state for _, state, _ in poisoned] == ["failed"] * 3
     assert all(reason.startswith("lease expired: no sign of life from ") for _, _, reason in poisoned)
-    assert [trial.state for trial in record.trials if trial.slot == 1] == ["complete"]
+    assert [trial.state for trial in record.trials if trial.slot == 0] == ["complete"]
 
 
 @pytest.mark.parametrize(

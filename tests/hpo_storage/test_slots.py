@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from hpo_storage.attempts import reopen
 from hpo_storage.checks import broken_rules
 from hpo_storage.database import now
 from hpo_storage.records import Outcome
@@ -195,6 +196,29 @@ def test_workers_without_results_are_believed_where_a_healthy_one_of_their_host_
     here = start_worker(bench.db, bench.study_id, host=socket.gethostname(), pid=1)
     later = replace(bench, worker_id=here)
     assert [release(bench.db, later.claim(), "died") for _ in range(2)] == [True, False]
+
+
+def test_failed_slots_are_opened_again_while_others_are_worked_on(bench, outcome: MakeOutcome, optuna_trials):
+    diverged, done, running = [bench.claim() for _ in range(3)]
+    failed = Outcome(state="failed", reason="the Loss is not finite")
+    finish(bench.db, diverged, failed)
+    finish(bench.db, done, outcome())
+    assert (reopen(bench.db, bench.study_id, "memory"), states(bench)[0]) == (0, "failed")
+    assert (reopen(bench.db, bench.study_id, "the loss"), states(bench)[0]) == (1, "open")
+    assert reopen(bench.db, bench.study_id) == 0
+    with pytest.raises(LeaseLostError):
+        finish(bench.db, diverged, failed)
+    again = bench.claim(lambda offer: pytest.fail("proposed again"))
+    assert (again.slot, again.attempt, again.params) == (0, 2, diverged.params)
+    assert release(bench.db, again, "died")
+    assert release(bench.db, bench.claim(), "died")
+    finish(bench.db, bench.claim(), outcome())
+    finish(bench.db, running, outcome())
+    assert progress(bench.db, bench.study_id).complete == 3
+    assert [trial.state for trial in read_study(bench.db, "churn").trials if trial.slot == 0] == [
+        *("failed", "failed", "failed", "complete")
+    ]
+    assert broken_rules(bench.db) == []
 
 
 def test_an_interruption_does_not_use_up_an_attempt(bench, outcome: MakeOutcome, optuna_trials):

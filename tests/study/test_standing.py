@@ -5,8 +5,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hpo_storage.records import Limits, StudyProgress, StudyRecord, StudySummary, TrialRecord, TrialState
+from hpo_storage.records import (
+    Activity,
+    BrokenOff,
+    Limits,
+    StudyProgress,
+    StudyRecord,
+    StudySummary,
+    TrialRecord,
+    TrialState,
+    WorkerRecord,
+)
 
+from hpo.errors import PYTHON, written
 from hpo.study import standing
 from hpo.study.standing import NextStep, StudyState
 
@@ -135,3 +146,74 @@ def test_a_study_that_is_followed_is_over_when_its_last_slot_is_used_up():
     assert (done.raced_out, done.claimed, standing.is_over(done)) == (1, 1, False)
     assert standing.is_over(done.after(TrialState.FAILED))
     assert far.after(None) == replace(far, open=2, claimed=0)
+
+
+def worker(pid: int, note: str | None = None, *, study: str | None = "churn", alive: bool = True) -> WorkerRecord:
+    return WorkerRecord(
+        id=str(pid),
+        study=study,
+        role="worker",
+        host="node",
+        pid=pid,
+        device="cpu",
+        backend="tensorflow",
+        trainers=1,
+        started=BEGIN,
+        last_seen=BEGIN + timedelta(seconds=1),
+        stopped=None if alive else BEGIN,
+        alive=alive,
+        running=0,
+        finished=0,
+        trials_per_hour=0.0,
+        note=note,
+    )
+
+
+DIED = (BrokenOff("node", "trainer died", 3), BrokenOff("other", None, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "activity", "cause", "text"),
+    [
+        ({}, {"workers": ()}, "no worker", "no worker serves it; start one: `hpo worker` in a shell"),
+        ({}, {"workers": (worker(1, "no such module", study=None),)}, "no worker", "node:1 said: no such module"),
+        ({}, {"workers": (worker(1, "sick", alive=False),)}, "no worker", "node:1 said: sick"),
+        ({"running": True}, {"workers": (worker(1, "folder is full"),)}, "its workers cannot", "said: folder is full"),
+        (
+            {"running": True},
+            {"broken_off": 4, "failures": 4, "reasons": DIED, "claimed": 1},
+            "all that is open broke off",
+            "all 4 open trials broke off before: 3 attempts on node (trainer died), 1 attempt on other (no reason was",
+        ),
+        ({"running": True}, {"open": 0, "claimed": 2}, "all is claimed", "its last 2 trials run"),
+        ({"limit_reached": "wall time"}, {}, "limit", "its wall time is used up; give it more: hpo.tune(..., study='"),
+    ],
+)
+def test_why_a_study_waits(changes, activity, cause, text):
+    given = {"open": 4, "claimed": 0, "broken_off": 0, "failures": 0, "reasons": (), "workers": (worker(7),)}
+    found = standing.waiting(replace(study(), **changes), Activity(**(given | activity)))
+    assert found is not None
+    assert found.cause == cause
+    assert text in written(found.text, PYTHON)
+
+
+@pytest.mark.parametrize(
+    ("changes", "activity"),
+    [
+        ({"finished": 10}, {"workers": ()}),
+        ({"running": True}, {}),
+        ({"running": True}, {"claimed": 1, "workers": (worker(1, "rests"),)}),
+        ({"running": True}, {"broken_off": 3, "claimed": 1}),
+    ],
+)
+def test_a_study_that_goes_on_does_not_wait(changes, activity):
+    given = {"open": 4, "claimed": 0, "broken_off": 0, "failures": 0, "reasons": (), "workers": (worker(7),)}
+    assert standing.waiting(replace(study(), **changes), Activity(**(given | activity))) is None
+
+
+def test_what_an_ended_worker_said_before_the_last_result_is_past():
+    made = study(trial(0, value=0.5), finished=1)
+    nobody = {"open": 9, "claimed": 0, "broken_off": 0, "failures": 0, "reasons": ()}
+    found = standing.waiting(made, Activity(**nobody, workers=(worker(1, "sick", alive=False),)))
+    assert found is not None
+    assert "sick" not in found.text
