@@ -4,6 +4,7 @@ HpoError
 ├── InputError             what the user gave cannot be used: rule, value, remedy (exit code 2)
 │   ├── DataError          a table, its target or its columns
 │   ├── SpaceError         a search space; names the dimension
+│   ├── ResourceError      this machine has not what it takes now: room, memory, files; the input may be good
 │   ├── StudyError         a study's name, or settings that differ from the stored ones
 │   │   ├── StudyNotFoundError
 │   │   └── StudyRunningError
@@ -134,6 +135,10 @@ class SpaceError(InputError):
     """A search space cannot be used; the message names the dimension."""
 
     usual = "space"
+
+
+class ResourceError(InputError):
+    """What is asked for may be good, but this machine has not what it takes now: room, memory, open files."""
 
 
 class StudyError(InputError):
