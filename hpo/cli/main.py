@@ -14,6 +14,7 @@ from hpo.cli.replay import replay
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
 from hpo.cli.worker import worker, workers
+from hpo.worker.signals import stop_on_signals
 
 app = typer.Typer(
     name="hpo",
@@ -61,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+    with stop_on_signals(interrupts=True):
+        return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
 
 
 if __name__ == "__main__":

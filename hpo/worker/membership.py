@@ -24,7 +24,7 @@ from hpo.settings import DRAIN_SECONDS
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
 from hpo.worker.results import Spool
-from hpo.worker.signals import StopRequest
+from hpo.worker.signals import GRACE_SECONDS, StopRequest, at_the_last
 
 JOIN_SECONDS = 2.0
 PATIENCE_LEASES = 10
@@ -39,26 +39,31 @@ class Heartbeat:
     """The sign of life of this worker: a thread with a connection of its own, from start to stop.
 
     It keeps the leases of the trials that the worker says it works on, also while the main thread is busy, and
-    requeues what the dead have left.
+    requeues what the dead have left. A request to stop it tells at once: whatever ends the process then, its trials
+    were interrupted.
     """
 
-    def __init__(self, url: str, worker_id: str, timing: Timing) -> None:
-        self._url, self._worker_id, self._timing = url, worker_id, timing
+    def __init__(self, url: str, worker_id: str, timing: Timing, stop: StopRequest) -> None:
+        self._url, self._worker_id, self._timing, self._stop = url, worker_id, timing, stop
         self._watched: frozenset[int] = frozenset()
         self._lost: frozenset[int] = frozenset()
         self._heard = time.monotonic()
-        self._stopping = threading.Event()
+        self._stopping, self._wake, self._told_stop = False, threading.Event(), False
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         # After an outage, and so after our own start, leases of living workers may have expired: they come first.
         self._sweep_at, self._seen = time.monotonic() + timing.lease, time.time()
 
     def start(self) -> None:
         """Begin to beat."""
+        self._stop.on_first.append(self._wake.set)
+        if self._stop.count:
+            self._wake.set()
         self._thread.start()
 
     def stop(self) -> None:
         """Beat no more; a call that hangs is left alone."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join(JOIN_SECONDS)
 
     def watch(self, trials: Iterable[int]) -> None:
@@ -76,9 +81,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         database: Database | None = None
-        while not self._stopping.wait(self._timing.beat):
+        while not self._pause():
             try:
                 database = database or connect(self._url, create=False)
+                self._tell_stop(database)
                 self._beat(database)
                 self._sweep(database)
             except StorageError as error:
@@ -89,6 +95,18 @@ class Heartbeat:
                 _log.exception("the heartbeat met an unexpected error")
         if database is not None:
             database.close()
+
+    def _pause(self) -> bool:
+        """Wait for the next beat; whether there is none."""
+        self._wake.wait(self._timing.beat)
+        self._wake.clear()
+        return self._stopping
+
+    def _tell_stop(self, database: Database) -> None:
+        if self._stop.count and not self._told_stop:
+            left = self._stop.drain_seconds + GRACE_SECONDS + self._timing.lease
+            workers.will_stop(database, self._worker_id, left)
+            self._told_stop = True
 
     def _beat(self, database: Database) -> None:
         if self._watched and time.monotonic() - self._heard > PATIENCE_LEASES * self._timing.lease:
@@ -188,27 +206,35 @@ def joined(
     """
     timing, spool = Timing.from_environment(), Spool(database)
     worker_id = _register(database, runs, resources, timing)
-    heartbeat = Heartbeat(url, worker_id, timing)
+    stop.drain_seconds = max(stop.drain_seconds, drain_seconds)
+    heartbeat = Heartbeat(url, worker_id, timing, stop)
+    worker = Worker(
+        database=database,
+        id=worker_id,
+        timing=timing,
+        heartbeat=heartbeat,
+        spool=spool,
+        outage=Outage(view, stop),
+        view=view,
+        stop=stop,
+        drain_seconds=drain_seconds,
+    )
     heartbeat.start()
-    try:
-        if told := spool.replay(database):
-            view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
-        yield Worker(
-            database=database,
-            id=worker_id,
-            timing=timing,
-            heartbeat=heartbeat,
-            spool=spool,
-            outage=Outage(view, stop),
-            view=view,
-            stop=stop,
-            drain_seconds=drain_seconds,
-        )
-    finally:
-        heartbeat.stop()
-        spool.tidy()
-        with contextlib.suppress(StorageError):
-            workers.stop_worker(database, worker_id)
+    with at_the_last(lambda: _leave(database, worker_id)):
+        try:
+            if told := spool.replay(database):
+                view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
+            yield worker
+        finally:
+            heartbeat.stop()
+            spool.tidy()
+            _leave(database, worker_id)
+
+
+def _leave(database: Database, worker_id: str) -> None:
+    """Say that this worker has ended."""
+    with contextlib.suppress(StorageError):
+        workers.stop_worker(database, worker_id)
 
 
 def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 
 from hpo_storage.database import connect
 from hpo_storage.records import Outcome, StudyRecord, TrialRecord
@@ -20,6 +21,7 @@ from hpo.study.spec import StudySpec
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
+from hpo.worker.signals import at_the_last
 
 TOLERANCE = 1e-4
 """A relative difference of losses below this is rounding."""
@@ -70,6 +72,7 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         trial = _find(record, number)
         study = reopen(StudySpec.from_json(record.spec))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+        stack.enter_context(at_the_last(lambda: rmtree(folder, ignore_errors=True)))
         pool = TrainerPool(backend)
         stack.callback(pool.close)
         pool.grow(trainer_of(study), 1)

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from hpo_storage import studies, workers
@@ -24,9 +25,9 @@ from hpo.worker.membership import Outage, Worker, joined
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
-from hpo.worker.ray import check_ray, ray_workers
+from hpo.worker.ray import STOP_SECONDS, check_ray, ray_workers
 from hpo.worker.session import Session, Share
-from hpo.worker.signals import StopRequest, stop_on_signals
+from hpo.worker.signals import StopRequest, at_the_last, stop_on_signals
 from hpo.worker.watching import watch
 
 
@@ -48,7 +49,7 @@ def run(
 ) -> RunResult:
     """Create or resume a study and work on it, or watch others do it, until it is over.
 
-    The first SIGINT or SIGTERM lets running trials finish, the second stops at once. Raises InputError for anything
+    The first SIGINT, SIGTERM or SIGHUP lets running trials finish, the second stops at once. Raises InputError for anything
     unusable, and KeyboardInterrupt where the user stops it before the first trial.
     """
     _check_work(request.work, request.training, url)
@@ -121,6 +122,7 @@ class Run:
         """Work on the study, or watch others do it, until it is over."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
+            stack.enter_context(at_the_last(lambda: rmtree(folder, ignore_errors=True)))
             if self._plan.resources is not None:
                 self._work(folder, stack, self._plan.resources)
             else:
@@ -158,6 +160,7 @@ class Run:
         else:
             self._change()
         if work.executor is not None:
+            self._stop.drain_seconds = self._drain_seconds + STOP_SECONDS
             launched = ray_workers(self._url, self._name, work.workers, plan.request.training, self._drain_seconds)
             check = stack.enter_context(launched).check
         wants_workers = check is None and plan.study.objective.trainer is not None

@@ -25,7 +25,7 @@ from hpo.worker.pool import TrainerPool, TrainersError
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
 from hpo.worker.session import Session, Share
-from hpo.worker.signals import StopRequest
+from hpo.worker.signals import StopRequest, at_the_last
 
 POLL_SECONDS = 2.0
 SHARE_SECONDS = 60.0
@@ -89,6 +89,7 @@ class StudyServer:
     def __init__(self, study: str | None, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
         self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
         self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
+        stack.enter_context(at_the_last(lambda: shutil.rmtree(self._data.parent, ignore_errors=True)))
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
         self._opened: Opened | None = None
