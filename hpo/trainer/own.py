@@ -6,7 +6,10 @@ What is installed comes first, whatever else is in there.
 import runpy
 import sys
 
+from hpo.trainer.messages import output_aside
+
 if __name__ == "__main__":
+    output_aside()  # before the module is imported, which may print
     folder, module = sys.argv[1:]
     sys.path.append(folder)
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 from hpo_storage.urls import STORAGE_VARIABLE
 
+from hpo.usercode import STOPS
 from hpo.worker.signals import SUPERVISOR_VARIABLE
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -98,7 +99,7 @@ class Child:
                 break
             self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [message for line in lines if (message := _message(line)) is not None]
 
     def ending(self) -> str:
         """Wait for a child that has closed its output and say how it ended."""
@@ -106,6 +107,11 @@ class Child:
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended by a request to stop, as a whole group of processes gets it."""
+        return -(self._process.poll() or 0) in STOPS
 
     def errors(self) -> str:
         """The end of the child's standard error."""
@@ -132,6 +138,15 @@ def wait_for_output(children: Iterable[Child], seconds: float) -> None:
         for key, _ in selector.select(seconds):
             if key.data is not None:
                 key.data.flush()
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """A line of a child's output; None of what something in it has printed."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def _arguments(module: str) -> list[str]:

@@ -44,12 +44,12 @@ class Heartbeat:
     """
 
     def __init__(self, url: str, worker_id: str, timing: Timing, stop: StopRequest) -> None:
-        self._url, self._worker_id, self._timing, self._stop = url, worker_id, timing, stop
+        self._worker_id, self._timing, self._stop = worker_id, timing, stop
         self._watched: frozenset[int] = frozenset()
         self._lost: frozenset[int] = frozenset()
         self._heard = time.monotonic()
         self._stopping, self._wake, self._told_stop = False, threading.Event(), False
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(url,), name="heartbeat", daemon=True)
         # After an outage, and so after our own start, leases of living workers may have expired: they come first.
         self._sweep_at, self._seen = time.monotonic() + timing.lease, time.time()
 
@@ -79,11 +79,11 @@ class Heartbeat:
         """Ids of trials that are watched and no longer held."""
         return self._lost
 
-    def _run(self) -> None:
+    def _run(self, url: str) -> None:
         database: Database | None = None
         while not self._pause():
             try:
-                database = database or connect(self._url, create=False)
+                database = database or connect(url, create=False)
                 self._tell_stop(database)
                 self._beat(database)
                 self._sweep(database)

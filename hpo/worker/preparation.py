@@ -11,6 +11,7 @@ from hpo_storage.datasets import fetch_dataset
 import hpo.errors
 from hpo.errors import DataError
 from hpo.study.resolve import ResolvedStudy
+from hpo.usercode import RequestedInterrupt
 from hpo.worker.child import Child, wait_for_output
 
 TICK_SECONDS = 0.25
@@ -52,7 +53,10 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
             answers += child.messages()
             on_wait()
         if not answers:
-            raise RuntimeError(f"preparing the data failed ({child.ending()}):\n{child.errors()}")
+            ending = child.ending()
+            if child.was_stopped:
+                raise RequestedInterrupt
+            raise RuntimeError(f"preparing the data failed ({ending}):\n{child.errors()}")
     finally:
         child.kill()
     answer = answers[-1]

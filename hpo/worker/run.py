@@ -21,6 +21,7 @@ from hpo.study import lifecycle
 from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
+from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Outage, Worker, joined
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
@@ -49,8 +50,8 @@ def run(
 ) -> RunResult:
     """Create or resume a study and work on it, or watch others do it, until it is over.
 
-    The first SIGINT, SIGTERM or SIGHUP lets running trials finish, the second stops at once. Raises InputError for anything
-    unusable, and KeyboardInterrupt where the user stops it before the first trial.
+    The first SIGINT, SIGTERM or SIGHUP lets running trials finish, the second stops at once. Raises InputError for
+    anything unusable, and KeyboardInterrupt where the user stops it before the first trial.
     """
     _check_work(request.work, request.training, url)
     view = view or SilentView()
@@ -223,7 +224,7 @@ class Run:
         seconds = time.monotonic() - self._started
         self._view.update(Snapshot(study=self._name, phase="preparing data", budget=self._plan.budget, seconds=seconds))
         if self._stop.count:
-            raise KeyboardInterrupt
+            raise RequestedInterrupt
 
 
 def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:

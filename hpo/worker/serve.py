@@ -20,6 +20,7 @@ from hpo.machine import Resources, choose_resources, default_population
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
+from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Worker, joined
 from hpo.worker.pool import TrainerPool, TrainersError
 from hpo.worker.preparation import prepare_study
@@ -212,7 +213,7 @@ class StudyServer:
                 Snapshot(study=header.name, phase="preparing data", budget=header.budget, seconds=seconds)
             )
             if self._worker.stop.count:
-                raise KeyboardInterrupt
+                raise RequestedInterrupt
 
         show()
         self._worker.outage.insist(lambda: self._prepare(study, header, show))

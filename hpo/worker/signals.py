@@ -17,6 +17,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import _exit  # as it is now: code of a user's may put something else in its place
+
+from hpo.usercode import STOPS, RequestedInterrupt
 
 TICK_SECONDS = 0.1
 GRACE_SECONDS = 4.0
@@ -29,9 +32,6 @@ LAST_ACT_SECONDS = 2.0
 FORCED = 130
 SUPERVISOR_VARIABLE = "HPO_SUPERVISOR"
 """Of a child's environment: the process that started it."""
-STOPS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)
-)
 _HANGUP = getattr(signal, "SIGHUP", None)
 _PR_SET_PDEATHSIG = 1
 _last_acts: list[Callable[[], object]] = []
@@ -121,7 +121,7 @@ class _Ear:
         """In the main thread, as soon as it can; the request is counted by the other thread."""
         if self._interrupts:
             self._interrupts = False
-            raise KeyboardInterrupt
+            raise RequestedInterrupt
 
     def _listen(self) -> None:
         while True:
@@ -156,7 +156,7 @@ def end_by_force() -> None:
         thread.join(LAST_ACT_SECONDS)
     with contextlib.suppress(OSError):
         os.write(2, b"\nended by force, as what it was doing did not stop\n")
-    os._exit(FORCED)
+    _exit(FORCED)
 
 
 def _quietly(act: Callable[[], object]) -> None:
