@@ -14,6 +14,7 @@ from hpo.cli.replay import replay
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
 from hpo.cli.worker import worker, workers
+from hpo.usercode import end_despite_threads
 from hpo.worker.signals import stop_on_signals
 
 app = typer.Typer(
@@ -63,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
     with stop_on_signals(interrupts=True):
-        return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+        code = exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+    if arguments is None:
+        end_despite_threads(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hpo_storage.slots import Claim
 from hpo.errors import InputError, StorageAwayError, TrialError
 from hpo.search.advisor import Advisor
 from hpo.study.resolve import ResolvedStudy
-from hpo.usercode import contained, said
+from hpo.usercode import said
 from hpo.worker.membership import Worker
 from hpo.worker.pool import Trainer, TrainerPool
 from hpo.worker.progress import Snapshot, line_of, snapshot_of
@@ -175,8 +175,7 @@ class Session:
 
     def _order(self, claim: Claim) -> dict[str, Any]:
         study, rules = self._study, self._advisor.history.rules(claim.slot)
-        with contained(f"the objective {study.spec.objective.name}"):
-            order = study.objective.order(study.spec, study.space, claim.slot, claim.params, rules)
+        order = study.objective.order(study.spec, study.space, claim.slot, claim.params, rules)
         if not isinstance(order, dict) or order.get("slot") != claim.slot:
             raise TypeError(f"order must return a dict with its slot, got {order!s:.200}")
         json.dumps(order)  # TypeError for what cannot be sent
