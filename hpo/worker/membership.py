@@ -27,6 +27,8 @@ from hpo.worker.results import Spool
 from hpo.worker.signals import GRACE_SECONDS, StopRequest, at_the_last
 
 JOIN_SECONDS = 2.0
+REFUSED_SECONDS = {"run": 20.0, "worker": 120.0}
+"""How long a process bears that its database refuses, which somebody may mend."""
 PATIENCE_LEASES = 10
 """A main thread that has said nothing for so many leases hangs: others may have its trials."""
 
@@ -128,10 +130,13 @@ class Heartbeat:
 
 
 class Outage:
-    """A database that cannot be reached for a while: when it is worth trying again; says so once."""
+    """A database that cannot be reached for a while, or refuses: when it is worth trying again; says so once.
 
-    def __init__(self, view: ProgressView, stop: StopRequest) -> None:
-        self._view, self._stop = view, stop
+    A refusal, as of a right that is missing, may be mended within so many seconds.
+    """
+
+    def __init__(self, view: ProgressView, stop: StopRequest, refused_seconds: float = REFUSED_SECONDS["run"]) -> None:
+        self._view, self._stop, self._refused_seconds = view, stop, refused_seconds
         self._since: float | None = None
         self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
 
@@ -144,8 +149,13 @@ class Outage:
         """Whether the pause after the last failure is over."""
         return time.monotonic() >= self._next
 
-    def begin(self, error: StorageAwayError) -> None:
-        """An attempt has failed."""
+    def begin(self, error: StorageError) -> None:
+        """An attempt has failed; raises the error where that is for good: it was not the database that refused, or it
+        has for long."""
+        if not isinstance(error, StorageAwayError):
+            waited = 0.0 if self._since is None else time.monotonic() - self._since
+            if error.__cause__ is None or waited > self._refused_seconds:
+                raise error
         if self._since is None:
             self._since = time.monotonic()
             self._view.message(f"{marked(error)}; waiting for it, while trials that run go on")
@@ -163,7 +173,7 @@ class Outage:
         while True:
             try:
                 result = action()
-            except StorageAwayError as error:
+            except StorageError as error:
                 if self._stop.count:
                     raise
                 self.begin(error)
@@ -214,7 +224,7 @@ def joined(
         timing=timing,
         heartbeat=heartbeat,
         spool=spool,
-        outage=Outage(view, stop),
+        outage=Outage(view, stop, REFUSED_SECONDS["worker" if runs is None else "run"]),
         view=view,
         stop=stop,
         drain_seconds=drain_seconds,

@@ -10,7 +10,7 @@ from typing import Any
 from hpo_storage.records import Outcome, StudyHeader
 from hpo_storage.slots import Claim
 
-from hpo.errors import InputError, StorageAwayError, TrialError
+from hpo.errors import InputError, StorageError, TrialError
 from hpo.search.advisor import Advisor
 from hpo.study.resolve import ResolvedStudy
 from hpo.usercode import said
@@ -88,7 +88,7 @@ class Session:
         if outage.may_try():
             try:
                 self._deal()
-            except StorageAwayError as error:
+            except StorageError as error:
                 outage.begin(error)
             else:
                 outage.end()

@@ -62,6 +62,13 @@ def load(reference: str, registry: Mapping[str, str], setting: str, error: type[
     return getattr(module, match["name"])
 
 
+def forget_module(reference: str) -> None:
+    """Have the module of `package.module:NAME` imported anew the next time."""
+    match = REFERENCE.fullmatch(reference)
+    if match is not None and match["module"].partition(".")[0] not in ("hpo", "hpo_spaces"):
+        sys.modules.pop(match["module"], None)
+
+
 def _remedy(reference: str, names: Iterable[str], setting: str) -> str:
     """What to write instead of a reference that is none."""
     module = reference.removesuffix(".py").replace("/", ".")
