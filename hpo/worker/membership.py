@@ -185,7 +185,10 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS."""
+    """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS.
+
+    `register` stores the worker again where somebody has deleted it.
+    """
 
     database: Database
     id: str
@@ -195,6 +198,7 @@ class Worker:
     outage: Outage
     view: ProgressView
     stop: StopRequest
+    register: Callable[[], object]
     drain_seconds: float = DRAIN_SECONDS
 
 
@@ -227,6 +231,7 @@ def joined(
         outage=Outage(view, stop, REFUSED_SECONDS["worker" if runs is None else "run"]),
         view=view,
         stop=stop,
+        register=lambda: _register(database, runs, resources, timing, worker_id),
         drain_seconds=drain_seconds,
     )
     heartbeat.start()
@@ -247,7 +252,9 @@ def _leave(database: Database, worker_id: str) -> None:
         workers.stop_worker(database, worker_id)
 
 
-def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:
+def _register(
+    database: Database, runs: int | None, resources: Resources, timing: Timing, worker_id: str | None = None
+) -> str:
     """The id of this process as a worker."""
     return workers.start_worker(
         database,
@@ -259,4 +266,5 @@ def _register(database: Database, runs: int | None, resources: Resources, timing
         backend=resources.backend,
         trainers=resources.trainers,
         lease_seconds=timing.lease,
+        worker_id=worker_id,
     )

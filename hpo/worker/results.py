@@ -21,7 +21,7 @@ from hpo_storage.failpoints import failpoint
 from hpo_storage.records import Outcome
 from hpo_storage.slots import Claim, check_outcome
 
-from hpo.errors import LeaseLostError, StorageError
+from hpo.errors import LeaseLostError, StorageError, StudyNotFoundError, do
 from hpo.search.advisor import Advisor
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
@@ -44,6 +44,14 @@ class Settled:
     reason: str | None = None
     counts: bool = False
     seconds: float = 0.0
+
+
+def study_is_gone(name: str) -> StudyNotFoundError:
+    """The error to raise where a study, or part of it, is deleted while it is worked on."""
+    return StudyNotFoundError(
+        f"a study must stay while it is worked on, and {name!r} is gone: it, or part of it, was deleted meanwhile; "
+        f"delete what is left of it, and {do('run')} makes a new one"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +108,7 @@ class Outbox:
         """Tell what can be told; results that are left then stay on disk."""
         with contextlib.suppress(StorageError):
             while self._entries:
-                self.tell()
+                self._tell_or_set_aside()
         left = [entry.claim.token for entry in self._entries if entry.outcome is not None]
         kept = sum(token in self._kept for token in left)
         if kept:
@@ -108,6 +116,13 @@ class Outbox:
             self._view.message(f"kept in {place}, to be told at the next start: {count_text(kept, 'result')}")
         if lost := len(left) - kept:
             self._view.message(f"neither told nor kept, so to be trained again: {count_text(lost, 'result')}")
+
+    def _tell_or_set_aside(self) -> None:
+        try:
+            self.tell()
+        except StudyNotFoundError as error:
+            entry = self._entries.popleft()
+            self._spool.set_aside(entry.claim, error)
 
     def _tell(self, entry: Settled) -> Told:
         if entry.outcome is None:
@@ -142,6 +157,11 @@ class Spool:
             raise
         _sync(self.folder)
         failpoint("after_spool")
+
+    def set_aside(self, claim: Claim, error: Exception) -> None:
+        """Keep a result, if it is there, where it is not told again."""
+        if (path := self._path(claim)).exists():
+            _set_aside(path, error)
 
     def drop(self, claim: Claim) -> None:
         """Remove a result, if it is there."""

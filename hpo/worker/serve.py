@@ -200,6 +200,8 @@ class StudyServer:
             raise
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
+            again = None if self._terms.once else time.monotonic() + LONGEST_PAUSE  # where only part of it is gone
+            self._refused[header.id] = Refusal(header.name, header.created, marked(error), 1, again)
         except Exception as error:
             if self._worker.stop.count and isinstance(error, StorageError):
                 raise
@@ -299,7 +301,9 @@ class StudyServer:
 
     def _take_place(self, header: StudyHeader) -> None:
         """Say what this worker serves, and take over what dead ones of this machine left."""
-        workers.serve(self._worker.database, self._worker.id, header.id)
+        if not workers.serve(self._worker.database, self._worker.id, header.id):
+            self._worker.register()
+            workers.serve(self._worker.database, self._worker.id, header.id)
         workers.requeue_orphans(self._worker.database, header.id)
 
     def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: Callable[[], None]) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 from hpo_storage.records import Outcome, StudyHeader
 from hpo_storage.slots import Claim
 
-from hpo.errors import InputError, StorageError, TrialError
+from hpo.errors import InputError, StorageError, StudyNotFoundError, TrialError
 from hpo.search.advisor import Advisor
 from hpo.study.resolve import ResolvedStudy
 from hpo.usercode import said
 from hpo.worker.membership import Worker
 from hpo.worker.pool import Trainer, TrainerPool
 from hpo.worker.progress import Snapshot, line_of, snapshot_of
-from hpo.worker.results import Outbox, Settled, Told
+from hpo.worker.results import Outbox, Settled, Told, study_is_gone
 
 LOOK_SECONDS = 1.0
 """How often a session asks how far the study is, with all its workers."""
@@ -88,6 +88,8 @@ class Session:
         if outage.may_try():
             try:
                 self._deal()
+            except StudyNotFoundError:
+                raise study_is_gone(self._shown.header.name) from None
             except StorageError as error:
                 outage.begin(error)
             else:

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
 from hpo_storage.engine import BUSY_SECONDS, error_code, explained, explanation, make_engine, parse_url, shown_url
+from hpo_storage.gone import all_there
 from hpo_storage.migrations import HEAD, VERSION_TABLE
 from hpo_storage.tables import METADATA, STUDIES, database_time
 from hpo_storage.urls import DEFAULT_URL
@@ -61,9 +62,10 @@ class Database:
         """One transaction that may write, committed at the end of the block and rolled back on an error.
 
         StorageError where the database cannot be written, StorageAwayError where it does not answer or stays
-        locked, and StorageBusyError where the transaction stood in the way of another one.
+        locked, and StorageBusyError where the transaction stood in the way of another one. StudyNotFoundError where
+        what it writes belongs to rows that have been deleted.
         """
-        with self._begin("BEGIN IMMEDIATE") as connection:
+        with all_there(), self._begin("BEGIN IMMEDIATE") as connection:
             yield connection
 
     @contextmanager

@@ -61,6 +61,7 @@ def create_study(
         with db.begin_write() as connection:
             _check_dataset(connection, dataset)
             study_id = create_optuna_study(connection, name)
+            _delete_rows(connection, study_id)  # of a study that was deleted among Optuna's alone
             connection.execute(
                 STUDIES.insert().values(
                     id=study_id,
@@ -212,19 +213,26 @@ def delete_study(db: Database, study_id: int) -> None:
     """
     from hpo_storage.optuna import delete_study as delete_optuna_study
 
-    slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
-    trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
     with db.begin_write() as connection:
         check_not_running(connection, study_id, now(connection))
-        dataset = connection.scalar(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id))
-        for table in (PREDICTIONS, REPLICATES):
-            connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
-        connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
-        connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
-        _forget_workers(connection, study_id)
-        connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
-        _drop_dataset(connection, dataset)
+        _delete_rows(connection, study_id)
         delete_optuna_study(connection, study_id)
+
+
+def _delete_rows(connection: sa.Connection, study_id: int) -> None:
+    """Delete a study of our tables, if it is there, and its data set where no other one uses it."""
+    slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
+    trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
+    study = connection.execute(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id)).first()
+    if study is None:
+        return
+    for table in (PREDICTIONS, REPLICATES):
+        connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
+    connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
+    connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
+    _forget_workers(connection, study_id)
+    connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
+    _drop_dataset(connection, study.dataset)
 
 
 @contextmanager

@@ -4,8 +4,9 @@ import os
 import secrets
 import socket
 import subprocess
+from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,14 @@ def start_worker(
     backend: str = "",
     trainers: int = 1,
     lease_seconds: float = LEASE_SECONDS,
+    worker_id: str | None = None,
 ) -> str:
-    """Register a worker, of a study or for now of none, and return its id.
+    """Register a worker, of a study or for now of none, and return its id: a new one, unless it is given.
 
     A study has one worker of role "run" at a time, and any number of the others: StudyRunningError where `role` is
     "run" and another run of the study is alive; StudyNotFoundError where the study has been deleted.
     """
-    worker_id = secrets.token_hex(16)
+    worker_id = worker_id or secrets.token_hex(16)
     process = process_start(pid) if host == socket.gethostname() else None
     with _study_is_there(), db.begin_write() as connection:
         time = now(connection)
@@ -69,10 +71,14 @@ def start_worker(
 
 
 @retried
-def serve(db: Database, worker_id: str, study_id: int | None) -> None:
-    """Say which study the worker works on now, if any; StudyNotFoundError where it has been deleted."""
+def serve(db: Database, worker_id: str, study_id: int | None) -> bool:
+    """Say which study the worker works on now, if any; whether the worker is known, or somebody has deleted it.
+
+    StudyNotFoundError where the study has been deleted.
+    """
     with _study_is_there(), db.begin_write() as connection:
-        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(study_id=study_id))
+        query = WORKERS.update().where(WORKERS.c.id == worker_id).values(study_id=study_id)
+        return connection.execute(query).rowcount > 0
 
 
 @retried
@@ -166,9 +172,18 @@ def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_
         if study_id is not None:
             expired = sa.and_(expired, SLOTS.c.study_id == study_id)
         # Looked for without locks, so that nobody's claim passes over a row that is only looked at.
-        found = connection.scalars(sa.select(SLOTS.c.id).where(expired).order_by(SLOTS.c.id)).all()
-    if not found:
-        return 0
+        found = defaultdict[int, list[int]](list)
+        for study, slot in connection.execute(sa.select(SLOTS.c.study_id, SLOTS.c.id).where(expired)):
+            found[study].append(slot)
+    swept = 0
+    for ids in found.values():  # one by one, so that a study of which rows are missing holds up no other
+        with suppress(StudyNotFoundError):
+            swept += _take_expired(db, ids, max_attempts)
+    return swept
+
+
+def _take_expired(db: Database, found: list[int], max_attempts: int) -> int:
+    """Take those slots whose lease has expired still."""
     with db.begin_write() as connection:
         time = now(connection)
         slots = connection.execute(
