@@ -13,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from os import _exit  # as it is now: code of a user's may put something else in its place
 from pathlib import Path
 
 from hpo.errors import ResourceError
@@ -27,6 +28,9 @@ SUPERVISOR_VARIABLE = "HPO_SUPERVISOR"
 PREFIX, LOCK = "hpo-", "hpo.lock"
 """A working folder's name begins with the one, and it holds the other: a file with the host's name, locked as long as
 its owner lives. A folder without it is somebody else's."""
+LAST_ACT_SECONDS = 2.0
+"""What each last act of a process that is ended may take."""
+FORCED = 130
 _PR_SET_PDEATHSIG = 1
 _WATCH_SECONDS = 1.0
 
@@ -68,11 +72,37 @@ def working_folder() -> Iterator[Path]:
     except OSError as error:
         raise unusable(parent, error) from None
     try:
-        with _locked(folder):
+        with _locked(folder), at_the_last(lambda: _remove(folder)):
             yield folder
     finally:
         if os.getpid() == owner:  # and not where a fork of it ends
             _remove(folder)
+
+
+@contextmanager
+def at_the_last(act: Callable[[], object]) -> Iterator[None]:
+    """Have this done, too, where the process is ended by force within the block."""
+    _last_acts.append(act)
+    try:
+        yield
+    finally:
+        _last_acts.remove(act)
+
+
+def end_by_force() -> None:
+    """End the process whatever its main thread does, after its last acts."""
+    for act in reversed(_last_acts):  # each in a thread, as it may hang too
+        thread = threading.Thread(target=_quietly, args=(act,), daemon=True)
+        thread.start()
+        thread.join(LAST_ACT_SECONDS)
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nended by force, as what it was doing did not stop\n")
+    _exit(FORCED)
+
+
+def _quietly(act: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):
+        act()
 
 
 def unusable(folder: Path, error: OSError, need: str = "hpo works in it") -> ResourceError:
@@ -174,5 +204,7 @@ def _remove(folder: Path) -> None:
 
 _HOST = socket.gethostname().encode()
 _held: set[int] = set()
+_last_acts: list[Callable[[], object]] = []
+"""Of the process, as signals are; the latest is done first."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go)

@@ -32,6 +32,7 @@ LEAVES = (
     "hpo.study.facts",
     "hpo.study.spec",
     "hpo.study.standing",
+    "hpo.usercode",
     "hpo.words",
 )
 
@@ -57,7 +58,8 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
     "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
     "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
-    "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
+    "hpo.usercode": (),
+    "hpo_spaces": ("hpo.errors", "hpo.network.architecture", "hpo.usercode"),
     "hpo_storage": ("hpo.errors",),
     "hpo.engine": (*LEAVES, "hpo.network"),
 }

@@ -15,6 +15,8 @@ from hpo.cli.retry import retry
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
 from hpo.cli.worker import worker, workers
+from hpo.usercode import end_despite_threads
+from hpo.worker.signals import stop_on_signals
 
 app = typer.Typer(
     name="hpo",
@@ -64,7 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+    with stop_on_signals(interrupts=True):
+        code = exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+    if arguments is None:
+        end_despite_threads(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import time_text
-from hpo.cli.errors import CommandLine
+from hpo.cli.errors import NO_RESULT, CommandLine, complain
 from hpo.cli.options import (
     AsJson,
     OptionalStudyName,
@@ -49,8 +49,11 @@ def worker(
         given = {name: value for name, value in settings.items() if value is not None}
         terms, training = taken(Terms, given), taken(Training, given)
         url, view = database_url(storage), make_view(sys.stdout, CommandLine())
-        finished = serve(terms, training, url=url, view=view, stop=stop, study=study)
-    write_text(f"this worker has ended, with {count_text(finished, 'trial')} finished")
+        served = serve(terms, training, url=url, view=view, stop=stop, study=study)
+    write_text(f"this worker has ended, with {count_text(served.finished, 'trial')} finished")
+    if terms.once and served.left:
+        complain(f"left undone, as this worker cannot work on it: {', '.join(served.left)}")
+        return NO_RESULT
     return 0
 
 

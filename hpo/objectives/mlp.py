@@ -14,11 +14,13 @@ from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
+from hpo.network.architecture import Architecture
 from hpo.objectives.base import PARTS, Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
 from hpo.study.spec import StudySpec, of_another_version
+from hpo.usercode import said
 from hpo.words import count_text
 
 _OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
@@ -101,9 +103,11 @@ class Mlp(Objective):
         assert isinstance(space, MlpSpace)
         evaluation = MlpPart.of(spec).evaluation
         try:
-            architecture = space.architecture(params)
+            architecture = space.make(params)
+            if not isinstance(architecture, Architecture):
+                raise TypeError(f"architecture must return an Architecture, got {architecture!r}")
         except Exception as error:
-            raise TrialError(f"the search space failed: {type(error).__name__}: {error}") from error
+            raise TrialError(f"the search space failed: {said(error)}") from error
         job = Job(
             slot=slot,
             seed=spec.search.seed,

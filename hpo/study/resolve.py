@@ -1,5 +1,6 @@
 """From what a person asked for to a study's spec: new, built-in or stored."""
 
+import contextlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_spaces import SearchSpace, changed_dimensions, load_space
+from hpo_spaces.loading import forget_module
 
 from hpo.declaration import settings_of, taken
 from hpo.errors import StudyError, use
@@ -85,6 +87,13 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     objective = load_objective(spec.objective.name)
     objective.check_space(space)
     return ResolvedStudy(spec=spec, space=space, objective=objective)
+
+
+def forget(spec: Mapping[str, Any]) -> None:
+    """Have a stored study's own modules imported anew the next time: they may have been corrected meanwhile."""
+    for part, name in (("space", "reference"), ("objective", "name")):
+        with contextlib.suppress(KeyError, TypeError):
+            forget_module(spec[part][name])
 
 
 def trainer_of(study: ResolvedStudy) -> str:

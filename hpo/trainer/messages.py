@@ -14,7 +14,9 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cache
+from pathlib import Path
+from typing import Any, TextIO
 
 from hpo_storage.records import Outcome
 
@@ -25,12 +27,19 @@ Answer = Callable[[Mapping[str, Any]], None]
 OnEpoch = Callable[[int, int, float], None]
 
 
+@cache
+def output_aside() -> TextIO:
+    """Where answers go; anything else that is printed from now on goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
 def begin() -> Answer:
-    """Become a trainer: return what sends an answer. Anything else that is printed goes to standard error."""
+    """Become a trainer: return what sends an answer."""
     ignore_stops()
     end_with_supervisor()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
+    answers = output_aside()
 
     def answer(message: Mapping[str, Any]) -> None:
         answers.write(json.dumps(message) + "\n")
@@ -46,11 +55,14 @@ def serve(evaluate: Callable[[Mapping[str, Any], OnEpoch], Outcome]) -> None:
     """
     answer = begin()
     answer({"ready": True})
-    for line in sys.stdin:
+    orders, sys.stdin = sys.stdin, Path(os.devnull).open(encoding="ascii")  # noqa: SIM115 - `exit()` closes it
+    for line in orders:
         for order in json.loads(line).get("train", ()):
             try:
                 outcome = evaluate(order, lambda r, e, loss: answer({"replicate": r, "epoch": e, "loss": loss}))
-            except Exception as error:
+                if not isinstance(outcome, Outcome):
+                    raise TypeError(f"evaluate must return an Outcome, got {outcome!r:.200}")
+                answer({"slot": order["slot"], "outcome": outcome.to_json()})
+            except BaseException as error:  # whatever it raises is the end of its trial only
                 answer({"error": f"{type(error).__name__}: {error}", "traceback": traceback.format_exc()})
                 break
-            answer({"slot": order["slot"], "outcome": outcome.to_json()})

@@ -16,6 +16,7 @@ from hpo_storage.urls import STORAGE_VARIABLE
 
 from hpo.errors import ResourceError
 from hpo.processes import SUPERVISOR_VARIABLE, reason_of
+from hpo.usercode import STOPS
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
@@ -106,7 +107,7 @@ class Child:
                 break
             self._buffer += data
         *lines, self._buffer = self._buffer.split(b"\n")
-        return [json.loads(line) for line in lines]
+        return [message for line in lines if (message := _message(line)) is not None]
 
     def ending(self) -> str:
         """Wait for a child that has closed its output and say how it ended."""
@@ -114,6 +115,11 @@ class Child:
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was ended by a request to stop, as a whole group of processes gets it."""
+        return -(self._process.poll() or 0) in STOPS
 
     def errors(self) -> str:
         """The end of the child's standard error."""
@@ -140,6 +146,15 @@ def wait_for_output(children: Iterable[Child], seconds: float) -> None:
         for key, _ in selector.select(seconds):
             if key.data is not None:
                 key.data.flush()
+
+
+def _message(line: bytes) -> dict[str, Any] | None:
+    """A line of a child's output; None of what something in it has printed."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
 
 
 def _arguments(module: str) -> list[str]:

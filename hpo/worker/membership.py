@@ -20,13 +20,16 @@ from hpo_storage.timing import Timing
 
 from hpo.errors import SickHostError, StorageAwayError, StorageError, marked
 from hpo.machine import Resources
+from hpo.processes import at_the_last
 from hpo.settings import DRAIN_SECONDS
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
 from hpo.worker.results import Spool
-from hpo.worker.signals import StopRequest
+from hpo.worker.signals import GRACE_SECONDS, StopRequest
 
 JOIN_SECONDS = 2.0
+REFUSED_SECONDS = {"run": 20.0, "worker": 120.0}
+"""How long a process bears that its database refuses, which somebody may mend."""
 PATIENCE_LEASES = 10
 """A main thread that has said nothing for so many leases hangs: others may have its trials."""
 
@@ -39,26 +42,31 @@ class Heartbeat:
     """The sign of life of this worker: a thread with a connection of its own, from start to stop.
 
     It keeps the leases of the trials that the worker says it works on, also while the main thread is busy, and
-    requeues what the dead have left.
+    requeues what the dead have left. A request to stop it tells at once: whatever ends the process then, its trials
+    were interrupted.
     """
 
-    def __init__(self, url: str, worker_id: str, timing: Timing) -> None:
-        self._url, self._worker_id, self._timing = url, worker_id, timing
+    def __init__(self, url: str, worker_id: str, timing: Timing, stop: StopRequest) -> None:
+        self._worker_id, self._timing, self._stop = worker_id, timing, stop
         self._watched: frozenset[int] = frozenset()
         self._lost: frozenset[int] = frozenset()
         self._heard = time.monotonic()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._stopping, self._wake, self._told_stop = False, threading.Event(), False
+        self._thread = threading.Thread(target=self._run, args=(url,), name="heartbeat", daemon=True)
         # After an outage, and so after our own start, leases of living workers may have expired: they come first.
         self._sweep_at, self._seen = time.monotonic() + timing.lease, time.time()
 
     def start(self) -> None:
         """Begin to beat."""
+        self._stop.on_first.append(self._wake.set)
+        if self._stop.count:
+            self._wake.set()
         self._thread.start()
 
     def stop(self) -> None:
         """Beat no more; a call that hangs is left alone."""
-        self._stopping.set()
+        self._stopping = True
+        self._wake.set()
         self._thread.join(JOIN_SECONDS)
 
     def watch(self, trials: Iterable[int]) -> None:
@@ -74,11 +82,12 @@ class Heartbeat:
         """Ids of trials that are watched and no longer held."""
         return self._lost
 
-    def _run(self) -> None:
+    def _run(self, url: str) -> None:
         database: Database | None = None
-        while not self._stopping.wait(self._timing.beat):
+        while not self._pause():
             try:
-                database = database or connect(self._url, create=False)
+                database = database or connect(url, create=False)
+                self._tell_stop(database)
                 self._beat(database)
                 self._sweep(database)
             except StorageError as error:
@@ -89,6 +98,18 @@ class Heartbeat:
                 _log.exception("the heartbeat met an unexpected error")
         if database is not None:
             database.close()
+
+    def _pause(self) -> bool:
+        """Wait for the next beat; whether there is none."""
+        self._wake.wait(self._timing.beat)
+        self._wake.clear()
+        return self._stopping
+
+    def _tell_stop(self, database: Database) -> None:
+        if self._stop.count and not self._told_stop:
+            left = self._stop.drain_seconds + GRACE_SECONDS + self._timing.lease
+            workers.will_stop(database, self._worker_id, left)
+            self._told_stop = True
 
     def _beat(self, database: Database) -> None:
         if self._watched and time.monotonic() - self._heard > PATIENCE_LEASES * self._timing.lease:
@@ -110,10 +131,13 @@ class Heartbeat:
 
 
 class Outage:
-    """A database that cannot be reached for a while: when it is worth trying again; says so once."""
+    """A database that cannot be reached for a while, or refuses: when it is worth trying again; says so once.
 
-    def __init__(self, view: ProgressView, stop: StopRequest) -> None:
-        self._view, self._stop = view, stop
+    A refusal, as of a right that is missing, may be mended within so many seconds.
+    """
+
+    def __init__(self, view: ProgressView, stop: StopRequest, refused_seconds: float = REFUSED_SECONDS["run"]) -> None:
+        self._view, self._stop, self._refused_seconds = view, stop, refused_seconds
         self._since: float | None = None
         self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
 
@@ -126,8 +150,13 @@ class Outage:
         """Whether the pause after the last failure is over."""
         return time.monotonic() >= self._next
 
-    def begin(self, error: StorageAwayError) -> None:
-        """An attempt has failed."""
+    def begin(self, error: StorageError) -> None:
+        """An attempt has failed; raises the error where that is for good: it was not the database that refused, or it
+        has for long."""
+        if not isinstance(error, StorageAwayError):
+            waited = 0.0 if self._since is None else time.monotonic() - self._since
+            if error.__cause__ is None or waited > self._refused_seconds:
+                raise error
         if self._since is None:
             self._since = time.monotonic()
             self._view.message(f"{marked(error)}; waiting for it, while trials that run go on")
@@ -145,7 +174,7 @@ class Outage:
         while True:
             try:
                 result = action()
-            except StorageAwayError as error:
+            except StorageError as error:
                 if self._stop.count:
                     raise
                 self.begin(error)
@@ -157,7 +186,10 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS."""
+    """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS.
+
+    `register` stores the worker again where somebody has deleted it.
+    """
 
     database: Database
     id: str
@@ -167,6 +199,7 @@ class Worker:
     outage: Outage
     view: ProgressView
     stop: StopRequest
+    register: Callable[[], object]
     drain_seconds: float = DRAIN_SECONDS
 
 
@@ -188,29 +221,33 @@ def joined(
     """
     timing, spool = Timing.from_environment(), Spool(database)
     worker_id = _register(database, runs, resources, timing)
-    heartbeat = Heartbeat(url, worker_id, timing)
+    stop.drain_seconds = max(stop.drain_seconds, drain_seconds)
+    heartbeat = Heartbeat(url, worker_id, timing, stop)
+    worker = Worker(
+        database=database,
+        id=worker_id,
+        timing=timing,
+        heartbeat=heartbeat,
+        spool=spool,
+        outage=Outage(view, stop, REFUSED_SECONDS["worker" if runs is None else "run"]),
+        view=view,
+        stop=stop,
+        register=lambda: _register(database, runs, resources, timing, worker_id),
+        drain_seconds=drain_seconds,
+    )
     heartbeat.start()
-    try:
-        if told := spool.replay(database):
-            view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
-        yield Worker(
-            database=database,
-            id=worker_id,
-            timing=timing,
-            heartbeat=heartbeat,
-            spool=spool,
-            outage=Outage(view, stop),
-            view=view,
-            stop=stop,
-            drain_seconds=drain_seconds,
-        )
-    except SickHostError as error:
-        _say(workers.note, database, worker_id, error.summary)
-        raise
-    finally:
-        heartbeat.stop()
-        spool.tidy()
-        _say(workers.stop_worker, database, worker_id)
+    with at_the_last(lambda: _say(workers.stop_worker, database, worker_id)):
+        try:
+            if told := spool.replay(database):
+                view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
+            yield worker
+        except SickHostError as error:
+            _say(workers.note, database, worker_id, error.summary)
+            raise
+        finally:
+            heartbeat.stop()
+            spool.tidy()
+            _say(workers.stop_worker, database, worker_id)
 
 
 def _say(last_words: Callable[..., None], *about: object) -> None:
@@ -219,7 +256,15 @@ def _say(last_words: Callable[..., None], *about: object) -> None:
         last_words(*about)
 
 
-def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:
+def _leave(database: Database, worker_id: str) -> None:
+    """Say that this worker has ended."""
+    with contextlib.suppress(StorageError):
+        workers.stop_worker(database, worker_id)
+
+
+def _register(
+    database: Database, runs: int | None, resources: Resources, timing: Timing, worker_id: str | None = None
+) -> str:
     """The id of this process as a worker."""
     return workers.start_worker(
         database,
@@ -231,4 +276,5 @@ def _register(database: Database, runs: int | None, resources: Resources, timing
         backend=resources.backend,
         trainers=resources.trainers,
         lease_seconds=timing.lease,
+        worker_id=worker_id,
     )

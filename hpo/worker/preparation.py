@@ -14,6 +14,7 @@ from hpo_storage.timing import silence_seconds
 import hpo.errors
 from hpo.errors import DataError, ResourceError
 from hpo.study.resolve import ResolvedStudy
+from hpo.usercode import RequestedInterrupt
 from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
 
@@ -64,7 +65,8 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
                 said = duration_text(seconds)
                 _log.warning("the data is not prepared after %s (process %d)", said, child.process_id)
         if not answers:
-            raise _death(child)
+            ending = child.ending()
+            raise RequestedInterrupt if child.was_stopped else _death(child, ending)
     finally:
         child.kill()
     answer = answers[-1]
@@ -76,9 +78,9 @@ def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, An
     return facts
 
 
-def _death(child: Child) -> Exception:
+def _death(child: Child, ending: str) -> Exception:
     """Why a child that gave no answer is gone."""
-    ending, errors = child.ending(), child.errors().strip()
+    errors = child.errors().strip()
     if ending == "killed by SIGKILL":
         return ResourceError(
             f"preparing the data must come to an end, it was {ending}, as the system does where memory is short; "

@@ -11,22 +11,24 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 from hpo_storage import slots
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
 from hpo_storage.records import Outcome
-from hpo_storage.slots import Claim
+from hpo_storage.slots import Claim, check_outcome
 
-from hpo.errors import LeaseLostError, StorageError
+from hpo.errors import LeaseLostError, StorageError, StudyNotFoundError, do
 from hpo.search.advisor import Advisor
 from hpo.words import count_text
 from hpo.worker.progress import ProgressView
 
 DIGITS = 16
+MOST_BYTES = 1 << 30
+"""Beyond that a file is no result."""
 WRITING_SECONDS = 3600.0
 """A file that was begun so long ago was left by a process that was killed."""
 _log = logging.getLogger("hpo")
@@ -42,6 +44,14 @@ class Settled:
     reason: str | None = None
     counts: bool = False
     seconds: float = 0.0
+
+
+def study_is_gone(name: str) -> StudyNotFoundError:
+    """The error to raise where a study, or part of it, is deleted while it is worked on."""
+    return StudyNotFoundError(
+        f"a study must stay while it is worked on, and {name!r} is gone: it, or part of it, was deleted meanwhile; "
+        f"delete what is left of it, and {do('run')} makes a new one"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class Outbox:
         """Tell what can be told; results that are left then stay on disk."""
         with contextlib.suppress(StorageError):
             while self._entries:
-                self.tell()
+                self._tell_or_set_aside()
         left = [entry.claim.token for entry in self._entries if entry.outcome is not None]
         kept = sum(token in self._kept for token in left)
         if kept:
@@ -106,6 +116,13 @@ class Outbox:
             self._view.message(f"kept in {place}, to be told at the next start: {count_text(kept, 'result')}")
         if lost := len(left) - kept:
             self._view.message(f"neither told nor kept, so to be trained again: {count_text(lost, 'result')}")
+
+    def _tell_or_set_aside(self) -> None:
+        try:
+            self.tell()
+        except StudyNotFoundError as error:
+            entry = self._entries.popleft()
+            self._spool.set_aside(entry.claim, error)
 
     def _tell(self, entry: Settled) -> Told:
         if entry.outcome is None:
@@ -141,6 +158,11 @@ class Spool:
         _sync(self.folder)
         failpoint("after_spool")
 
+    def set_aside(self, claim: Claim, error: Exception) -> None:
+        """Keep a result, if it is there, where it is not told again."""
+        if (path := self._path(claim)).exists():
+            _set_aside(path, error)
+
     def drop(self, claim: Claim) -> None:
         """Remove a result, if it is there."""
         with contextlib.suppress(OSError):
@@ -152,53 +174,73 @@ class Spool:
             self.folder.rmdir()
 
     def replay(self, database: Database) -> int:
-        """Tell the database what is kept, and return how many results it took; one that it cannot take is set aside."""
-        self._remove_unfinished()
+        """Tell the database what is kept, and return how many results it took; what it cannot take is set aside."""
         told = 0
-        for claim, outcome in self._kept():
+        for path in self._files("*.new"):
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > WRITING_SECONDS:
+                    path.unlink()
+        for path in self._files("*.json"):
             try:
-                slots.finish(database, claim, outcome)
+                slots.finish(database, *_read(path))
                 told += 1
+            except FileNotFoundError:
+                continue  # another worker has told it
             except LeaseLostError as error:
                 _log.warning("a result that was kept is not used: %s", error)
             except StorageError:
                 raise
-            except Exception:  # must not stop this start and all that follow
-                aside = self._path(claim).with_suffix(".bad")
-                _log.exception("a result that was kept cannot be told; it is now in %s", aside)
-                with contextlib.suppress(OSError):
-                    self._path(claim).replace(aside)
-            self.drop(claim)
+            except Exception as error:  # must not stop this start and all that follow
+                _set_aside(path, error)
+                continue
+            with contextlib.suppress(OSError):
+                path.unlink()
         return told
 
-    def _remove_unfinished(self) -> None:
-        for path in self.folder.glob("*.new"):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > WRITING_SECONDS:
-                    path.unlink()
-
-    def _kept(self) -> Iterator[tuple[Claim, Outcome]]:
-        for path in sorted(self.folder.glob("*.json")):
-            try:
-                values = json.loads(path.read_text("utf-8"))
-                yield Claim(**values["claim"]), Outcome.from_json(values["outcome"])
-            except FileNotFoundError:
-                continue  # another worker has told it
-            except (ValueError, KeyError, TypeError) as error:
-                _log.warning("%s cannot be read and is removed: %s", path, error)
-                path.unlink(missing_ok=True)
+    def _files(self, pattern: str) -> list[Path]:
+        """What is in the folder; nothing where there is none that can be read."""
+        try:
+            return sorted(self.folder.glob(pattern))
+        except OSError as error:
+            _log.warning("results kept on this machine cannot be looked for in %s: %s", self.folder, error)
+            return []
 
     def _path(self, claim: Claim) -> Path:
         return self.folder / f"{claim.token}.json"
 
 
-def _state_folder() -> Path:
-    if given := os.environ.get("XDG_STATE_HOME"):
-        return Path(given)
+def _read(path: Path) -> tuple[Claim, Outcome]:
+    """What a file holds; OSError, ValueError, KeyError or TypeError where that is no result."""
+    found = path.stat()
+    if not S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+        raise ValueError(f"a result is a file of at most {MOST_BYTES} bytes")
+    values = json.loads(path.read_text("utf-8"))
+    claim, outcome = Claim(**values["claim"]), Outcome.from_json(values["outcome"])
+    if not (isinstance(claim.token, str) and isinstance(claim.trial_id, int)):
+        raise TypeError("a claim has a token and the number of a trial")
+    check_outcome(outcome)
+    return claim, outcome
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Name a file that cannot be told, and keep it where it is not read again."""
+    aside = path.with_suffix(".bad")
     try:
-        return Path.home() / ".local" / "state"
-    except RuntimeError:  # a container's user may have no home
-        return Path(tempfile.gettempdir())
+        path.replace(aside)
+    except OSError:
+        aside = path
+    _log.warning("a result that was kept cannot be told (%s: %s); it is in %s", type(error).__name__, error, aside)
+
+
+def _state_folder() -> Path:
+    """Where the user's programs keep their state; paths that are not absolute mean nothing."""
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    if given.is_absolute():
+        return given
+    with contextlib.suppress(RuntimeError):  # a container's user may have no home
+        if Path.home().is_absolute():
+            return Path.home() / ".local" / "state"
+    return Path(tempfile.gettempdir())
 
 
 def _digest(database: Database) -> str:

@@ -20,11 +20,12 @@ from hpo.study import lifecycle
 from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
+from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Outage, Worker, joined
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
-from hpo.worker.ray import check_ray, ray_workers
+from hpo.worker.ray import STOP_SECONDS, check_ray, ray_workers
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest, stop_on_signals
 from hpo.worker.watching import watch
@@ -48,8 +49,8 @@ def run(
 ) -> RunResult:
     """Create or resume a study and work on it, or watch others do it, until it is over.
 
-    The first SIGINT or SIGTERM lets running trials finish, the second stops at once. Raises InputError for anything
-    unusable, and KeyboardInterrupt where the user stops it before the first trial.
+    The first SIGINT, SIGTERM or SIGHUP lets running trials finish, the second stops at once. Raises InputError for
+    anything unusable, and KeyboardInterrupt where the user stops it before the first trial.
     """
     _check_work(request.work, request.training, url)
     view = view or SilentView()
@@ -163,6 +164,7 @@ class Run:
         else:
             self._change()
         if work.executor is not None:
+            self._stop.drain_seconds = self._drain_seconds + STOP_SECONDS
             launched = ray_workers(self._url, self._name, work.workers, plan.request.training, self._drain_seconds)
             check = stack.enter_context(launched).check
         wants_workers = check is None and plan.study.objective.trainer is not None
@@ -225,7 +227,7 @@ class Run:
         seconds = time.monotonic() - self._started
         self._view.update(Snapshot(study=self._name, phase="preparing data", budget=self._plan.budget, seconds=seconds))
         if self._stop.count:
-            raise KeyboardInterrupt
+            raise RequestedInterrupt
 
 
 def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:

@@ -1,5 +1,6 @@
 """`hpo worker`: serves the studies of a database, one at a time, for as long as it is wanted."""
 
+import contextlib
 import logging
 import random
 import shutil
@@ -15,18 +16,19 @@ from hpo_storage.records import OpenStudy, StudyHeader
 
 from hpo.errors import (
     InputError,
+    ResourceError,
     SickHostError,
     StorageAwayError,
     StorageError,
     StudyNotFoundError,
-    TrainersError,
     marked,
 )
 from hpo.machine import Resources, choose_resources, default_population
 from hpo.processes import working_folder
 from hpo.settings import Terms, Training
-from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
+from hpo.study.resolve import ResolvedStudy, forget, reopen, trainer_of
 from hpo.study.spec import StudySpec
+from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Worker, joined
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
@@ -35,10 +37,25 @@ from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
 
 POLL_SECONDS = 2.0
+FIRST_PAUSE, SLOW_PAUSE, LONGEST_PAUSE = 2.0, 30.0, 300.0
+"""Before a study is tried again that cannot be worked on: where the cause may pass by itself, where somebody must mend
+it on this machine, and at most."""
+ONCE_TRIES = 5
+"""A worker that serves once tries a study so often where the cause may pass by itself."""
+HERE = frozenset({"space", "objective", "data"})
+"""Settings that name what must be on this machine, and may be lacking only here."""
 SHARE_SECONDS = 60.0
 """How often a worker looks whether another study needs it more."""
 
 _log = logging.getLogger("hpo")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a worker has done: trials finished, and the studies by name that it has left undone."""
+
+    finished: int
+    left: tuple[str, ...] = ()
 
 
 def serve(
@@ -49,8 +66,8 @@ def serve(
     view: ProgressView,
     stop: StopRequest,
     study: str | None = None,
-) -> int:
-    """Work on open studies, or the one named, until told to stop, and return how many trials were finished.
+) -> Served:
+    """Work on open studies, or the one named, until told to stop, and return what was done.
 
     With `once` it ends when all studies are finished. The first request to stop lets running trials finish,
     the second gives them back at once. Raises InputError for anything unusable.
@@ -79,6 +96,34 @@ def fairest(unfinished: list[OpenStudy], serving: int | None) -> OpenStudy | Non
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a study cannot be worked on here, how often it was tried, and when it is again; None for never."""
+
+    name: str
+    created: datetime
+    why: str
+    tries: int
+    again: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is not time yet."""
+        return self.again is None or time.monotonic() < self.again
+
+
+def pause_after(error: Exception, tries: int, *, once: bool, named: bool) -> float | None:
+    """Seconds until a study is tried again that has been so often, None for never: the study itself is wrong, or a
+    worker that serves `once` need not wait for somebody who mends this machine."""
+    passes = not isinstance(error, InputError) or isinstance(error, ResourceError | StorageError)
+    if once and not (passes and tries < ONCE_TRIES):
+        return None
+    if named and not passes and getattr(error, "setting", None) not in HERE:
+        return None
+    first = FIRST_PAUSE if passes else SLOW_PAUSE
+    return min(first * 2.0 ** min(tries - 1, 10), LONGEST_PAUSE)
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """A study that is ready to be worked on: its data is prepared in the worker's folder.
 
@@ -99,18 +144,18 @@ class StudyServer:
         self._pool = TrainerPool(resources.backend)
         stack.callback(self._pool.close)
         self._opened: Opened | None = None
-        self._refused: dict[int, datetime] = {}
+        self._refused: dict[int, Refusal] = {}
         self._finished = 0
         self._said = ""
 
-    def serve(self) -> int:
+    def serve(self) -> Served:
         """Work on one study after the other."""
         try:
             while not self._worker.stop.count and self._left != 0:
                 unfinished = self._worker.outage.insist(self._unfinished)
                 if (chosen := fairest(unfinished, None)) is not None:
                     self._work_on(chosen)
-                elif self._terms.once and not unfinished:
+                elif self._terms.once and not unfinished and not self._tried_again:
                     break
                 else:  # what others hold they may give back
                     self._say(self._waiting_for())
@@ -118,7 +163,12 @@ class StudyServer:
         except StorageError:
             if not self._worker.stop.count:
                 raise
-        return self._finished
+        return Served(self._finished, tuple(refusal.name for refusal in self._refused.values()))
+
+    @property
+    def _tried_again(self) -> bool:
+        """Whether a study that was refused will be tried again."""
+        return any(refusal.again is not None for refusal in self._refused.values())
 
     @property
     def _left(self) -> int | None:
@@ -131,22 +181,21 @@ class StudyServer:
         named = self._study
         if named is not None and self._terms.once and studies.find_study(self._worker.database, named) is None:
             studies.read_study(self._worker.database, named)  # says which studies there are
-        return [
-            study
-            for study in studies.open_studies(self._worker.database)
-            if named in (None, study.name) and not self._refuses(study)
-        ]
+        there = [s for s in studies.open_studies(self._worker.database) if named in (None, s.name)]
+        self._refused = {study.id: self._refused[study.id] for study in there if self._is_refused(study)}
+        return [study for study in there if study.id not in self._refused or not self._refused[study.id].holds]
 
-    def _refuses(self, study: OpenStudy) -> bool:
+    def _is_refused(self, study: OpenStudy) -> bool:
+        """Whether it was refused when it was last tried; another one may have its id by now."""
         if study.id not in self._refused:
             return False
         header = studies.find_study(self._worker.database, study.name)
-        return header is not None and header.created == self._refused[study.id]
+        return header is not None and header.created == self._refused[study.id].created
 
     def _work_on(self, chosen: OpenStudy) -> None:
         """Work on a study until it has nothing to claim, or another one needs this worker more.
 
-        What is wrong with a study ends a worker only where it is the one that was named.
+        What is wrong with a study ends a worker only where it is the one that was named, and trying again is no use.
         """
         header = self._worker.outage.insist(lambda: studies.find_study(self._worker.database, chosen.name))
         if header is None or header.id != chosen.id:
@@ -157,15 +206,43 @@ class StudyServer:
             raise
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
+            again = None if self._terms.once else time.monotonic() + LONGEST_PAUSE  # where only part of it is gone
+            self._refused[header.id] = Refusal(header.name, header.created, marked(error), 1, again)
         except Exception as error:
-            if self._study is not None:
+            if self._worker.stop.count and isinstance(error, StorageError):
                 raise
-            self._refused[header.id] = header.created
-            if not isinstance(error, InputError | TrainersError):
-                _log.exception("study %s cannot be worked on", header.name)
-            self._worker.view.message(f"this worker leaves {header.name} to others: {marked(error)}")
+            self._refuse(header, error)
         if not self._worker.stop.count:
             self._worker.outage.insist(lambda: workers.serve(self._worker.database, self._worker.id, None))
+
+    def _refuse(self, header: StudyHeader, error: Exception) -> None:
+        """Leave a study to others, for a while or for good; raises the error where it was named and it is for good."""
+        before, why = self._refused.get(header.id), marked(error)
+        tries = 1 if before is None else before.tries + 1
+        pause = pause_after(error, tries, once=self._terms.once, named=self._study is not None)
+        if pause is None and self._study is not None:
+            raise error
+        again = None if pause is None else time.monotonic() + pause
+        self._refused[header.id] = Refusal(header.name, header.created, why, tries, again)
+        forget(header.spec)
+        if before is not None and before.why == why:
+            return
+        if not isinstance(error, InputError):
+            _log.error("study %s cannot be worked on", header.name, exc_info=error)
+        then = "" if pause is None else f"; it is tried again, first in {pause:.0f} s"
+        self._worker.view.message(f"this worker leaves {header.name} to others: {why}{then}")
+        self._note(f"{header.name}: {why}")
+
+    def _accept(self, header: StudyHeader) -> None:
+        """A study can be worked on, maybe again."""
+        if self._refused.pop(header.id, None) is not None:
+            self._worker.view.message(f"this worker can work on {header.name} now")
+            self._note(None)
+
+    def _note(self, text: str | None) -> None:
+        """Let those who look at workers know, if that can be."""
+        with contextlib.suppress(StorageError):
+            workers.note(self._worker.database, self._worker.id, text)
 
     def _run(self, header: StudyHeader, started: float) -> None:
         """Open the study, and let a session work on it until it is over."""
@@ -181,10 +258,13 @@ class StudyServer:
         look_at = time.monotonic() + _share_seconds()
         try:
             while session.step():
+                if session.finished:
+                    self._accept(header)
                 if time.monotonic() >= look_at and not self._worker.outage.is_on:
                     look_at = time.monotonic() + _share_seconds()
                     if self._is_wanted_elsewhere(header):
                         session.wind_down()
+            self._accept(header)
         finally:
             busy = bool(self._pool.claims)
             session.close()
@@ -196,7 +276,7 @@ class StudyServer:
         """Whether another study needs this worker more; not while the database is away."""
         try:
             wanted = fairest(self._unfinished(), header.id)
-        except StorageAwayError as error:
+        except StorageError as error:
             self._worker.outage.begin(error)
             return False
         return wanted is not None and wanted.id != header.id
@@ -218,7 +298,7 @@ class StudyServer:
                 Snapshot(study=header.name, phase="preparing data", budget=header.budget, seconds=seconds)
             )
             if self._worker.stop.count:
-                raise KeyboardInterrupt
+                raise RequestedInterrupt
 
         show()
         self._worker.outage.insist(lambda: self._prepare(study, header, show))
@@ -227,7 +307,9 @@ class StudyServer:
 
     def _take_place(self, header: StudyHeader) -> None:
         """Say what this worker serves, and take over what dead ones of this machine left."""
-        workers.serve(self._worker.database, self._worker.id, header.id)
+        if not workers.serve(self._worker.database, self._worker.id, header.id):
+            self._worker.register()
+            workers.serve(self._worker.database, self._worker.id, header.id)
         workers.requeue_orphans(self._worker.database, header.id)
 
     def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: Callable[[], None]) -> None:

@@ -1,5 +1,6 @@
 """A worker's work on one study: keeps trainers busy with what the advisor offers, and tells what comes back."""
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -10,13 +11,14 @@ from hpo_storage import workers
 from hpo_storage.records import Outcome, StudyHeader
 from hpo_storage.slots import Claim
 
-from hpo.errors import StorageAwayError, TrialError
+from hpo.errors import InputError, StorageError, StudyNotFoundError, TrialError
 from hpo.search.advisor import Advisor
 from hpo.study.resolve import ResolvedStudy
+from hpo.usercode import said
 from hpo.worker.membership import Worker
 from hpo.worker.pool import Trainer, TrainerPool
 from hpo.worker.progress import Snapshot, line_of, snapshot_of
-from hpo.worker.results import Outbox, Settled, Told
+from hpo.worker.results import Outbox, Settled, Told, study_is_gone
 
 LOOK_SECONDS = 1.0
 """How often a session asks how far the study is, with all its workers."""
@@ -90,7 +92,9 @@ class Session:
         if outage.may_try():
             try:
                 self._deal()
-            except StorageAwayError as error:
+            except StudyNotFoundError:
+                raise study_is_gone(self._shown.header.name) from None
+            except StorageError as error:
                 outage.begin(error)
             else:
                 outage.end()
@@ -173,16 +177,20 @@ class Session:
             except Exception as error:  # a user's function: its point fails, the study goes on
                 _log.exception("trial %d could not be ordered", claim.number)
                 del trainer.claims[claim.slot]
-                known = isinstance(error, TrialError)
-                reason = str(error) if known else f"the objective failed: {type(error).__name__}: {error}"
+                known = isinstance(error, TrialError | InputError)
+                reason = str(error) if known else f"the objective failed: {said(error)}"
                 self._trainers.health.broke(reason, "", known=claim.attempt > 1)
                 self._take([Settled(claim, reason=reason, counts=True)])
                 return
             yield order
 
     def _order(self, claim: Claim) -> dict[str, Any]:
-        rules = self._advisor.history.rules(claim.slot)
-        return self._study.objective.order(self._study.spec, self._study.space, claim.slot, claim.params, rules)
+        study, rules = self._study, self._advisor.history.rules(claim.slot)
+        order = study.objective.order(study.spec, study.space, claim.slot, claim.params, rules)
+        if not isinstance(order, dict) or order.get("slot") != claim.slot:
+            raise TypeError(f"order must return a dict with its slot, got {order!s:.200}")
+        json.dumps(order)  # TypeError for what cannot be sent
+        return order
 
     def _room(self) -> int:
         """How many trials may be claimed for one trainer."""

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from hpo.errors import InputError, SpaceError, use
+from hpo.usercode import EndedError, contained, said
 from hpo_spaces.space import SearchSpace
 
 SPACES = {
@@ -61,6 +62,13 @@ def load(reference: str, registry: Mapping[str, str], setting: str, error: type[
     return getattr(module, match["name"])
 
 
+def forget_module(reference: str) -> None:
+    """Have the module of `package.module:NAME` imported anew the next time."""
+    match = REFERENCE.fullmatch(reference)
+    if match is not None and match["module"].partition(".")[0] not in ("hpo", "hpo_spaces"):
+        sys.modules.pop(match["module"], None)
+
+
 def _remedy(reference: str, names: Iterable[str], setting: str) -> str:
     """What to write instead of a reference that is none."""
     module = reference.removesuffix(".py").replace("/", ".")
@@ -89,10 +97,12 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
     importlib.invalidate_caches()
     rule = f"the module of the {setting} must be importable"
     try:
-        return importlib.import_module(name)
+        with contained(f"the module {name}"):
+            return importlib.import_module(name)
     except InputError:
         raise  # it says what is wrong already
-    except (Exception, SystemExit) as cause:
+    except Exception as raised:
+        cause = (raised.__cause__ if isinstance(raised, EndedError) else None) or raised
         missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise error(
@@ -102,7 +112,7 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
             ) from cause
         is_former = (missing or "").partition(".")[0] == "search_spaces"
         remedy = "import from hpo.spaces instead" if is_former else "correct the module"
-        raise error(f"{rule}, got {type(cause).__name__} from {name!r}: {cause}; {remedy}", setting=setting) from cause
+        raise error(f"{rule}, got {name!r}, which raised {said(cause)}; {remedy}", setting=setting) from cause
 
 
 def _not_there(module: ModuleType, name: str, setting: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from hpo.errors import SpaceError
 from hpo.network.architecture import Architecture
+from hpo.usercode import contained, said
 from hpo_spaces.dimensions import Categorical, Ordered
 from hpo_spaces.space import Params, SearchSpace
 
@@ -38,13 +39,18 @@ class MlpSpace(SearchSpace):
         for params in _tried_points(self):
             self._check_network(params)
 
+    def make(self, params: Params) -> Architecture:
+        """The network of a point; raises whatever the space's function does."""
+        with contained(f"the function of the search space {self.name}"):
+            return self.architecture(params)
+
     def _check_network(self, params: Params) -> None:
         try:
-            made = self.architecture(params)
+            made = self.make(params)
         except Exception as error:
             raise SpaceError(
-                f"space {self.name!r}: architecture must accept every point, got {type(error).__name__} "
-                f"for {params}: {error}; correct the function"
+                f"space {self.name!r}: architecture must accept every point, got {said(error)} "
+                f"for {params}; correct the function"
             ) from error
         if not isinstance(made, Architecture):
             raise SpaceError(

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
 from hpo_storage.engine import explained, make_engine, parse_url, reading
+from hpo_storage.gone import all_there
 from hpo_storage.migrations import HEAD, VERSION_TABLE
 from hpo_storage.refusals import BUSY_SECONDS, error_code, is_locked
 from hpo_storage.retry import NO_PATIENCE, Patience, retried
@@ -69,9 +70,10 @@ class Database:
         """One transaction that may write, committed at the end of the block and rolled back on an error.
 
         StorageRefusedError where the database cannot be written, StorageAwayError where it does not answer or stays
-        locked, and StorageBusyError where the transaction stood in the way of another one.
+        locked, and StorageBusyError where the transaction stood in the way of another one. StudyNotFoundError where
+        what it writes belongs to rows that have been deleted.
         """
-        with self._begin(self.engine) as connection:
+        with all_there(), self._begin(self.engine) as connection:
             yield connection
 
     @contextmanager

@@ -21,6 +21,7 @@ from hpo.errors import LeaseLostError
 from hpo_storage.attempts import against, is_for
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
+from hpo_storage.gone import gone
 from hpo_storage.limits import reached
 from hpo_storage.records import FINISHED, VALUED, Outcome, Purpose, ReplicateRecord, TrialState
 from hpo_storage.retry import retried
@@ -106,8 +107,8 @@ def claim(
 def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
     """Record the result, once: a repeat by the same claim changes nothing.
 
-    Raises LeaseLostError where the slot has been given to another attempt, and ValueError where a number is
-    not finite.
+    Raises LeaseLostError where the slot has been given to another attempt, StudyNotFoundError where it was deleted,
+    and ValueError where a number is not finite.
     """
     check_outcome(outcome)
     with db.begin_write() as connection:
@@ -280,6 +281,8 @@ def _held(connection: sa.Connection, claim: Claim) -> Slot:
         .with_for_update()
     ).first()
     if slot is None:
+        if connection.scalar(sa.select(TRIALS.c.id).where(TRIALS.c.id == claim.trial_id)) is None:
+            raise gone()
         raise LeaseLostError(_lost(claim, "has been given to another attempt, or is gone"))
     return slot
 

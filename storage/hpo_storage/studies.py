@@ -82,6 +82,7 @@ def _create(db: Database, row: Mapping[str, Any]) -> int:
     with db.begin_write() as connection:
         _check_dataset(connection, row["dataset"])
         study_id = create_optuna_study(connection, row["name"])
+        _delete_rows(connection, study_id)  # of a study that was deleted among Optuna's alone
         connection.execute(STUDIES.insert().values(id=study_id, created=now(connection), **row))
         _add_slots(connection, study_id, range(row["budget"]))
     return study_id
@@ -226,19 +227,26 @@ def delete_study(db: Database, study_id: int) -> None:
     """
     from hpo_storage.optuna import delete_study as delete_optuna_study
 
-    slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
-    trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
     with db.begin_write() as connection:
         check_not_running(connection, study_id, now(connection))
-        dataset = connection.scalar(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id))
-        for table in (PREDICTIONS, REPLICATES):
-            connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
-        connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
-        connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
-        _forget_workers(connection, study_id)
-        connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
-        _drop_dataset(connection, dataset)
+        _delete_rows(connection, study_id)
         delete_optuna_study(connection, study_id)
+
+
+def _delete_rows(connection: sa.Connection, study_id: int) -> None:
+    """Delete a study of our tables, if it is there, and its data set where no other one uses it."""
+    slots = sa.select(SLOTS.c.id).where(SLOTS.c.study_id == study_id)
+    trials = sa.select(TRIALS.c.id).where(TRIALS.c.slot_id.in_(slots))
+    study = connection.execute(sa.select(STUDIES.c.dataset).where(STUDIES.c.id == study_id)).first()
+    if study is None:
+        return
+    for table in (PREDICTIONS, REPLICATES):
+        connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
+    connection.execute(TRIALS.delete().where(TRIALS.c.slot_id.in_(slots)))
+    connection.execute(SLOTS.delete().where(SLOTS.c.study_id == study_id))
+    _forget_workers(connection, study_id)
+    connection.execute(STUDIES.delete().where(STUDIES.c.id == study_id))
+    _drop_dataset(connection, study.dataset)
 
 
 @contextmanager

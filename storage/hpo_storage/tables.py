@@ -140,7 +140,7 @@ WORKERS = sa.Table(
     sa.Column("process_start", sa.String(PROCESS_LENGTH), comment="tells a process from a later one of its pid"),
     sa.Column("started", UtcTime, nullable=False),
     sa.Column("last_seen", UtcTime, nullable=False),
-    sa.Column("stopped", UtcTime),
+    sa.Column("stopped", UtcTime),  # of one that was asked to stop: when it will have ended
     sa.Column("lease_seconds", sa.Double, nullable=False, comment="silent for longer, it is taken for dead"),
     sa.Column("device", sa.String(DEVICE_LENGTH), nullable=False),
     sa.Column("backend", sa.String(BACKEND_LENGTH), nullable=False),

@@ -4,8 +4,9 @@ import os
 import secrets
 import socket
 import subprocess
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,15 @@ def start_worker(
     backend: str = "",
     trainers: int = 1,
     lease_seconds: float = LEASE_SECONDS,
+    worker_id: str | None = None,
 ) -> str:
-    """Register a worker, of a study or for now of none, and return its id.
+    """Register a worker, of a study or for now of none, and return its id: a new one, unless it is given.
 
     A study has one worker of role "run" at a time, and any number of the others: StudyRunningError where `role` is
     "run" and another run of the study is alive; StudyNotFoundError where the study has been deleted.
     """
     worker = {
-        "id": secrets.token_hex(16),
+        "id": worker_id or secrets.token_hex(16),
         "study_id": study_id,
         "role": role,
         "host": host[:HOST_LENGTH],
@@ -71,10 +73,14 @@ def _register(db: Database, worker: Mapping[str, Any]) -> str:
 
 
 @retried
-def serve(db: Database, worker_id: str, study_id: int | None) -> None:
-    """Say which study the worker works on now, if any; StudyNotFoundError where it has been deleted."""
+def serve(db: Database, worker_id: str, study_id: int | None) -> bool:
+    """Say which study the worker works on now, if any; whether the worker is known, or somebody has deleted it.
+
+    StudyNotFoundError where the study has been deleted.
+    """
     with _study_is_there(), db.begin_write() as connection:
-        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(study_id=study_id))
+        query = WORKERS.update().where(WORKERS.c.id == worker_id).values(study_id=study_id)
+        return connection.execute(query).rowcount > 0
 
 
 @retried
@@ -115,6 +121,15 @@ def stop_worker(db: Database, worker_id: str) -> None:
 
 
 @retried
+def will_stop(db: Database, worker_id: str, seconds: float) -> None:
+    """Say that the worker was asked to stop and will have ended in so many seconds: what it holds then, or when it is
+    killed meanwhile, is interrupted, which does not count."""
+    with db.begin_write() as connection:
+        end = now(connection) + timedelta(seconds=seconds)
+        connection.execute(WORKERS.update().where(WORKERS.c.id == worker_id).values(stopped=end))
+
+
+@retried
 def note(db: Database, worker_id: str, text: str | None) -> None:
     """Let others know why the worker does not work: what it refuses, waits for or suffers from; None: it works."""
     with db.begin_write() as connection:
@@ -126,12 +141,13 @@ def note(db: Database, worker_id: str, text: str | None) -> None:
 def requeue_orphans(db: Database, study_id: int) -> int:
     """Open the claimed slots whose worker has ended, as far as this host can tell; return how many there were.
 
-    What a worker still held when it stopped becomes interrupted, which does not count. A killed worker's attempts
-    count as failed, since the trial may be what killed it. Who is only silent is left to `sweep`.
+    What a worker still held when it stopped, or was killed after it was asked to, becomes interrupted, which does not
+    count. Another killed worker's attempts count as failed, since the trial may be what killed it. Who is only silent
+    is left to `sweep`.
     """
     with db.begin_write() as connection:
         time = now(connection)
-        ended = _ended_holders(connection, study_id)
+        ended = _ended_holders(connection, study_id, time)
         orphans = connection.execute(
             sa.select(SLOTS)
             .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed", SLOTS.c.worker_id.in_(ended))
@@ -150,16 +166,26 @@ def requeue_orphans(db: Database, study_id: int) -> int:
 def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_ATTEMPTS) -> int:
     """Take the slots whose lease has expired from their workers, and return how many there were.
 
-    Each attempt counts as failed, and its slot is open again or, as `abandon` decides, failed for good.
+    Each attempt counts as failed, unless its worker was asked to stop, and its slot is open again or, as `abandon`
+    decides, failed for good.
     """
     with db.begin_read() as connection:
         expired = sa.and_(SLOTS.c.state == "claimed", SLOTS.c.lease_until < now(connection))
         if study_id is not None:
             expired = sa.and_(expired, SLOTS.c.study_id == study_id)
         # Looked for without locks, so that nobody's claim passes over a row that is only looked at.
-        found = connection.scalars(sa.select(SLOTS.c.id).where(expired).order_by(SLOTS.c.id)).all()
-    if not found:
-        return 0
+        found = defaultdict[int, list[int]](list)
+        for study, slot in connection.execute(sa.select(SLOTS.c.study_id, SLOTS.c.id).where(expired)):
+            found[study].append(slot)
+    swept = 0
+    for ids in found.values():  # one by one, so that a study of which rows are missing holds up no other
+        with suppress(StudyNotFoundError):
+            swept += _take_expired(db, ids, max_attempts)
+    return swept
+
+
+def _take_expired(db: Database, found: list[int], max_attempts: int) -> int:
+    """Take those slots whose lease has expired still."""
     with db.begin_write() as connection:
         time = now(connection)
         slots = connection.execute(
@@ -169,10 +195,12 @@ def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_
             .with_for_update(skip_locked=True)
         ).all()
         holders = sa.select(WORKERS).where(WORKERS.c.id.in_({slot.worker_id for slot in slots}))
-        names = {worker.id: f"{worker.host}:{worker.pid}" for worker in connection.execute(holders)}
+        found_holders = {worker.id: worker for worker in connection.execute(holders)}
         for slot in slots:
-            reason = f"lease expired: no sign of life from {names[slot.worker_id]}"
-            abandon(connection, slot, reason, time, counts=True, max_attempts=max_attempts)
+            worker = found_holders[slot.worker_id]
+            silent = worker.stopped is None
+            reason = f"lease expired: no sign of life from {worker.host}:{worker.pid}" if silent else None
+            abandon(connection, slot, reason, time, counts=silent, max_attempts=max_attempts)
             failpoint("mid_sweep")
     return len(slots)
 
@@ -193,7 +221,7 @@ def list_workers(db: Database, *, alive_only: bool = True) -> list[WorkerRecord]
 
 
 def _record(worker: sa.Row[Any], time: datetime, running: int, finished: int) -> WorkerRecord:
-    alive = worker.stopped is None and _is_alive(worker, time)
+    alive = not _has_stopped(worker, time) and _is_alive(worker, time)
     hours = ((time if alive else worker.last_seen) - worker.started).total_seconds() / 3600
     return WorkerRecord(
         id=worker.id,
@@ -246,18 +274,25 @@ def living_workers(connection: sa.Connection, study_id: int | None, time: dateti
     Alive is who has not stopped and is a process of this host with the start time it registered, or else (on
     another host or in another container, or where start times cannot be read) was seen within its lease.
     """
-    query = sa.select(WORKERS).where(WORKERS.c.stopped.is_(None), WORKERS.c.last_seen >= time - FORGOTTEN)
+    query = sa.select(WORKERS).where(
+        sa.or_(WORKERS.c.stopped.is_(None), WORKERS.c.stopped > time), WORKERS.c.last_seen >= time - FORGOTTEN
+    )
     query = query.order_by(WORKERS.c.started, WORKERS.c.id)
     if study_id is not None:
         query = query.where(WORKERS.c.study_id == study_id)
     return [worker for worker in connection.execute(query) if _is_alive(worker, time)]
 
 
-def _ended_holders(connection: sa.Connection, study_id: int) -> dict[str, sa.Row[Any]]:
+def _has_stopped(worker: sa.Row[Any], time: datetime) -> bool:
+    """Whether the worker has ended, or was asked to so long ago that it must have."""
+    return bool(worker.stopped is not None and worker.stopped <= time)
+
+
+def _ended_holders(connection: sa.Connection, study_id: int, time: datetime) -> dict[str, sa.Row[Any]]:
     """The workers, by id, that hold slots of the study and have stopped, or whose process is known to be gone."""
     held = sa.select(SLOTS.c.worker_id).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
     holders = connection.execute(sa.select(WORKERS).where(WORKERS.c.id.in_(held))).all()
-    return {worker.id: worker for worker in holders if worker.stopped is not None or _process_lives(worker) is False}
+    return {w.id: w for w in holders if _has_stopped(w, time) or _process_lives(w) is False}
 
 
 def _is_alive(worker: sa.Row[Any], time: datetime) -> bool:

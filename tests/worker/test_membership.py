@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 
 from hpo.worker import membership as module
 from hpo.worker.membership import Heartbeat
+from hpo.worker.signals import StopRequest
 from tests.helpers.databases import upgraded_file
 from tests.helpers.processes import wait_until
 
@@ -43,7 +44,7 @@ def beating(tmp_path):
     started = []
 
     def start(worker_id, *trials):
-        heartbeat = Heartbeat(f"sqlite:///{tmp_path}/hpo.db", worker_id, TIMING)
+        heartbeat = Heartbeat(f"sqlite:///{tmp_path}/hpo.db", worker_id, TIMING, StopRequest())
         heartbeat.watch(trials)
         heartbeat.start()
         started.append(heartbeat)

@@ -329,7 +329,7 @@ def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, mo
     timer = threading.Timer(30, stop.ask)
     timer.start()
     service, training = Terms(max_trials=3), Training(trainers=1, backend="tensorflow")
-    assert serve(service, training, url=url, view=SilentView(), stop=stop) == 3
+    assert serve(service, training, url=url, view=SilentView(), stop=stop).finished == 3
     timer.cancel()
     assert len(asked) > 1
 

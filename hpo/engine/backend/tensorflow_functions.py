@@ -5,6 +5,7 @@ a twentieth of the time that tracing takes.
 """
 
 import gc
+import logging
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,7 +13,6 @@ from itertools import count
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tensorflow.core.framework.function_pb2 import FunctionDefLibrary
 from tensorflow.python.eager import context  # executors and definitions have no public name
 
@@ -20,6 +20,7 @@ from hpo.engine.backend.cache import ProgramCache, key_of
 from hpo.engine.layout import ProgramKind
 
 _numbers = count()
+_log = logging.getLogger("hpo")
 
 
 def single_threaded() -> AbstractContextManager[None]:
@@ -98,8 +99,8 @@ class FunctionStore:
         if found is not None:
             try:
                 return CompiledFunction(found)
-            except (zlib.error, DecodeError):  # a damaged file
-                pass
+            except Exception:  # a damaged file may be wrong in any way
+                _log.info("a compiled program that was kept cannot be used; it is made again", exc_info=True)
         self.traces += 1
         definition = trace(function, signature, variables)
         if self._cache:
