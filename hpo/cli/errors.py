@@ -5,10 +5,12 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import typer
 
-from hpo.errors import InputError
+from hpo.cli.options import password_remark, with_storage
+from hpo.errors import Face, InputError, StorageError
 from hpo.words import printable
 
 NO_RESULT = 1
@@ -16,8 +18,12 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+@dataclass
 class CommandLine:
-    """Messages in the words of the command line: settings as options, actions as commands."""
+    """Messages in the words of the command line: settings as options, actions as commands on the same database, which
+    is known once the command is parsed."""
+
+    url: str | None = None
 
     def setting(self, name: str, value: object) -> str:
         """`--trials 50`; of a switch `--racing` or `--no-racing`."""
@@ -32,7 +38,14 @@ class CommandLine:
     def action(self, name: str, study: str | None) -> str:
         """`hpo status --study churn`."""
         command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
-        return f"{command} --study {_quoted(study)}" if study else command
+        command = f"{command} --study {_quoted(study)}" if study else command
+        return command if self.url is None else self._on_database(command, self.url)
+
+    def _on_database(self, command: str, url: str) -> str:
+        try:
+            return f"{with_storage(command, url)} {password_remark(url)}".rstrip()
+        except StorageError:  # which the message is about
+            return command
 
 
 def _quoted(text: str) -> str:
@@ -40,13 +53,14 @@ def _quoted(text: str) -> str:
     return shlex.quote(printable(text))
 
 
-def exit_code(command: Callable[[], int | None]) -> int:
-    """Run `command` and return the exit code for how it ended; unexpected exceptions pass through."""
+def exit_code(command: Callable[[], int | None], face: Face | None = None) -> int:
+    """Run `command` and return the exit code for how it ended; unexpected exceptions pass through. `face` writes the
+    marks of an error."""
     try:
         code = command() or 0
         sys.stdout.flush()
     except InputError as error:
-        complain(error.text(CommandLine()))
+        complain(error.text(face or CommandLine()))
         return BAD_INPUT
     except typer.TyperException as error:
         complain(f"{_usage(error)}; see {_help_of(error)}")

@@ -16,6 +16,7 @@ from typing import TypeVar
 import hpo_storage.optuna  # noqa: F401
 from hpo_storage import workers
 from hpo_storage.database import Database, connect
+from hpo_storage.retry import Patience, starting
 from hpo_storage.timing import Timing
 
 from hpo.errors import StorageAwayError, StorageError, marked
@@ -155,6 +156,14 @@ class Outage:
                 return result
 
 
+def patient(view: ProgressView, stop: StopRequest | None = None) -> Patience:
+    """The patience of a start, which the view tells of; none once a stop is asked for."""
+    return starting(
+        lambda error: view.message(f"waiting for the database: {marked(error)}"),
+        lambda: stop is not None and stop.count > 0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS."""
@@ -194,7 +203,7 @@ def joined(
         if told := spool.replay(database):
             view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
         yield Worker(
-            database=database,
+            database=database.impatient,
             id=worker_id,
             timing=timing,
             heartbeat=heartbeat,
@@ -208,7 +217,7 @@ def joined(
         heartbeat.stop()
         spool.tidy()
         with contextlib.suppress(StorageError):
-            workers.stop_worker(database, worker_id)
+            workers.stop_worker(database.impatient, worker_id)
 
 
 def _register(database: Database, runs: int | None, resources: Resources, timing: Timing) -> str:

@@ -3,7 +3,7 @@
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from hpo_storage.database import Database, connect, holds_tables, prepare
 from hpo_storage.records import StudyHeader, StudyRecord
 
 from hpo.declaration import to_json
-from hpo.errors import StudyError, use
+from hpo.errors import StorageAwayError, StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.settings import DRAIN_SECONDS, Training, Work
@@ -20,7 +20,7 @@ from hpo.study import lifecycle
 from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
-from hpo.worker.membership import Outage, Worker, joined
+from hpo.worker.membership import Outage, Worker, joined, patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
@@ -53,7 +53,7 @@ def run(
     """
     _check_work(request.work, request.training, url)
     view = view or SilentView()
-    database = connect(url)
+    database = connect(url, patience=patient(view))
     try:
         stored = _stored(database, request.name)
         if stored and _is_over(stored, request.work):
@@ -61,8 +61,9 @@ def run(
             return RunResult(record=stored, already_finished=True, interrupted=False)
         plan = _plan(request, stored)
         with stop_on_signals() as stop:
-            Run(database, url, plan, view, stop, drain_seconds).see_through()
-            record = Outage(view, stop).insist(lambda: studies.read_study(database, request.name))
+            stoppable = replace(database, patience=patient(view, stop))
+            Run(stoppable, url, plan, view, stop, drain_seconds).see_through()
+            record = Outage(view, stop).insist(lambda: studies.read_study(database.impatient, request.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
@@ -75,7 +76,8 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
     Raises InputError for anything unusable, and where a study of that name is there.
     """
     _check_work(request.work, request.training, url)
-    view, database = view or SilentView(), connect(url)
+    view = view or SilentView()
+    database = connect(url, patience=patient(view))
     try:
         if _stored(database, request.name) is not None:
             raise StudyError(
@@ -121,10 +123,15 @@ class Run:
         """Work on the study, or watch others do it, until it is over."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-")))
-            if self._plan.resources is not None:
-                self._work(folder, stack, self._plan.resources)
-            else:
-                self._have_it_done(folder, stack)
+            try:
+                if self._plan.resources is not None:
+                    self._work(folder, stack, self._plan.resources)
+                else:
+                    self._have_it_done(folder, stack)
+            except StorageAwayError:
+                if self._stop.count:  # while the start waited for the database
+                    raise KeyboardInterrupt from None
+                raise
 
     def store(self, folder: Path) -> None:
         """Prepare and store a new study."""
@@ -161,7 +168,7 @@ class Run:
             launched = ray_workers(self._url, self._name, work.workers, plan.request.training, self._drain_seconds)
             check = stack.enter_context(launched).check
         wants_workers = check is None and plan.study.objective.trainer is not None
-        watch(self._database, self._header(), self._view, self._stop, check, wants_workers=wants_workers)
+        watch(self._database.impatient, self._header(), self._view, self._stop, check, wants_workers=wants_workers)
 
     def _prepare(self, folder: Path) -> dict[str, Any]:
         plan = self._plan
