@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
     from hpo_storage.database import Database
     from hpo_storage.records import StudyRecord, TrialRecord
+    from hpo_storage.retry import Patience
 
     from hpo.objectives.base import StudyRequest
     from hpo.worker.progress import ProgressView
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 Location = str | PathLike[str]
 Keywords = ParamSpec("Keywords")
 NAME_DIGITS = 8
+_log = logging.getLogger("hpo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,7 +280,7 @@ def upgrade(storage: "Location | None" = None) -> None:
     from hpo_storage.database import connect
     from hpo_storage.database import upgrade as upgrade_tables
 
-    database = connect(_url(storage))
+    database = connect(_url(storage), patience=_patience())
     try:
         upgrade_tables(database)
     finally:
@@ -346,18 +349,25 @@ def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
     from hpo.study.spec import check_study_name
 
     check_study_name(name)
-    database = connect(_url(storage), create=False)
+    database = connect(_url(storage), create=False, patience=_patience())
     try:
         yield database
     finally:
         database.close()
 
 
+def _patience() -> "Patience":
+    from hpo_storage.retry import starting
+
+    return starting(lambda error: _log.info("waiting for the database: %s", error))
+
+
 def _url(storage: object) -> str:
     location = storage or os.environ.get(STORAGE_VARIABLE)
     if location is not None and not isinstance(location, str | PathLike):
         raise StorageError(
-            f"a database is given as a URL or an SQLite file, got {location!r}; use {use('storage', 'team.db')}",
+            f"a database is given as a URL or an SQLite file, got a value of type {type(location).__name__}; "
+            f"use {use('storage', 'team.db')}",
             setting="storage",
         )
     return database_url(location)

@@ -3,8 +3,8 @@
 import typer
 from hpo_storage.urls import database_url
 
-from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import Storage, opened, with_storage
+from hpo.cli.errors import NO_RESULT, CommandLine, complain
+from hpo.cli.options import Storage, opened, waiting
 from hpo.cli.output import write_text
 
 app = typer.Typer(help="Make, upgrade and check a database.", no_args_is_help=True)
@@ -17,7 +17,7 @@ def upgrade(storage: Storage = None) -> int:
     from hpo_storage.database import upgrade as upgrade_tables
     from hpo_storage.migrations import HEAD
 
-    database = connect(database_url(storage))
+    database = connect(database_url(storage), patience=waiting())
     try:
         upgrade_tables(database)
         write_text(f"{database.url} has schema {HEAD}")
@@ -33,14 +33,14 @@ def current(storage: Storage = None) -> int:
     from hpo_storage.migrations import HEAD
 
     url = database_url(storage)
-    database = connect(url)
+    database = connect(url, patience=waiting())
     try:
         found = schema(database)
         write_text(f"{database.url} has {'no tables' if found is None else f'schema {found}'}; this hpo has {HEAD}")
     finally:
         database.close()
     if found != HEAD:
-        complain(f"the schema must be {HEAD}, got {found or 'none'}; run {with_storage('hpo db upgrade', url)}")
+        complain(f"the schema must be {HEAD}, got {found or 'none'}; run {CommandLine(url).action('upgrade', None)}")
         return NO_RESULT
     return 0
 

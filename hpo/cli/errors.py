@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import typer
 
-from hpo.cli.options import with_storage
-from hpo.errors import InputError, TrainersError
+from hpo.cli.options import password_remark, with_storage
+from hpo.errors import Face, InputError, StorageError, TrainersError
 from hpo.words import printable
 
 NO_RESULT = 1
@@ -21,8 +22,8 @@ INTERRUPTED = 130
 
 @dataclass
 class CommandLine:
-    """Messages in the words of the command line: settings as options, actions as commands, on a database where one is
-    named."""
+    """Messages in the words of the command line: settings as options, actions as commands on the same database, which
+    is known once the command is parsed."""
 
     url: str | None = None
 
@@ -36,12 +37,18 @@ class CommandLine:
                 return f"--no-{words}"
         return f"--{words} {_quoted(str(value))}"
 
-    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+    def action(self, name: str, study: str | None, given: Mapping[str, object] = MappingProxyType({})) -> str:
         """`hpo status --study churn`, `hpo run --study churn --trials 50`."""
         command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
         command = f"{command} --study {_quoted(study)}" if study else command
         command = " ".join([command, *(self.setting(setting, value) for setting, value in given.items())])
-        return command if self.url is None else with_storage(command, self.url)
+        return command if self.url is None else self._on_database(command, self.url)
+
+    def _on_database(self, command: str, url: str) -> str:
+        try:
+            return f"{with_storage(command, url)} {password_remark(url)}".rstrip()
+        except StorageError:  # which the message is about
+            return command
 
 
 def _quoted(text: str) -> str:
@@ -49,13 +56,14 @@ def _quoted(text: str) -> str:
     return shlex.quote(printable(text))
 
 
-def exit_code(command: Callable[[], int | None]) -> int:
-    """Run `command` and return the exit code for how it ended; unexpected exceptions pass through."""
+def exit_code(command: Callable[[], int | None], face: Face | None = None) -> int:
+    """Run `command` and return the exit code for how it ended; unexpected exceptions pass through. `face` writes the
+    marks of an error."""
     try:
         code = command() or 0
         sys.stdout.flush()
     except InputError as error:
-        complain(error.text(CommandLine()))
+        complain(error.text(face or CommandLine()))
         return BAD_INPUT
     except TrainersError as error:
         complain(error.text(CommandLine()))

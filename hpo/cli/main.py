@@ -8,7 +8,7 @@ import typer
 
 from hpo.cli.database import app as database
 from hpo.cli.delete import delete
-from hpo.cli.errors import exit_code
+from hpo.cli.errors import CommandLine, exit_code
 from hpo.cli.read import best, list_, status, trials
 from hpo.cli.replay import replay
 from hpo.cli.retry import retry
@@ -66,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    face = CommandLine()
     with stop_on_signals(interrupts=True):
-        code = exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
+        code = exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False, obj=face), face)
     if arguments is None:
         end_despite_threads(code)
     return code

@@ -2,19 +2,31 @@
 
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from hpo_storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
+from hpo_storage.urls import (
+    DEFAULT_URL,
+    FILE_ENDINGS,
+    STORAGE_VARIABLE,
+    database_url,
+    secrets_of,
+    without_password,
+)
 
 from hpo.errors import InputError
+from hpo.words import printable
 
 if TYPE_CHECKING:
     from hpo_storage.database import Database
     from hpo_storage.records import StudyRecord
+    from hpo_storage.retry import Patience
+
+    from hpo.errors import StorageAwayError
 
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
 
@@ -27,12 +39,21 @@ def _checked_name(context: typer.Context, name: str | None) -> str | None:
     return check_study_name(name)
 
 
+def _noted(context: typer.Context, storage: str | None) -> str | None:
+    """Let whoever shows messages of this command know its database."""
+    if context.obj is not None:
+        context.obj.url = database_url(storage)
+    return storage
+
+
 def stored_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the stored studies that begin with `incomplete`, for completion; none where that fails."""
     try:
+        from hpo_storage.retry import NO_PATIENCE
         from hpo_storage.studies import list_studies
 
-        with opened(context.params.get("storage") or os.environ.get(STORAGE_VARIABLE)) as database:
+        given = context.params.get("storage") or os.environ.get(STORAGE_VARIABLE)
+        with opened(given, patience=NO_PATIENCE) as database:
             return [study.name for study in list_studies(database) if study.name.startswith(incomplete)]
     except Exception:  # a shell that completes must not be disturbed
         return []
@@ -78,6 +99,7 @@ Storage = Annotated[
         metavar="URL",
         help=f"Database: a URL or an SQLite file. Default: {DEFAULT_URL}.",
         envvar=STORAGE_VARIABLE,
+        callback=_noted,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
@@ -85,26 +107,58 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 
 def shown_storage(url: str) -> str:
-    """How to write the database in a command: a file's name, or the URL with `***` for its password."""
+    """How to write the database in a command: a file's name, or the URL without its password."""
     if url.startswith("sqlite:///"):
         path = url.removeprefix("sqlite:///")
         return path if path.endswith(FILE_ENDINGS) else url
-    from sqlalchemy import make_url
+    from hpo_storage.engine import parse_url
 
-    return make_url(url).set(query={}).render_as_string(hide_password=True)
+    return without_password(parse_url(url)).render_as_string()
 
 
 def with_storage(command: str, url: str) -> str:
-    """The command with the database named, where it is not the default one."""
-    return command if url == DEFAULT_URL else f"{command} {shlex.join(['--storage', shown_storage(url)])}"
+    """The command with the database named, where the shell that it is typed in does not know it already."""
+    if _known_to_the_shell(url):
+        return command
+    return f"{command} {shlex.join(['--storage', shown_storage(url)])}"
+
+
+def password_remark(url: str) -> str:
+    """What a command needs, beside the database's URL as it is shown, to connect; nothing where that is all."""
+    if _known_to_the_shell(url) or url.startswith("sqlite:"):
+        return ""
+    from hpo_storage.engine import parse_url
+
+    parsed = parse_url(url)
+    secrets = secrets_of(parsed)
+    if not secrets:
+        return ""
+    if parsed.get_backend_name() == "postgresql" and secrets == [parsed.password]:
+        return "with its password in the variable PGPASSWORD"
+    return f"with {STORAGE_VARIABLE} set to the URL and its password, instead of --storage"
+
+
+def _known_to_the_shell(url: str) -> bool:
+    return url == database_url(os.environ.get(STORAGE_VARIABLE))
+
+
+def waiting() -> "Patience":
+    """The patience of a command that reads, which tells a person that it waits."""
+    from hpo_storage.retry import starting
+
+    def say(error: "StorageAwayError") -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"waiting for the database: {printable(str(error))}", err=True)
+
+    return starting(say)
 
 
 @contextmanager
-def opened(storage: str | None) -> Iterator["Database"]:
+def opened(storage: str | None, *, patience: "Patience | None" = None) -> Iterator["Database"]:
     """A database to read, closed at the end; StorageError where there is none."""
     from hpo_storage.database import connect
 
-    database = connect(database_url(storage), create=False)
+    database = connect(database_url(storage), create=False, patience=patience or waiting())
     try:
         yield database
     finally:

@@ -15,7 +15,7 @@ from hpo.cli.describe import (
     widths_text,
     winner_fields,
 )
-from hpo.cli.errors import NO_RESULT, complain
+from hpo.cli.errors import NO_RESULT, CommandLine, complain
 from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.study.columns import parameter_columns
@@ -61,7 +61,8 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
         rows = [list_json(study) for study in studies]
         write_lines([_LIST_HEADER, *([row[name] for name in _LIST_HEADER] for row in rows)])
     elif not studies:
-        write_text(f"no studies in {shown_storage(database_url(storage))}; make one with: hpo run --study mlp")
+        url = database_url(storage)
+        write_text(f"no studies in {shown_storage(url)}; make one with: {CommandLine(url).action('run', 'mlp')}")
     else:
         write_table(
             [
@@ -84,7 +85,8 @@ def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> 
     elif found is not None:
         write_fields(winner_fields(record, found))
     if found is None:
-        complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
+        see = CommandLine(database_url(storage)).action("status", study)
+        complain(f"no trial of {study} has all its replicates yet; see {see}")
         return NO_RESULT
     return 0
 

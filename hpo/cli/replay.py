@@ -31,8 +31,9 @@ def replay(
     from hpo.worker.replay import replay as train_again
     from hpo.worker.views import make_view
 
-    view = make_view(sys.stderr, CommandLine())
-    result = train_again(study, trial, url=database_url(storage), backend=settings["backend"], view=view)
+    url = database_url(storage)
+    view = make_view(sys.stderr, CommandLine(url))
+    result = train_again(study, trial, url=url, backend=settings["backend"], view=view)
     if as_json:
         write_json(_plain(result))
     else:

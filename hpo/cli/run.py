@@ -16,6 +16,7 @@ from hpo.cli.options import (
     AsJson,
     NewStudyName,
     Storage,
+    password_remark,
     with_storage,
     writable,
 )
@@ -79,7 +80,7 @@ def _work(
     from hpo.worker.views import make_view
 
     started = time.monotonic()
-    view = make_view(sys.stderr if as_json else sys.stdout, CommandLine())
+    view = make_view(sys.stderr if as_json else sys.stdout, CommandLine(url))
     try:
         result = see_through(asked_for, url=url, view=view)
     except KeyboardInterrupt:
@@ -142,6 +143,8 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
         write_text(f"report: {path}")
     for index, command in enumerate(_next_commands(result, path, url)):
         write_text(f"{'next:' if index == 0 else '     '} {command}")
+    if remark := password_remark(url):
+        write_text(f"      {remark}")
 
 
 def _headline(result: "RunResult", seconds: float) -> str:

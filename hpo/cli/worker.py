@@ -48,7 +48,8 @@ def worker(
 
         given = {name: value for name, value in settings.items() if value is not None}
         terms, training = taken(Terms, given), taken(Training, given)
-        url, view = database_url(storage), make_view(sys.stdout, CommandLine())
+        url = database_url(storage)
+        view = make_view(sys.stdout, CommandLine(url))
         served = serve(terms, training, url=url, view=view, stop=stop, study=study)
     write_text(f"this worker has ended, with {count_text(served.finished, 'trial')} finished")
     if terms.once and served.left:
@@ -73,7 +74,8 @@ def workers(
     elif not to_terminal():
         write_lines([_HEADER, *(list(row.values()) for row in rows)])
     elif not records:
-        write_text(f"nobody works on {shown_storage(database_url(storage))}; start one with: hpo worker")
+        url = database_url(storage)
+        write_text(f"nobody works on {shown_storage(url)}; start one with: {CommandLine(url).action('worker', None)}")
     else:
         write_table(_columns(records))
         for record in records:

@@ -16,6 +16,7 @@ from typing import TypeVar
 import hpo_storage.optuna  # noqa: F401
 from hpo_storage import workers
 from hpo_storage.database import Database, connect
+from hpo_storage.retry import Patience, starting
 from hpo_storage.timing import Timing
 
 from hpo.errors import SickHostError, StorageAwayError, StorageError, marked
@@ -184,6 +185,14 @@ class Outage:
                 return result
 
 
+def patient(view: ProgressView, stop: StopRequest | None = None) -> Patience:
+    """The patience of a start, which the view tells of; none once a stop is asked for."""
+    return starting(
+        lambda error: view.message(f"waiting for the database: {marked(error)}"),
+        lambda: stop is not None and stop.count > 0,
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
     """What a session needs beside its study; `drain_seconds` as DRAIN_SECONDS.
@@ -219,34 +228,40 @@ def joined(
     `runs` is the study that it runs, None for a worker of any. Raises StudyRunningError where another run of that
     study is alive.
     """
-    timing, spool = Timing.from_environment(), Spool(database)
+    timing, spool, impatient = Timing.from_environment(), Spool(database), database.impatient
     worker_id = _register(database, runs, resources, timing)
     stop.drain_seconds = max(stop.drain_seconds, drain_seconds)
     heartbeat = Heartbeat(url, worker_id, timing, stop)
-    worker = Worker(
-        database=database,
-        id=worker_id,
-        timing=timing,
-        heartbeat=heartbeat,
-        spool=spool,
-        outage=Outage(view, stop, REFUSED_SECONDS["worker" if runs is None else "run"]),
-        view=view,
-        stop=stop,
-        register=lambda: _register(database, runs, resources, timing, worker_id),
-        drain_seconds=drain_seconds,
-    )
+    with _at_work(impatient, worker_id, heartbeat), contextlib.ExitStack() as stack:
+        stack.callback(spool.tidy)
+        if told := spool.replay(database):
+            view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
+        yield Worker(
+            database=impatient,
+            id=worker_id,
+            timing=timing,
+            heartbeat=heartbeat,
+            spool=spool,
+            outage=Outage(view, stop, REFUSED_SECONDS["worker" if runs is None else "run"]),
+            view=view,
+            stop=stop,
+            register=lambda: _register(impatient, runs, resources, timing, worker_id),
+            drain_seconds=drain_seconds,
+        )
+
+
+@contextmanager
+def _at_work(database: Database, worker_id: str, heartbeat: Heartbeat) -> Iterator[None]:
+    """See that a worker beats while the block runs, and that the database hears how it ends, whatever ends it."""
     heartbeat.start()
     with at_the_last(lambda: _say(workers.stop_worker, database, worker_id)):
         try:
-            if told := spool.replay(database):
-                view.message(f"kept on this machine from before, and told now: {count_text(told, 'result')}")
-            yield worker
+            yield
         except SickHostError as error:
             _say(workers.note, database, worker_id, error.summary)
             raise
         finally:
             heartbeat.stop()
-            spool.tidy()
             _say(workers.stop_worker, database, worker_id)
 
 
@@ -254,12 +269,6 @@ def _say(last_words: Callable[..., None], *about: object) -> None:
     """Tell a database that need not be there any more."""
     with contextlib.suppress(StorageError):
         last_words(*about)
-
-
-def _leave(database: Database, worker_id: str) -> None:
-    """Say that this worker has ended."""
-    with contextlib.suppress(StorageError):
-        workers.stop_worker(database, worker_id)
 
 
 def _register(

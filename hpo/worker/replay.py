@@ -17,6 +17,7 @@ from hpo.processes import working_folder
 from hpo.search.rules import Rules
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
+from hpo.worker.membership import patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
@@ -62,7 +63,7 @@ class Replay:
 def replay(name: str, number: int, *, url: str, backend: str | None, view: ProgressView) -> Replay:
     """Train the replicates of a trial again that were trained; raises InputError where that cannot be done."""
     backend = choose_backend(backend)
-    database = connect(url, create=False)
+    database = connect(url, create=False, patience=patient(view))
     with ExitStack() as stack:
         stack.callback(database.close)
         stack.callback(view.close)

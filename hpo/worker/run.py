@@ -2,7 +2,7 @@
 
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from hpo_storage.database import Database, connect, holds_tables, prepare
 from hpo_storage.records import StudyHeader, StudyRecord
 
 from hpo.declaration import to_json
-from hpo.errors import StudyError, use
+from hpo.errors import StorageAwayError, StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.processes import working_folder
@@ -21,7 +21,7 @@ from hpo.study.facts import Facts
 from hpo.study.resolve import ResolvedStudy, refuse_changes, resolve, trainer_of
 from hpo.study.spec import StudySpec
 from hpo.usercode import RequestedInterrupt
-from hpo.worker.membership import Outage, Worker, joined
+from hpo.worker.membership import Outage, Worker, joined, patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, SilentView, Snapshot
@@ -54,7 +54,7 @@ def run(
     """
     _check_work(request.work, request.training, url)
     view = view or SilentView()
-    database = connect(url)
+    database = connect(url, patience=patient(view))
     try:
         stored = _stored(database, request.name)
         if stored and _is_over(stored, request.work):
@@ -62,8 +62,9 @@ def run(
             return RunResult(record=stored, already_finished=True, interrupted=False)
         plan = _plan(request, stored)
         with stop_on_signals() as stop:
-            Run(database, url, plan, view, stop, drain_seconds).see_through()
-            record = Outage(view, stop).insist(lambda: studies.read_study(database, request.name))
+            stoppable = replace(database, patience=patient(view, stop))
+            Run(stoppable, url, plan, view, stop, drain_seconds).see_through()
+            record = Outage(view, stop).insist(lambda: studies.read_study(database.impatient, request.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
@@ -76,7 +77,8 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
     Raises InputError for anything unusable, and where a study of that name is there.
     """
     _check_work(request.work, request.training, url)
-    view, database = view or SilentView(), connect(url)
+    view = view or SilentView()
+    database = connect(url, patience=patient(view))
     try:
         if _stored(database, request.name) is not None:
             raise StudyError(
@@ -127,10 +129,15 @@ class Run:
         """Work on the study, or watch others do it, until it is over."""
         with ExitStack() as stack:
             folder = stack.enter_context(working_folder())
-            if self._plan.resources is not None:
-                self._work(folder, stack, self._plan.resources)
-            else:
-                self._have_it_done(folder, stack)
+            try:
+                if self._plan.resources is not None:
+                    self._work(folder, stack, self._plan.resources)
+                else:
+                    self._have_it_done(folder, stack)
+            except StorageAwayError:
+                if self._stop.count:  # while the start waited for the database
+                    raise RequestedInterrupt from None
+                raise
 
     def store(self, folder: Path) -> None:
         """Prepare and store a new study."""
@@ -168,7 +175,7 @@ class Run:
             launched = ray_workers(self._url, self._name, work.workers, plan.request.training, self._drain_seconds)
             check = stack.enter_context(launched).check
         wants_workers = check is None and plan.study.objective.trainer is not None
-        watch(self._database, self._header(), self._view, self._stop, check, wants_workers=wants_workers)
+        watch(self._database.impatient, self._header(), self._view, self._stop, check, wants_workers=wants_workers)
 
     def _prepare(self, folder: Path) -> dict[str, Any]:
         plan = self._plan

@@ -29,7 +29,7 @@ from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, forget, reopen, trainer_of
 from hpo.study.spec import StudySpec
 from hpo.usercode import RequestedInterrupt
-from hpo.worker.membership import Worker, joined
+from hpo.worker.membership import Worker, joined, patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
@@ -73,16 +73,19 @@ def serve(
     the second gives them back at once. Raises InputError for anything unusable.
     """
     resources = choose_resources(training)
-    database = connect(url, create=False)
-    try:
-        with (
-            joined(database, url, resources, view, stop, drain_seconds=terms.drain_seconds) as worker,
-            ExitStack() as stack,
-        ):
-            return StudyServer(study, terms, worker, resources, stack).serve()
-    finally:
-        view.close()
-        database.close()
+    with ExitStack() as stack:
+        stack.callback(view.close)
+        try:
+            database = connect(url, create=False, patience=patient(view, stop))
+            stack.callback(database.close)
+            worker = stack.enter_context(
+                joined(database, url, resources, view, stop, drain_seconds=terms.drain_seconds)
+            )
+        except StorageAwayError:
+            if stop.count:
+                return Served(0)
+            raise
+        return StudyServer(study, terms, worker, resources, stack).serve()
 
 
 def fairest(unfinished: list[OpenStudy], serving: int | None) -> OpenStudy | None:

@@ -26,7 +26,7 @@ from sqlalchemy import exc
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from hpo.errors import StorageError
+from hpo.errors import StorageError, StorageHostError
 from hpo_storage.refusals import BUSY_SECONDS, READ_ONLY, error_code, refusal
 from hpo_storage.timing import answer_seconds
 from hpo_storage.urls import DEFAULT_URL, DRIVERS, database_url, redacted, shown_url
@@ -42,6 +42,7 @@ POOL_SIZE = 2
 _POOL_NAME = "hpo"
 _HOST = re.compile(r"[\w.,-]*|[\da-fA-F:.]+(%\w+)?")
 _HARMLESS = re.compile(r"(?!.*//)[\w./\\ -]*")
+_SQLITE_OPTIONS = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
 _PASSWORD_OPTIONS = ("password", "passwd")
 
 
@@ -78,6 +79,8 @@ def _check_parts(text: str, url: sa.URL) -> None:
             raise StorageError(
                 f"an SQLite database is a file, got one with a host or a user; write {DEFAULT_URL} with three slashes"
             )
+        if "uri" not in url.query and (unknown := sorted(url.query.keys() - _SQLITE_OPTIONS)):
+            raise wrong_options(url, ValueError(f"{', '.join(unknown)} has no meaning"))
         return
     if text.partition("?")[0].count("@") > 1:
         raise StorageError(
@@ -256,4 +259,4 @@ def explained(engine: sa.Engine) -> Iterator[None]:
         told = refusal(engine, error)
         if told is None:
             raise
-        raise told from error
+        raise told from (None if isinstance(told, StorageHostError) else error)  # which names the host

@@ -112,17 +112,17 @@ def _says(error: object, *phrases: str) -> bool:
 
 
 def _is_unknown_host(error: object) -> bool:
-    """Whether the host has no address; where its name cannot be asked for now, it may have one."""
-    found = getattr(error, "original_exception", None) or getattr(error, "__cause__", None)
-    if isinstance(found, socket.gaierror):
-        return found.errno != socket.EAI_AGAIN
-    return error_code(error) is None and _says(error, "failed to resolve host")
+    """Whether the host has no address; psycopg, which asks for it, gives a text only."""
+    named = isinstance(getattr(error, "original_exception", None), socket.gaierror)
+    return named or (error_code(error) is None and _says(error, "failed to resolve host"))
 
 
 def explanation(engine: sa.Engine, error: object, statement: str = "") -> str:
     """What the driver said of a statement or a connection, with what can be done about it."""
     code, url, dialect = error_code(error), engine.url, engine.dialect.name
     text, shown = redacted(" ".join(str(error).split()), url), shown_url(url)
+    if _is_unknown_host(error):  # of a URL with a mistake, the host may be a piece of the password
+        return "the database's host must have an address, got one that none is found for; check its name in the URL"
     if dialect == "sqlite":
         return f"the database must be open to reading and writing, got {shown}: {text}; {_sqlite_remedy(code)}"
     if code in _RIGHTS or code == "3F000":

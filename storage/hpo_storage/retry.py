@@ -8,6 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from hpo.errors import StorageAwayError, StorageBusyError, StorageHostError
+from hpo_storage.timing import answer_seconds
 
 RETRY_SECONDS = 5.0
 """From the first refusal of a transaction because of another one; what fails later is raised."""
@@ -46,6 +47,18 @@ class Patience:
 
 
 NO_PATIENCE = Patience()
+
+
+def starting(say: Callable[[StorageAwayError], None], stopped: Callable[[], bool] = lambda: False) -> Patience:
+    """The patience of a start: about the time that an answer may take. `say` hears of the first failure only."""
+    said = list[StorageAwayError]()
+
+    def hear(error: StorageAwayError) -> None:
+        if not said:
+            said.append(error)
+            say(error)
+
+    return Patience(answer_seconds(), hear, stopped)
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:

@@ -147,18 +147,19 @@ def test_fault_31_bytes_that_are_no_text(tmp_path):
         "u:s3cret@h",
     ],
 )
-def test_fault_33_no_message_shows_a_password(bench, hpo, command, url):
+def test_fault_33_no_message_shows_a_password(bench, hpo, command, url, monkeypatch):
+    monkeypatch.setenv("HPO_ANSWER_SECONDS", "0.1")
     words = arguments(command, "x") if command in WITH_STUDY else [command, *GROUPS.get(command, ())[-1:]]
     data = ["--data", "wine", "--no-report"] if command == "run" else []
     ended = hpo(*words, *data, "--storage", url)
     assert ended.code == 2
-    assert ended.err.startswith("error: ")
+    assert "error: " in ended.err
     assert "s3cret" not in ended.err + ended.out
 
 
 def test_fault_33_a_shown_url_hides_the_password():
     shown = options.shown_storage("postgresql+psycopg://u:s3cret@h/db?sslpassword=s3cret")
-    assert shown == "postgresql+psycopg://u:***@h/db"
+    assert shown == "postgresql://u@h/db"
     assert options.shown_storage("sqlite:///folder/my.db") == "folder/my.db"
 
 

@@ -94,7 +94,7 @@ def test_fault_48_other_settings_with_a_plain_meaning(tmp_path, monkeypatch):
         ({"min_delta": float("inf")}, "min_delta"),
         ({"racing": "perhaps"}, "racing"),
         ({"racing": 2}, "racing"),
-        ({"storage": 5}, "URL or an SQLite file, got 5"),
+        ({"storage": 5}, "URL or an SQLite file, got a value of type int"),
         ({"storage": ["a.db"]}, "URL or an SQLite file"),
         ({"study": 5}, "a study name must be"),
         ({"study": ["x"]}, "a study name must be"),

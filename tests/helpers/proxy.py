@@ -1,5 +1,6 @@
 """Between a client and a server, to be cut or frozen."""
 
+import random
 import select
 import socket
 import threading
@@ -9,9 +10,13 @@ import sqlalchemy as sa
 
 
 class Proxy:
-    """Passes connections on to the server of a URL; `url` is the same database by way of the proxy."""
+    """Passes connections on to the server of a URL; `url` is the same database by way of the proxy.
 
-    def __init__(self, url: str) -> None:
+    With `loss`, that share of the pieces that pass ends its connection instead, at moments that follow from the seed.
+    """
+
+    def __init__(self, url: str, *, loss: float = 0.0, seed: int = 0) -> None:
+        self._loss, self._random = loss, random.Random(seed)
         server = sa.make_url(url)
         assert server.host is not None
         assert server.port is not None
@@ -62,7 +67,8 @@ class Proxy:
 
     def _pass_on(self, source: socket.socket) -> None:
         with suppress(OSError):
-            if data := source.recv(1 << 16):
+            data = source.recv(1 << 16)
+            if data and self._random.random() >= self._loss:
                 self._peers[source].sendall(data)
                 return
         self._drop(source, self._peers[source])

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 import sqlalchemy as sa
-from hpo_storage import retry
+from hpo_storage import engine, retry
 from hpo_storage.database import Database, connect
 from hpo_storage.retry import Patience, retried
 from hpo_storage.studies import create_study, list_studies, progress
