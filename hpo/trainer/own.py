@@ -3,13 +3,12 @@
 What is installed comes first, whatever else is in there.
 """
 
-import runpy
 import sys
+
+from hpo_spaces.loading import run_own
 
 from hpo.processes import end_with_supervisor
 
 if __name__ == "__main__":
     end_with_supervisor()
-    folder, module = sys.argv[1:]
-    sys.path.append(folder)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    run_own(*sys.argv[1:])
