@@ -1,5 +1,15 @@
 """Tuning of Keras MLPs on tabular data. What is exported here is loaded when it is first used, errors aside."""
 
+import sys
+
+# `python -m hpo...` would look for all that is imported from here on in the current folder first.
+if (
+    not sys.flags.safe_path
+    and getattr(sys, "argv", [])[:1] == ["-m"]
+    and sys.orig_argv[-len(sys.argv)].removeprefix("-m").partition(".")[0] == "hpo"
+):
+    del sys.path[0]
+
 from typing import TYPE_CHECKING
 
 from hpo import errors

@@ -326,7 +326,8 @@ def _derived_name(asked_for: "StudyRequest") -> str:
     }
     fixed = fixed_settings(asked_for)
     others = {name: value for name, value in fixed.items() if name not in ("data", *always)}
-    parts = [asked_for.sha256 or given.get("data") or "", {**always, **others}, load_space(always["space"]).describe()]
+    content = asked_for.sha256 or _sha256(asked_for) or given.get("data") or ""
+    parts = [content, {**always, **others}, load_space(always["space"]).describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"tune-{digest[:NAME_DIGITS]}"
 

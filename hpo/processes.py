@@ -59,6 +59,16 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
+def allow_many_files() -> None:
+    """Let this process have as many files open as it may: a memory map of an array keeps its file open."""
+    if sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):  # macOS says "without limit" and means less
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextmanager
 def working_folder() -> Iterator[Path]:
     """A folder in the temporary one, which is removed at the end, as are those that killed processes have left.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from hpo_spaces.loading import load
+from hpo_spaces.loading import hidden, load
 from hpo_storage.records import TrialRecord
 
 from hpo.errors import StudyError
@@ -25,7 +25,7 @@ def load_objective(name: str) -> Objective:
     if isinstance(found, type) or not isinstance(found, Objective):
         raise StudyError(
             f"an objective must be an instance of a class that derives from hpo.objectives.base.Objective, "
-            f"got {found!r} for {name!r}; correct it",
+            f"got {found!r} for {name!r}; correct it{hidden(name)}",
             setting="objective",
         )
     return found if name in OBJECTIVES else cast("Objective", OwnObjective(name, found))

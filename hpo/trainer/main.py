@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo.machine import device_name
+from hpo.processes import allow_many_files
 from hpo.trainer.forks import Forks
 from hpo.trainer.messages import begin
 
@@ -28,6 +29,7 @@ UNUSED_PACKAGES = {"tensorflow": ("sklearn", "pandas", "jax"), "jax": ("sklearn"
 def main() -> None:
     """Serve until standard input ends."""
     answer = begin()
+    allow_many_files()
     name = os.environ["KERAS_BACKEND"]
     training = _import_training(name, answer)
     most_growth = MOST_GROWTH[name] * (4 if device_name(name) != "cpu" else 1)

@@ -2,9 +2,12 @@
 
 import importlib
 import re
+import runpy
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +37,7 @@ def load_space(reference: str) -> SearchSpace:
         name = reference.rpartition(":")[2]
         raise SpaceError(
             f"{name!r} in {reference} must be a SearchSpace, got {type(space).__name__}; "
-            f"write {name} = SearchSpace(...)",
+            f"write {name} = SearchSpace(...){hidden(reference)}",
             setting="space",
         )
     return space
@@ -43,7 +46,7 @@ def load_space(reference: str) -> SearchSpace:
 def load(reference: str, registry: Mapping[str, str], setting: str, error: type[InputError]) -> Any:  # noqa: ANN401
     """What the registry calls `reference`, or what is found at `package.module:NAME`.
 
-    The current folder is importable, after all that is installed. Raises `error` of the setting.
+    It may lie in the current folder, after all that is installed. Raises `error` of the setting.
     """
     place = registry.get(reference, reference)
     module_name, colon, name = place.partition(":")
@@ -92,9 +95,7 @@ def _is_file(path: Path) -> bool:
 
 def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
     folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    importlib.invalidate_caches()
+    _Beside.search(folder)
     rule = f"the module of the {setting} must be importable"
     try:
         with contained(f"the module {name}"):
@@ -115,9 +116,68 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
         raise error(f"{rule}, got {name!r}, which raised {said(cause)}; {remedy}", setting=setting) from cause
 
 
+def run_own(folder: str, module: str) -> None:
+    """Run a module of the user's own, which lies in the folder, as Python's option -m does."""
+    _Beside.search(folder)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+class _Beside(MetaPathFinder):
+    """Finds what is nowhere else in the user's folder, for the modules there and for this one only.
+
+    A folder on `sys.path` would be everybody's: libraries try to import others that may not be installed.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    @classmethod
+    def search(cls, folder: str) -> None:
+        """See that modules in the folder are found."""
+        if not any(isinstance(finder, cls) and finder.folder == folder for finder in sys.meta_path):
+            sys.meta_path.append(cls(folder))
+        importlib.invalidate_caches()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module of that name in the folder, where one there imports it."""
+        package = fullname.rpartition(".")[0]
+        if not self._is_asked() or getattr(sys.modules.get(package), "__file__", None) is not None:
+            return None
+        # A folder without an `__init__.py` goes on in others of its name.
+        return PathFinder.find_spec(fullname, [str(Path(self.folder, *package.split(".")))], target)
+
+    def _is_asked(self) -> bool:
+        frame = sys._getframe()
+        while frame.f_back and (
+            frame.f_code.co_filename == __file__ or frame.f_globals.get("__name__", "").startswith(_IMPORTING)
+        ):
+            frame = frame.f_back
+            if frame.f_code.co_filename == __file__ and frame.f_code.co_name in ("_import", "run_own"):
+                return True
+        file = frame.f_code.co_filename
+        within = [place for place in (self.folder, *sys.path) if place and Path(file).is_relative_to(place)]
+        return bool(within) and max(within, key=len) == self.folder
+
+
+_IMPORTING = ("importlib", "_frozen_importlib", "runpy")
+
+
+def hidden(reference: str) -> str:
+    """What to add to a complaint of a module that is not the file of its name in the current folder; "" otherwise."""
+    name = reference.partition(":")[0]
+    file, module = _file_of(name), sys.modules.get(name)
+    found = getattr(module, "__file__", None)
+    if not _is_file(file) or (found is not None and Path(found).exists() and file.samefile(found)):
+        return ""
+    return f" ({name!r} is an installed module, so that {file} here is not read: give that another name)"
+
+
 def _not_there(module: ModuleType, name: str, setting: str) -> str:
     """Why there is no `module.name`."""
     spaces = sorted(key for key, value in vars(module).items() if isinstance(value, SearchSpace))
     file = getattr(module, "__file__", None) or module.__name__
     remedy = f"use one of {', '.join(spaces)}" if spaces and setting == "space" else "define it there"
-    return f"the {setting} must be defined in its module, got {name!r}, which is not in {file}; {remedy}"
+    not_read = hidden(module.__name__)
+    return f"the {setting} must be defined in its module, got {name!r}, which is not in {file}; {remedy}{not_read}"
