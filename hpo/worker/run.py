@@ -144,7 +144,7 @@ class Run:
             self._change()
         self._view.message(f"training: {resources.text if plan.trains_networks else resources.trainers_text}")
         self._show_preparation()
-        pool = TrainerPool(resources.backend)
+        pool = TrainerPool(resources.environment)
         stack.callback(pool.close)
         # One core is left to the data, so that data and first trainer are ready at the same time.
         pool.grow(module, max(1, resources.trainers - 1))

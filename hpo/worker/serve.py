@@ -16,7 +16,7 @@ from hpo_storage.database import connect
 from hpo_storage.records import OpenStudy, StudyHeader
 
 from hpo.errors import InputError, StorageAwayError, StorageError, StudyNotFoundError, marked
-from hpo.machine import Resources, choose_resources, default_population
+from hpo.machine import Resources, choose_resources
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
@@ -89,7 +89,7 @@ class StudyServer:
     def __init__(self, study: str | None, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
         self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
         self._data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hpo-"))) / "study"
-        self._pool = TrainerPool(resources.backend)
+        self._pool = TrainerPool(resources.environment)
         stack.callback(self._pool.close)
         self._opened: Opened | None = None
         self._refused: dict[int, datetime] = {}
@@ -228,7 +228,7 @@ class StudyServer:
         prepare_study(database, study, header.dataset, self._data, show, reads_source=False)
 
     def _session(self, header: StudyHeader, study: ResolvedStudy, started: float) -> Session:
-        population = self._resources.population or default_population(self._resources.backend, header.budget)
+        population = self._resources.population_for(header.budget)
         share = Share(population=population, most_trials=self._left, stays=False)
         return Session(self._worker, study, header, self._pool, share, started)
 
