@@ -32,10 +32,17 @@ def begin() -> Answer:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # stray prints must not mix with answers
 
     def answer(message: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
+        answers.write(json.dumps(message, default=_plain) + "\n")
         answers.flush()
 
     return answer
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - a number of NumPy's or of a framework's
+    """Python's own number for one of another library's."""
+    if not hasattr(value, "item"):
+        raise TypeError(f"an outcome holds numbers and texts, got {type(value).__name__}")
+    return value.item()
 
 
 def serve(evaluate: Callable[[Mapping[str, Any], OnEpoch], Outcome]) -> None:

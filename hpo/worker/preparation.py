@@ -10,6 +10,7 @@ from hpo_storage.datasets import fetch_dataset
 
 import hpo.errors
 from hpo.errors import DataError
+from hpo.objectives.base import NO_FACTS
 from hpo.study.resolve import ResolvedStudy
 from hpo.worker.child import Child, wait_for_output
 
@@ -37,7 +38,8 @@ def prepare_study(
         if source is None or not source.exists():
             copy = folder / FETCHED
             fetch_dataset(database, dataset, copy)
-    return study.objective.prepare(study.spec, folder, copy, partial(run_child, on_wait))
+    facts = study.objective.prepare(study.spec, folder, copy, partial(run_child, on_wait))
+    return {**NO_FACTS, **(facts or {})}
 
 
 def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, Any]) -> dict[str, Any]:

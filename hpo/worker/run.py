@@ -15,6 +15,7 @@ from hpo.declaration import to_json
 from hpo.errors import StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
+from hpo.objectives.registry import described
 from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
 from hpo.study.facts import Facts
@@ -110,7 +111,7 @@ class Plan:
     @property
     def trains_networks(self) -> bool:
         """Whether a backend and a device matter to its trials."""
-        return "networks" in self.study.objective.describe(self.study.spec).parts
+        return "networks" in described(self.study.spec.to_json()).parts
 
 
 class Run:
