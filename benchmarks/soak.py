@@ -108,6 +108,7 @@ def attend(
     print(f"  exit codes of workers and watcher: {sorted(set(codes))}")
     if bad := set(codes) - {0, -signal.SIGTERM}:  # a worker that has just been started does not know signals yet
         wrong.append(f"exit codes {sorted(bad)}")
+    wrong += [f"{count} workers ended by themselves with {code}" for code, count in Counter(fleet.codes).items()]
     if fleet.sick is not None:
         print(f"  exit codes of the sick host: {fleet.sick.codes}")
         wrong += [f"the sick host ended with {code}" for code in fleet.sick.codes if code != SICK_CODE]

@@ -54,7 +54,8 @@ class SickHost:
 
 @dataclass
 class Fleet:
-    """The workers, and what has been done to them; they reach the database in turn by each of the `urls`."""
+    """The workers, and what has been done to them; they reach the database in turn by each of the `urls`. `codes` are
+    of workers that ended by themselves."""
 
     folder: Path
     urls: Sequence[str]
@@ -64,6 +65,7 @@ class Fleet:
     workers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     pollers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     sick: SickHost | None = None
+    codes: list[int] = field(default_factory=list)
     waking: dict[int, float] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
 
@@ -142,7 +144,7 @@ class Fleet:
                 del self.waking[worker.pid]
                 worker.send_signal(signal.SIGCONT)
             if (code := worker.poll()) is not None:
-                self.done[f"workers that ended by themselves with {code}"] += 1
+                self.codes.append(code)
                 self._replace(worker)
         if self.sick is not None:
             if self.sick.has_ended() and self.sick.starts_left:

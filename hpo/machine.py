@@ -4,16 +4,20 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 from hpo.errors import StudyError, use
 from hpo.settings import BackendChoice, Training
 from hpo.words import count_text
 
+Variables = Mapping[str, str]
+"""Of an environment."""
+NOTHING: Variables = MappingProxyType({})
 BACKENDS = get_args(BackendChoice)
 MOST_TRIALS_AT_ONCE, LEAST_ROUNDS = 64, 5
 UNKNOWN_GPU_BYTES = 4 * 2**30
@@ -43,9 +47,10 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return max(1, min(affinity, int(quota) // int(period)))
 
 
-def choose_backend(wanted: str | None) -> str:
+def choose_backend(wanted: str | None, hiding: Variables = NOTHING) -> str:
     """The backend that trainers use: the one wanted (or named by KERAS_BACKEND), or else the faster one installed.
 
+    Trainers see the devices that `hiding` leaves.
     On a GPU that is JAX. On a processor a compiled TensorFlow program fits networks of any width, where JAX compiles
     again for each. Raises StudyError for one that is unknown or not installed.
     """
@@ -56,7 +61,7 @@ def choose_backend(wanted: str | None) -> str:
             f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change {source}", setting="backend"
         )
     if name == "auto":
-        return "jax" if _installed("jax") and (has_gpu() or not _installed("tensorflow")) else "tensorflow"
+        return "jax" if _installed("jax") and (has_gpu(hiding) or not _installed("tensorflow")) else "tensorflow"
     if not _installed(name):
         package = "hpo[jax]" if name == "jax" else name
         raise StudyError(
@@ -67,9 +72,10 @@ def choose_backend(wanted: str | None) -> str:
     return name
 
 
-def has_gpu() -> bool:
+def has_gpu(hiding: Variables = NOTHING) -> bool:
     """Whether JAX could use a GPU here: a device that is not hidden, and JAX's plugin for it."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu":
+    variables = {**os.environ, **hiding}
+    if variables.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or variables.get("JAX_PLATFORMS") == "cpu":
         return False
     plugins = ("jax_cuda12_plugin", "jax_cuda13_plugin")
     return Path("/dev/nvidiactl").exists() and any(_installed(plugin) for plugin in plugins)
@@ -77,16 +83,29 @@ def has_gpu() -> bool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resources:
-    """What trains here: so many trainers, with this backend on this device, so many trials at once in each."""
+    """What trains here: so many trainers, with this backend on this device, so many trials at once in each.
+
+    `hiding` holds variables that hide other devices from the trainers.
+    """
 
     backend: str
     device: str
     trainers: int
     population: int
+    hiding: Variables = field(default_factory=dict)
+
+    @property
+    def environment(self) -> Variables:
+        """Variables that must be set before a trainer imports its framework."""
+        return {**self.hiding, **trainer_environment(self.backend, self.hiding)}
+
+    def population_for(self, budget: int) -> int:
+        """Trials that a trainer takes at once of a study with this budget."""
+        return self.population or default_population(self.backend, budget, self.hiding)
 
     def for_budget(self, budget: int, left: int) -> "Resources":
         """No more trainers than have work, where `left` trials of the budget are open."""
-        population = min(self.population or default_population(self.backend, budget), left)
+        population = min(self.population_for(budget), left)
         return replace(self, population=population, trainers=min(self.trainers, -(-left // population)))
 
     @property
@@ -102,27 +121,27 @@ class Resources:
 
 
 def choose_resources(training: Training) -> Resources:
-    """What trains here as far as it is asked for, or else what suits the machine; all other devices are hidden.
+    """What trains here as far as it is asked for, or else what suits the machine.
 
     The population is 0 where it depends on the study. Raises StudyError for a GPU that would not be used.
     """
     device = training.device
-    if device is not None:
-        os.environ.update(_device_environment(device))
-    name = choose_backend(training.backend)
+    hiding = NOTHING if device is None else _hiding_all_but(device)
+    name = choose_backend(training.backend, hiding)
     if device not in (None, "cpu"):
-        _refuse_idle_gpu(name, device)
+        _refuse_idle_gpu(name, device, hiding)
     return Resources(
         backend=name,
-        device=device_name(name),
-        trainers=training.trainers or default_trainers(name),
+        device=device_name(name, hiding),
+        trainers=training.trainers or default_trainers(name, hiding),
         population=training.population or 0,
+        hiding=hiding,
     )
 
 
-def _refuse_idle_gpu(backend: str, number: str) -> None:
+def _refuse_idle_gpu(backend: str, number: str, hiding: Variables) -> None:
     """Raise StudyError where this GPU is not there, or the backend would not train on it."""
-    if device_name(backend) == "cpu":
+    if device_name(backend, hiding) == "cpu":
         hidden = backend == "jax" and os.environ.get("JAX_PLATFORMS") == "cpu"
         remedy = "unset JAX_PLATFORMS" if hidden else f"run: pip install 'hpo[cuda]', use {use('backend', 'jax')}"
         raise StudyError(
@@ -142,7 +161,7 @@ def _refuse_idle_gpu(backend: str, number: str) -> None:
         pass  # nobody to ask
 
 
-def _device_environment(device: str) -> Mapping[str, str]:
+def _hiding_all_but(device: str) -> Variables:
     """Variables that hide all devices but this one."""
     if device == "cpu":
         return {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -155,22 +174,22 @@ def _device_environment(device: str) -> Mapping[str, str]:
     return {"CUDA_VISIBLE_DEVICES": device, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
-def device_name(backend: str) -> str:
+def device_name(backend: str, hiding: Variables = NOTHING) -> str:
     """What trainers of this backend use here: `cpu`, `gpu`, or `gpu 0` where one was chosen."""
-    if backend != "jax" or not has_gpu():
+    if backend != "jax" or not has_gpu(hiding):
         return "cpu"
-    return f"gpu {os.environ.get('CUDA_VISIBLE_DEVICES', '')}".strip()
+    return f"gpu {({**os.environ, **hiding}).get('CUDA_VISIBLE_DEVICES', '')}".strip()
 
 
-def default_trainers(backend: str) -> int:
+def default_trainers(backend: str, hiding: Variables = NOTHING) -> int:
     """Trainer processes: one for the GPU, or one for each core."""
-    return 1 if backend == "jax" and has_gpu() else usable_cores()
+    return 1 if backend == "jax" and has_gpu(hiding) else usable_cores()
 
 
-def default_population(backend: str, budget: int) -> int:
+def default_population(backend: str, budget: int, hiding: Variables = NOTHING) -> int:
     """Trials that a trainer takes at once: a processor gains nothing from more than one; on a GPU as many as leave the
     sampler several rounds to learn from."""
-    return max(1, min(MOST_TRIALS_AT_ONCE, budget // LEAST_ROUNDS)) if backend == "jax" and has_gpu() else 1
+    return max(1, min(MOST_TRIALS_AT_ONCE, budget // LEAST_ROUNDS)) if backend == "jax" and has_gpu(hiding) else 1
 
 
 def stack_memory(backend: str) -> int:
@@ -203,11 +222,11 @@ def usable_memory(cgroup: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
         return machine
 
 
-def trainer_environment(backend: str) -> Mapping[str, str]:
+def trainer_environment(backend: str, hiding: Variables = NOTHING) -> Variables:
     """Variables that must be set before a trainer imports its framework."""
     if backend != "jax":
         return {"KERAS_BACKEND": backend}
-    if has_gpu():  # without taking all of its memory at once, so that several trainers can share it
+    if has_gpu(hiding):  # without taking all of its memory at once, so that several trainers can share it
         return {"KERAS_BACKEND": backend, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     one_thread = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     flags = f"{os.environ.get('XLA_FLAGS', '')} {one_thread}".strip()

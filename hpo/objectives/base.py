@@ -20,6 +20,8 @@ Part = Literal["table", "replicates", "curves", "networks", "races"]
 """What there may be to show of a study beside the values of its trials: rows that it learns from, trainings of each
 trial, their losses by epoch, layers and weights, and trials that are cut short."""
 PARTS: frozenset[Part] = frozenset(get_args(Part))
+NO_FACTS: Json = {"replicates": 1, "notes": [], "loss_name": "value"}
+"""What is known where an objective says nothing."""
 RunChild = Callable[[str, Mapping[str, Any]], Json]
 """Runs a module in a child process with one request, and returns its answer; raises the InputError it answers with."""
 
@@ -103,9 +105,10 @@ class Objective(Protocol):
     def prepare(self, spec: StudySpec, folder: Path, copy: Path | None, run: RunChild) -> Json:
         """Do, once before the first trial, what all trials share, in a folder that trainers will open.
 
-        `copy` has the content of `data_file`, to be read instead of it. Returns facts, as JSON. Raises InputError.
+        `copy` has the content of `data_file`, to be read instead of it. Returns facts, as JSON; those of `NO_FACTS`
+        hold where others are not said. Raises InputError.
         """
-        return {"replicates": 1, "notes": [], "loss_name": "value"}
+        return NO_FACTS
 
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """What the trainer is told to do for a trial, as JSON, which has its `slot`."""

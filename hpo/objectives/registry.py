@@ -1,5 +1,6 @@
 """Objectives by name, or by the place where somebody defined one of his own."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -34,10 +35,12 @@ def load_objective(name: str) -> Objective:
 def described(spec: Mapping[str, Any]) -> Description:
     """What can be said of a stored spec's objective, also where the objective cannot be loaded here."""
     stored = spec["objective"]
-    try:
-        return load_objective(stored["name"]).describe(StudySpec.from_json(spec))
-    except Exception:  # a study can be looked at whatever its objective is here
-        return Description(title=stored["name"], settings={"objective": stored["part"]})
+    found: object = None
+    with contextlib.suppress(Exception):  # a study can be looked at whatever its objective is here
+        found = load_objective(stored["name"]).describe(StudySpec.from_json(spec))
+    if isinstance(found, Description):
+        return found
+    return Description(title=stored["name"], settings={"objective": stored["part"]})
 
 
 def parts_of(spec: Mapping[str, Any], trials: Sequence[TrialRecord]) -> frozenset[Part]:

@@ -82,14 +82,21 @@ class TrialInfo:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`, of any version."""
-        return cls(**_known(cls, values))
+        """Rebuild from `to_json`, of any version; what else an objective tells by these names is left unread."""
+        return cls(**{name: value for name, value in _known(cls, values).items() if _is_info(name, value)})
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that the class has fields for, lists as tuples."""
     names = {field.name for field in fields(cls)}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in names}
+
+
+def _is_info(name: str, value: object) -> bool:
+    """Whether it is what a `TrialInfo` holds by this name."""
+    if name == "widths":
+        return isinstance(value, tuple) and all(isinstance(width, int) for width in value)
+    return isinstance(value, int)
 
 
 def _plain(value: object) -> object:

@@ -42,10 +42,17 @@ def begin() -> Answer:
     answers = output_aside()
 
     def answer(message: Mapping[str, Any]) -> None:
-        answers.write(json.dumps(message) + "\n")
+        answers.write(json.dumps(message, default=_plain) + "\n")
         answers.flush()
 
     return answer
+
+
+def _plain(value: Any) -> object:  # noqa: ANN401 - a number of NumPy's or of a framework's
+    """Python's own number for one of another library's."""
+    if not hasattr(value, "item"):
+        raise TypeError(f"an outcome holds numbers and texts, got {type(value).__name__}")
+    return value.item()
 
 
 def serve(evaluate: Callable[[Mapping[str, Any], OnEpoch], Outcome]) -> None:

@@ -14,7 +14,6 @@ from hpo_storage.slots import Claim, check_outcome
 from hpo_storage.timing import LEASE_SECONDS, Timing, silence_seconds
 
 from hpo.errors import SickHostError, TrainersError, do
-from hpo.machine import trainer_environment
 from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
 from hpo.worker.progress import Running
@@ -98,14 +97,14 @@ class Quiet:
 class Trainer:
     """A trainer child and the trials it works on, by slot."""
 
-    def __init__(self, number: int, module: str, backend: str) -> None:
-        self.number, self.module, self._backend = number, module, backend
+    def __init__(self, number: int, module: str, environment: Mapping[str, str]) -> None:
+        self.number, self.module, self._environment = number, module, environment
         self._data: dict[str, Any] | None = None
         self._start()
 
     def _start(self) -> None:
         """Start a child, which is not ready before it says so."""
-        self.child = Child(self.module, trainer_environment(self._backend))
+        self.child = Child(self.module, self._environment)
         self.ready = False
         self.claims: dict[int, Claim] = {}
         self._started, self._seconds_each, self._deadline = time.monotonic(), float("inf"), float("inf")
@@ -192,10 +191,13 @@ class Trainer:
 
 
 class TrainerPool:
-    """The trainers of a worker, all of one module. They live until the pool is closed."""
+    """The trainers of a worker, all of one module, with these variables in their environment.
 
-    def __init__(self, backend: str) -> None:
-        self._backend = backend
+    They live until the pool is closed.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._trainers: list[Trainer] = []
         self._idle_deaths = 0
         self.health = Health(Timing.from_environment().lease / LEASE_SECONDS)
@@ -211,7 +213,7 @@ class TrainerPool:
             self.close()
             self.health = Health(self.health.pause)
         for number in range(len(self._trainers), count):
-            self._trainers.append(Trainer(number, module, self._backend))
+            self._trainers.append(Trainer(number, module, self._environment))
 
     def open(self, folder: Path) -> None:
         """Name the folder of the study that all of them work on from now on."""

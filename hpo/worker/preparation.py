@@ -13,6 +13,7 @@ from hpo_storage.timing import silence_seconds
 
 import hpo.errors
 from hpo.errors import DataError, ResourceError
+from hpo.objectives.base import NO_FACTS
 from hpo.study.resolve import ResolvedStudy
 from hpo.usercode import RequestedInterrupt
 from hpo.words import duration_text
@@ -45,7 +46,8 @@ def prepare_study(
         if source is None or not source.exists():
             copy = folder / FETCHED
             fetch_dataset(database, dataset, copy)
-    return study.objective.prepare(study.spec, folder, copy, partial(run_child, on_wait))
+    facts = study.objective.prepare(study.spec, folder, copy, partial(run_child, on_wait))
+    return {**NO_FACTS, **(facts or {})}
 
 
 def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, Any]) -> dict[str, Any]:

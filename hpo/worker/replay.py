@@ -12,7 +12,7 @@ from hpo_storage.slots import Claim
 from hpo_storage.studies import read_study
 
 from hpo.errors import StudyError, do, use
-from hpo.machine import choose_backend
+from hpo.machine import choose_backend, trainer_environment
 from hpo.processes import working_folder
 from hpo.search.rules import Rules
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
@@ -71,7 +71,7 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         trial = _find(record, number)
         study = reopen(StudySpec.from_json(record.spec))
         folder = stack.enter_context(working_folder())
-        pool = TrainerPool(backend)
+        pool = TrainerPool(trainer_environment(backend))
         stack.callback(pool.close)
         pool.grow(trainer_of(study), 1)
         started = time.monotonic()

@@ -14,6 +14,7 @@ from hpo.declaration import to_json
 from hpo.errors import StorageAwayError, StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
+from hpo.objectives.registry import described
 from hpo.processes import working_folder
 from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
@@ -113,7 +114,7 @@ class Plan:
     @property
     def trains_networks(self) -> bool:
         """Whether a backend and a device matter to its trials."""
-        return "networks" in self.study.objective.describe(self.study.spec).parts
+        return "networks" in described(self.study.spec.to_json()).parts
 
 
 class Run:
@@ -152,7 +153,7 @@ class Run:
             self._change()
         self._view.message(f"training: {resources.text if plan.trains_networks else resources.trainers_text}")
         self._show_preparation()
-        pool = TrainerPool(resources.backend)
+        pool = TrainerPool(resources.environment)
         stack.callback(pool.close)
         # One core is left to the data, so that data and first trainer are ready at the same time.
         pool.grow(module, max(1, resources.trainers - 1))

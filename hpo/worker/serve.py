@@ -23,7 +23,7 @@ from hpo.errors import (
     StudyNotFoundError,
     marked,
 )
-from hpo.machine import Resources, choose_resources, default_population
+from hpo.machine import Resources, choose_resources
 from hpo.processes import working_folder
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, forget, reopen, trainer_of
@@ -144,7 +144,7 @@ class StudyServer:
     def __init__(self, study: str | None, terms: Terms, worker: Worker, resources: Resources, stack: ExitStack) -> None:
         self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
         self._data = stack.enter_context(working_folder()) / "study"
-        self._pool = TrainerPool(resources.backend)
+        self._pool = TrainerPool(resources.environment)
         stack.callback(self._pool.close)
         self._opened: Opened | None = None
         self._refused: dict[int, Refusal] = {}
@@ -320,7 +320,7 @@ class StudyServer:
         prepare_study(database, study, header.dataset, self._data, show, reads_source=False)
 
     def _session(self, header: StudyHeader, study: ResolvedStudy, started: float) -> Session:
-        population = self._resources.population or default_population(self._resources.backend, header.budget)
+        population = self._resources.population_for(header.budget)
         share = Share(population=population, most_trials=self._left, stays=False)
         return Session(self._worker, study, header, self._pool, share, started)
 

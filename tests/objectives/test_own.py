@@ -158,6 +158,47 @@ if __name__ == "__main__":
 """
 
 
+ODD = """
+import numpy as np
+from hpo_storage.records import Outcome
+from hpo.objectives.base import Objective
+from hpo.trainer.messages import serve
+
+class Odd(Objective):
+    trainer = "odd"
+
+    def prepare(self, spec, folder, copy, run):
+        pass
+
+    def describe(self, spec):
+        raise RuntimeError("not written yet")
+
+ODD = Odd()
+
+def evaluate(order, on_epoch):
+    on_epoch(0, np.int64(3), np.float32(0.5))
+    told = {"parameters": {"depth": 3}, "widths": "wide", "batch_size": None, "accuracy": np.float32(0.93)}
+    return Outcome(state="complete", value=-np.float32(order["slot"]), info=told)
+
+if __name__ == "__main__":
+    serve(evaluate)
+"""
+
+
+@pytest.mark.slow
+def test_what_an_objective_says_wrongly_or_not_at_all_does_no_harm(fleet):
+    (fleet.folder / "odd.py").write_text(ODD)
+    words = ("run", "--study", "own", "--objective", "odd:ODD", "--space", "parabola:SPACE", "--trials", 3)
+    run = fleet.start(*words, "--trainers", 1)
+    assert run.wait(120) == 0, run.output
+    invariants(fleet.url, "own", 3)
+    assert "value\t-2.0000 (trial 2)\n" in run.output
+    for command in ("status", "best", "trials", "report"):
+        process = fleet.start(command, "--study", "own")
+        assert process.wait() == 0, process.output
+        assert "log loss" not in process.output
+
+
 @pytest.mark.slow
 def test_fault_18_what_an_own_trainer_tells_fails_where_it_is_no_number(fleet):
     (fleet.folder / "lossy.py").write_text(LOSSY)

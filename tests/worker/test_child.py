@@ -16,7 +16,6 @@ from hpo import machine
 from hpo.errors import StudyError
 from hpo.evaluation.job import Job
 from hpo.machine import (
-    Resources,
     choose_resources,
     default_population,
     environment,
@@ -184,14 +183,14 @@ def test_memory_follows_the_cgroups_limit(tmp_path, text, limit):
 
 
 def test_a_processor_trains_one_trial_at_once_and_has_its_share_of_the_memory(monkeypatch):
-    monkeypatch.setattr(machine, "has_gpu", lambda: False)
+    monkeypatch.setattr(machine, "has_gpu", lambda hiding=None: False)
     assert default_population("jax", 500) == default_population("tensorflow", 500) == 1
     assert stack_memory("tensorflow") * usable_cores() == pytest.approx(usable_memory() / 4)
 
 
 @pytest.mark.parametrize(("says", "expected"), [("echo 81559\necho 40960", 2**30 * 20), ("exit 1", 2**30 * 4)])
 def test_a_gpu_trains_many_trials_in_half_its_memory(tmp_path, monkeypatch, says, expected):
-    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr(machine, "has_gpu", lambda hiding=None: True)
     (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{says}\n")
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -201,7 +200,7 @@ def test_a_gpu_trains_many_trials_in_half_its_memory(tmp_path, monkeypatch, says
 
 
 def test_the_memory_is_that_of_the_gpu_that_is_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(machine, "has_gpu", lambda: True)
+    monkeypatch.setattr(machine, "has_gpu", lambda hiding=None: True)
     (tmp_path / "nvidia-smi").write_text('#!/bin/sh\ncase "$*" in *--id=1*) echo 4096;; *) exit 1;; esac\n')
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -226,11 +225,16 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
     for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "JAX_PLATFORMS", "KERAS_BACKEND"):
         monkeypatch.setenv(variable, "")  # so that what is set now is taken back
         monkeypatch.delenv(variable)
-    monkeypatch.setattr(machine, "has_gpu", lambda: gpu and os.environ.get("CUDA_VISIBLE_DEVICES") != "-1")
+    monkeypatch.setattr(machine, "has_gpu", lambda hiding: gpu and hiding.get("CUDA_VISIBLE_DEVICES") != "-1")
+    before = dict(os.environ)
     training = Training(backend=backend, device=device, trainers=3)
     if chosen:
         name, there = chosen
-        assert choose_resources(training) == Resources(backend=name, device=there, trainers=3, population=0)
+        found = choose_resources(training)
+        assert (found.backend, found.device, found.trainers, found.population) == (name, there, 3, 0)
+        shown = {None: None, "cpu": "-1"}.get(device, device)
+        assert (found.environment["KERAS_BACKEND"], found.environment.get("CUDA_VISIBLE_DEVICES")) == (name, shown)
+        assert dict(os.environ) == before, "only trainers are told"
     else:
         with pytest.raises(StudyError, match="a device must be"):
             choose_resources(training)
@@ -247,7 +251,7 @@ def test_a_device_that_is_named_trains_or_is_refused(monkeypatch, backend, devic
 def test_a_gpu_that_is_not_there_or_hidden_is_refused(tmp_path, monkeypatch, backend, variables, message):
     for variable in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "JAX_PLATFORMS", "KERAS_BACKEND"):
         monkeypatch.setenv(variable, variables.get(variable, ""))
-    monkeypatch.setattr(machine, "has_gpu", lambda: "JAX_PLATFORMS" not in variables)
+    monkeypatch.setattr(machine, "has_gpu", lambda hiding: "JAX_PLATFORMS" not in variables)
     (tmp_path / "nvidia-smi").write_text('#!/bin/sh\ncase "$*" in *--id=1*) echo 4096;; *) exit 6;; esac\n')
     (tmp_path / "nvidia-smi").chmod(0o700)
     monkeypatch.setenv("PATH", str(tmp_path))

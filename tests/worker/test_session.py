@@ -90,7 +90,7 @@ def work(tmp_path, monkeypatch):
         study = resolve(request("s", data="iris"))
         spec = study.spec.to_json()
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
-        pool, view, stop = TrainerPool("tensorflow"), SilentView(), StopRequest()
+        pool, view, stop = TrainerPool({}), SilentView(), StopRequest()
         pool.grow(trainer_of(study), 1)
         pool.open(tmp_path)
         resources = Resources(backend="tensorflow", device="cpu", trainers=1, population=population)
