@@ -100,9 +100,11 @@ class Session:
                 outage.end()
         self._watch()
         self._worker.view.update(self._snapshot())
+        if self._is_over():
+            return False
         if not (self._is_busy or self._worker.outage.is_on or self._worker.stop.count):
             self._trainers.health.check()
-        return not self._is_over()
+        return True
 
     def wind_down(self) -> None:
         """Claim nothing more; the session is over when the trials that run are told."""
