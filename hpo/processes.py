@@ -40,6 +40,12 @@ def end_with_supervisor() -> None:
     end_with_parent(int(os.environ.get(SUPERVISOR_VARIABLE, os.getppid())))
 
 
+def end_if_launched() -> None:
+    """The same for what may as well be started by a person, or by an orchestrator."""
+    if os.environ.get(SUPERVISOR_VARIABLE) == str(os.getppid()):
+        end_with_supervisor()
+
+
 def end_with_parent(parent: int) -> None:
     """See that this process is killed with its parent, which is or was the one of that number."""
     if sys.platform == "linux":

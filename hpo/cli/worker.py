@@ -40,8 +40,10 @@ def worker(
 
     The first SIGTERM or Ctrl-C gives the trials that run some time to finish, the second gives them back at once.
     """
+    from hpo.processes import end_if_launched
     from hpo.worker.signals import stop_on_signals
 
+    end_if_launched()
     with stop_on_signals() as stop:  # before what takes a second to load: an orchestrator may stop us at any time
         from hpo.worker.serve import serve
         from hpo.worker.views import make_view

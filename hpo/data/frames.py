@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import DataError
+from hpo.processes import unusable
+from hpo.words import bytes_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +65,7 @@ def write_frame(frame: object, path: Path) -> Path:
     """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
 
     The index and what else pandas notes are left out. Raises DataError for what is no frame, has repeated
-    column names or cannot be stored.
+    column names or cannot be stored; ResourceError where there is no room for it.
     """
     import pandas as pd
     import pyarrow as pa
@@ -90,5 +92,9 @@ def write_frame(frame: object, path: Path) -> Path:
             raise DataError(
                 f"a column must hold values of one kind, got {name!r}: {error}; convert it", setting="data"
             ) from None
-    pq.write_table(pa.table(columns), path)
+    table = pa.table(columns)
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        raise unusable(path.parent, error, f"a frame of {bytes_text(table.nbytes)} is written to it") from None
     return path

@@ -15,6 +15,7 @@ from typing import Any
 
 from hpo.declaration import to_json
 from hpo.errors import HpoError, StorageError, StudyError, use
+from hpo.processes import SUPERVISOR_VARIABLE
 from hpo.settings import DRAIN_SECONDS, Training
 
 POLL_SECONDS = 0.2
@@ -154,7 +155,7 @@ def _work(url: str, arguments: list[str]) -> None:
             [sys.executable, "-P", "-m", "hpo.cli.main", "worker", *arguments],
             stdin=subprocess.DEVNULL,
             stderr=errors,
-            env={**os.environ, "HPO_STORAGE": url},
+            env={**os.environ, "HPO_STORAGE": url, SUPERVISOR_VARIABLE: str(os.getpid())},
         )
         try:
             while process.poll() is None:

@@ -1,5 +1,6 @@
 """What a killed process leaves: no children, and nothing that the next start does not remove."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -87,6 +88,31 @@ def test_fault_74_a_worker_that_is_killed(fleet, temporary):
     children = descendants(worker.pid)
     worker.end()
     wait_until(lambda: not alive(children), 10)
+    other = fleet.start("worker", "--once", "--trainers", 1)
+    assert [other.wait(), watcher.wait()] == [0, 0], fleet.outputs
+    invariants(fleet.url, "s")
+    assert list(temporary.iterdir()) == []
+
+
+LAUNCHES = """
+import sys
+from hpo.worker.ray import _work
+_work(sys.argv[1], ["--trainers", "1"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
+def test_fault_74_a_worker_whose_launcher_is_killed(fleet, temporary):
+    watcher = fleet.create("s", 3, 0.3)
+    environment = {**os.environ, "HPO_LEASE_SECONDS": "1"}
+    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHES, fleet.url], env=environment)
+    fleet.wait_for_trials("s", 1, running=True)
+    launched = descendants(launcher.pid)
+    assert len(alive(launched)) == 2  # a worker and its trainer
+    launcher.kill()
+    launcher.wait()
+    wait_until(lambda: not alive(launched), 10)
     other = fleet.start("worker", "--once", "--trainers", 1)
     assert [other.wait(), watcher.wait()] == [0, 0], fleet.outputs
     invariants(fleet.url, "s")

@@ -18,6 +18,7 @@ from tests.helpers.databases import opened
 from tests.helpers.disks import SmallDisk
 from tests.helpers.fleet import CLI
 from tests.helpers.invariants import invariants
+from tests.helpers.processes import run_python
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)]
 ONE = "size,color,label\n" + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(90))
@@ -27,6 +28,12 @@ UNTRAINED, TRAINED = ("--workers", 0), ("--trainers", 1)
 IN_THE_CHILD = "import sys\nif 'hpo.data.prepare' in sys.orig_argv:\n    "
 AT_ITS_END = "import atexit, os\n    atexit.register(os.replace, 'other.csv', 'table.csv')\n"
 AT_ITS_START = "import os\n    os.path.exists('other.csv') and os.replace('other.csv', 'table.csv')\n"
+
+FRAME = """
+import hpo, pandas, sys
+frame = pandas.read_csv(sys.argv[1])
+hpo.create_study(pandas.concat([frame] * 3), "label", storage=sys.argv[1] + ".db")
+"""
 
 
 @pytest.fixture
@@ -133,6 +140,10 @@ def test_fault_75_no_room_in_the_temporary_folder(fleet, disk):
     place = f"{disk.folder} does not ("
     need = "the data of 2 replicates takes 1.79 MB"
     assert_refused(fleet, start(fleet, TMPDIR=str(disk.folder)), place, need, "are free", "set the variable TMPDIR")
+    assert list(disk.folder.iterdir()) == []
+    done = run_python(FRAME, fleet.folder / "table.csv", env={**os.environ, "TMPDIR": str(disk.folder)})
+    assert "ResourceError: the temporary folder must take" in done.stderr
+    assert "a frame of 3.94 MB" in done.stderr
     assert list(disk.folder.iterdir()) == []
     disk.fill()
     assert_refused(fleet, start(fleet, TMPDIR=str(disk.folder)), place, "No space left on device")
