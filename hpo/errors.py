@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable
 from typing import ClassVar, Literal, Protocol
 
-Action = Literal["run", "status", "trials", "upgrade", "worker"]
+Action = Literal["run", "status", "trials", "upgrade", "backup", "worker"]
 """What a message may tell the user to do."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -69,6 +69,7 @@ class PythonFace:
         "status": lambda study: f"hpo.open_study({study or '...'})",
         "trials": lambda study: f"hpo.open_study({study or '...'}).trials_frame()",
         "upgrade": lambda study: "hpo.upgrade(...)",
+        "backup": lambda study: "hpo.backup(...)",
         "worker": lambda study: "`hpo worker` in a shell",
     }
 

@@ -31,7 +31,7 @@ class CommandLine:
 
     def action(self, name: str, study: str | None) -> str:
         """`hpo status --study churn`."""
-        command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
+        command = f"hpo db {name}" if name in ("upgrade", "backup") else f"hpo {name}"
         return f"{command} --study {_quoted(study)}" if study else command
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import unquote
 
 import typer
-from hpo_storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
+from hpo_storage.urls import DEFAULT_URL, STORAGE_VARIABLE, database_url, file_url
 
 from hpo.errors import InputError
 
@@ -87,8 +88,8 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 def shown_storage(url: str) -> str:
     """How to write the database in a command: a file's name, or the URL with `***` for its password."""
     if url.startswith("sqlite:///"):
-        path = url.removeprefix("sqlite:///")
-        return path if path.endswith(FILE_ENDINGS) else url
+        path = unquote(url.removeprefix("sqlite:///"))
+        return path if database_url(path) == file_url(path) else url
     from sqlalchemy import make_url
 
     return make_url(url).set(query={}).render_as_string(hide_password=True)

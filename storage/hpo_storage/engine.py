@@ -21,12 +21,11 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpo.errors import StorageAwayError, StorageBusyError, StorageError
+from hpo_storage import sqlite
 from hpo_storage.timing import answer_seconds
-from hpo_storage.urls import DEFAULT_URL, database_url
+from hpo_storage.urls import DEFAULT_URL, database_url, file_url
 
 DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
-BUSY_SECONDS = 60.0
-"""How long a transaction waits for another process's lock on SQLite."""
 CONNECT_SECONDS = 20.0
 """How long a connection is tried for again where the server has too many."""
 CONNECT_PAUSE = 0.25
@@ -59,7 +58,9 @@ def parse_url(text: str) -> sa.URL:
             f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
             f"write sqlite:///FILE, and escape special characters of a password as %XX"
         ) from None
-    if backend != "sqlite" and text.count("@") > 1:
+    if backend == "sqlite":
+        return sqlite.checked_url(text, parsed)
+    if text.count("@") > 1:
         # Host and database would hold, and show, what follows the first one.
         raise StorageError(
             "a database's URL must have one @, before the host, got several; escape those of user and password as %40"
@@ -73,6 +74,8 @@ def parse_url(text: str) -> sa.URL:
 
 def shown_url(url: sa.URL) -> str:
     """Without the password, which may also stand among the options behind the question mark."""
+    if url.get_backend_name() == "sqlite" and url.database:
+        return file_url(url.database)
     return url.set(query={}).render_as_string(hide_password=True)
 
 
@@ -82,9 +85,7 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
     StorageError where the driver is missing.
     """
     settings: dict[str, Any] = {"json_serializer": partial(json.dumps, allow_nan=False), "pool_size": POOL_SIZE}
-    if url.get_backend_name() == "sqlite":
-        settings["connect_args"] = {"timeout": BUSY_SECONDS}
-    else:
+    if url.get_backend_name() != "sqlite":
         settings |= {"isolation_level": "READ COMMITTED", "pool_logging_name": _POOL_NAME}
         # It would show a traceback where a connection that is lost cannot be rolled back; whoever used it is told.
         logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL)
@@ -92,13 +93,16 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
             settings["connect_args"] = {"client_encoding": "utf8"}
     try:
         engine = sa.create_engine(url, **settings)
+    except FileNotFoundError:
+        raise StorageError(
+            f"a name needs the folder it is looked for in, got {shown_url(url)} in one that was removed; go to another"
+        ) from None
     except (ImportError, exc.ArgumentError) as error:
         raise StorageError(
             f"a database needs its driver, got {shown_url(url)}: {error}; install it or use {DEFAULT_URL}"
         ) from None
     if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_pragmas)
-        sa.event.listen(engine, "begin", _begin_sqlite)
+        sqlite.listen(engine)
     else:
         seconds = answer or answer_seconds()
         sa.event.listen(engine, "do_connect", partial(_connect, engine, seconds))
@@ -107,18 +111,6 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         sa.event.listen(engine, "checkin", _note_use)
         sa.event.listen(engine, "checkout", partial(_try_again, engine.dialect))
     return engine
-
-
-def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # Python's driver begins no transactions of its own
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
 
 
 def _connect(
@@ -222,7 +214,7 @@ def _is_outage(error: exc.DBAPIError) -> bool:
 def _kind(error: object, engine: sa.Engine) -> type[StorageError]:
     text, code = str(error).lower(), error_code(error)
     if engine.dialect.name == "sqlite":
-        return StorageBusyError if "locked" in text else StorageError
+        return sqlite.kind_of(error)
     if code in _BUSY:
         return StorageBusyError
     if _is_full_house(error):
@@ -248,14 +240,10 @@ def _is_full_house(error: object) -> bool:
 
 def explanation(url: sa.URL, error: object) -> str:
     """What the driver said, with what can be done about it."""
-    remedy = "check that its folder and file can be written, and the disk has room"
-    text = " ".join(str(error).split())
-    if "not a database" in text:
-        remedy = "it is some other file: name another one"
-    elif "locked" in text and url.get_backend_name() == "sqlite":
-        remedy = f"another process has held it for {BUSY_SECONDS:.0f} seconds: end that one"
-    elif _is_full_house(error):
+    if url.get_backend_name() == "sqlite":
+        return sqlite.explanation(shown_url(url), error)
+    remedy = "check host, port, user and password, and that the server runs"
+    if _is_full_house(error):
         remedy = f"none became free in {CONNECT_SECONDS:.0f} seconds: end other programs, or allow the server more"
-    elif url.get_backend_name() != "sqlite":
-        remedy = "check host, port, user and password, and that the server runs"
+    text = " ".join(str(error).split())
     return f"the database must be open to reading and writing, got {shown_url(url)}: {text}; {remedy}"
