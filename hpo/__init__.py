@@ -23,6 +23,7 @@ __all__ = [
     "Best",
     "Study",
     "__version__",
+    "backup",
     "create_study",
     "delete_study",
     "errors",

@@ -329,12 +329,53 @@ def _free_name(path: Path) -> Path:
             return name
 
 
-def copy_to(raw: sqlite3.Connection, target: Path, report: Callable[[float], None] | None = None) -> None:
-    """Copy what the connection sees into an empty file, for good, and check it; no file is left where that fails."""
+def back_up(
+    connection: sa.Connection, target: Path, finish: Callable[[Path], None], report: Callable[[float], None]
+) -> None:
+    """Copy what a transaction sees into a new file: whole and finished under its name, or not there at all."""
+    if target.is_dir():
+        raise StorageError(f"a copy must be a file, got the folder {str(target)!r}; name a file in it")
+    if os.path.lexists(target):
+        raise StorageError(f"a copy must be a new file, got {str(target)!r}, which is there; name another one")
+    try:
+        new = _free_name(target.with_name(f"{target.name}.new"))
+        try:
+            copy_to(_held(connection)[1], new, report)
+            finish(new)
+            _name_finally(new, target)
+        finally:
+            new.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StorageError(
+            f"a copy must be a new file that can be written, got {str(target)!r}: {reason}; name another place"
+        ) from None
+
+
+def _name_finally(new: Path, target: Path) -> None:
+    """Give a file its name, for good, unless somebody has taken it meanwhile."""
+    try:
+        os.link(new, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        new.rename(target)
+    if os.name == "posix":
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def copy_to(raw: sqlite3.Connection, target: Path, report: Callable[[float], None] = lambda share: None) -> None:
+    """Copy what the connection sees into an empty file, for good, and check it; no file is left where that fails.
+
+    Whoever works on the original does not work on the copy.
+    """
 
     def progress(status: int, remaining: int, total: int) -> None:
-        if report is not None:
-            report(1 - remaining / max(1, total))
+        report(1 - remaining / max(1, total))
 
     try:
         with contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy:
@@ -342,6 +383,8 @@ def copy_to(raw: sqlite3.Connection, target: Path, report: Callable[[float], Non
             copy.execute("PRAGMA journal_mode=DELETE")
             if (found := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(found)
+            with contextlib.suppress(sqlite3.OperationalError):  # an older schema has no such table
+                copy.execute("UPDATE hpo_workers SET stopped = last_seen WHERE stopped IS NULL")
         with target.open("rb+") as file:
             os.fsync(file.fileno())
     except BaseException:
