@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
-from hpo_storage import sqlite
+from hpo_storage import sqlite_file
 from hpo_storage.database import Database, connect, holds_tables, now, schema
 from hpo_storage.migrations import HEAD
 from hpo_storage.slots import abandon
@@ -29,7 +29,7 @@ def back_up(db: Database, target: Path, report: Callable[[float], None] = lambda
         raise StorageError(f"there must be a database to copy, got {db.url}; {do('run')} creates it")
     with db.begin_read() as connection:
         connection.execute(sa.text("SELECT count(*) FROM sqlite_schema"))  # from here on it sees one state
-        sqlite.back_up(connection, target, _let_go, report)
+        sqlite_file.back_up(connection, target, _let_go, report)
     with closing(connect(file_url(str(target)))) as copy:
         if schema(copy) != schema(db):
             raise StorageError(f"a copy must stay while it is made, got another file in {copy.url}; name another place")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
-from hpo_storage import sqlite
+from hpo_storage import sqlite, sqlite_file
 from hpo_storage.engine import error_code, explained, make_engine, parse_url, shown_url
 from hpo_storage.migrations import HEAD, VERSION_TABLE
 from hpo_storage.tables import METADATA, STUDIES, database_time
@@ -76,13 +76,13 @@ class Database:
                 with connection.begin():
                     yield connection
                     if self.on_sqlite:
-                        sqlite.note(connection)
+                        sqlite_file.note(connection)
             finally:
                 if self.on_sqlite:  # what was done is done only where the database's name still leads to it
-                    sqlite.check(connection)
+                    sqlite_file.check(connection)
 
     def settle(self) -> None:
-        """Write what is committed into an SQLite file itself: a copy of that file alone then lacks little."""
+        """Write what is committed into an SQLite file itself, now and then: a copy of it alone then lacks little."""
         if self.on_sqlite:
             with explained(self.engine), self.engine.connect() as connection:
                 sqlite.checkpoint(connection)
