@@ -54,9 +54,11 @@ def parse_url(text: str) -> sa.URL:
     except (exc.ArgumentError, ValueError):
         # Neither the text nor the error may be shown: a password may be anywhere in them.
         shown = repr(text) if "://" not in text and "@" not in text else "one that cannot be parsed"
+        remedy = "and escape special characters of a password as %XX"
+        if "://" not in text:
+            remedy = "or a name that ends in .db, with ./ before one with a colon"
         raise StorageError(
-            f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
-            f"write sqlite:///FILE, and escape special characters of a password as %XX"
+            f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; write sqlite:///FILE, {remedy}"
         ) from None
     if backend == "sqlite":
         return sqlite.checked_url(text, parsed)
