@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from hpo.api import (
         Best,
         Study,
+        backup,
         create_study,
         delete_study,
         extend_study,

@@ -56,20 +56,6 @@ def current(storage: Storage = None) -> int:
 
 
 @app.command()
-def check(storage: Storage = None) -> int:
-    """Check that the schema is current and all studies are consistent; exit 1 where a study is not."""
-    from hpo_storage.checks import broken_rules
-
-    with opened(storage) as database:
-        broken = broken_rules(database)
-        for line in broken:
-            write_text(line)
-        if not broken:
-            write_text(f"{database.url} is consistent")
-    return NO_RESULT if broken else 0
-
-
-@app.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="Where the copy goes: a new file.", metavar="FILE", show_default=False)],
     storage: Storage = None,
@@ -92,3 +78,17 @@ def backup(
     finally:
         database.close()
     return 0
+
+
+@app.command()
+def check(storage: Storage = None) -> int:
+    """Check that the schema is current and all studies are consistent; exit 1 where a study is not."""
+    from hpo_storage.checks import broken_rules
+
+    with opened(storage) as database:
+        broken = broken_rules(database)
+        for line in broken:
+            write_text(line)
+        if not broken:
+            write_text(f"{database.url} is consistent")
+    return NO_RESULT if broken else 0
