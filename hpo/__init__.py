@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpo.api import (
         Best,
         Study,
+        backup,
         create_study,
         delete_study,
         extend_study,
@@ -34,6 +35,7 @@ __all__ = [
     "Best",
     "Study",
     "__version__",
+    "backup",
     "create_study",
     "delete_study",
     "errors",

@@ -287,6 +287,19 @@ def upgrade(storage: "Location | None" = None) -> None:
         database.close()
 
 
+def backup(path: str | PathLike[str], storage: "Location | None" = None) -> Path:
+    """Copy an SQLite file into a new one, also while it is used, and return the copy's path."""
+    from hpo_storage.copies import back_up
+    from hpo_storage.database import connect
+
+    database = connect(_url(storage))
+    try:
+        back_up(database, Path(path))
+    finally:
+        database.close()
+    return Path(path)
+
+
 @contextmanager
 def _request(data: object, target: object, name: str | None, settings: dict[str, Any]) -> "Iterator[StudyRequest]":
     """What is asked for; a frame is written to a file that lasts as long as the block."""

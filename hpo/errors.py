@@ -32,7 +32,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, Protocol
 
-Action = Literal["run", "retry", "status", "trials", "upgrade", "worker"]
+Action = Literal["run", "retry", "status", "trials", "upgrade", "backup", "worker"]
 """What a message may tell the user to do."""
 
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -75,6 +75,7 @@ class PythonFace:
         "status": lambda study: f"hpo.open_study({study or '...'})",
         "trials": lambda study: f"hpo.open_study({study or '...'}).trials_frame()",
         "upgrade": lambda study: "hpo.upgrade(...)",
+        "backup": lambda study: "hpo.backup(...)",
         "worker": lambda study: "`hpo worker` in a shell",
     }
 

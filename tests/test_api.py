@@ -20,7 +20,7 @@ import hpo
 from hpo import api
 from hpo.data.fingerprint import file_sha256
 from hpo.data.frames import write_frame
-from hpo.errors import DataError, InputError, SpaceError, StudyError, StudyNotFoundError
+from hpo.errors import DataError, InputError, SpaceError, StorageError, StudyError, StudyNotFoundError
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
 from tests.helpers.databases import upgraded_file
@@ -63,12 +63,12 @@ def study_of(*values: float | None) -> StudyRecord:
 
 def test_what_is_exported():
     functions = ["create_study", "delete_study", "extend_study", "limit_study", "open_study", "retry_study"]
-    functions += ["tune", "upgrade"]
+    functions += ["backup", "tune", "upgrade"]
     assert set(hpo.__all__) == {"Best", "Study", "__version__", "errors", *functions}
     assert list(hpo.__all__) == sorted(hpo.__all__)
     assert set(hpo.__all__) <= set(dir(hpo))
     assert [getattr(hpo, name).__name__ for name in hpo.__all__ if name != "__version__"] == [
-        *("Best", "Study", "create_study", "delete_study", "hpo.errors"),
+        *("Best", "Study", "backup", "create_study", "delete_study", "hpo.errors"),
         *("extend_study", "limit_study", "open_study", "retry_study", "tune", "upgrade"),
     ]
     assert re.fullmatch(r"\d+\.\d+\.\d+", hpo.__version__)
@@ -320,6 +320,9 @@ def test_a_study_is_made_changed_and_deleted_without_training(tmp_path, monkeypa
 
 def test_tables_are_made_on_demand(tmp_path):
     hpo.upgrade(tmp_path / "new.db")
+    assert hpo.backup(tmp_path / "copy.db", tmp_path / "new.db") == tmp_path / "copy.db"
+    with pytest.raises(StorageError, match="must be a new file"):
+        hpo.backup(tmp_path / "copy.db", tmp_path / "new.db")
     with pytest.raises(StudyNotFoundError):
         hpo.open_study("x", tmp_path / "new.db")
 

@@ -1,13 +1,23 @@
-"""The commands db upgrade, db current and db check."""
+"""The commands db upgrade, db current, db check and db backup."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
-from hpo_storage.urls import database_url
+from hpo_storage.urls import database_url, file_url
 
 from hpo.cli.errors import NO_RESULT, CommandLine, complain
 from hpo.cli.options import Storage, opened, waiting
 from hpo.cli.output import write_text
 
-app = typer.Typer(help="Make, upgrade and check a database.", no_args_is_help=True)
+app = typer.Typer(help="Make, upgrade, check and copy a database.", invoke_without_command=True)
+
+
+@app.callback()
+def _start(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), nl=False)
 
 
 @app.command()
@@ -42,6 +52,31 @@ def current(storage: Storage = None) -> int:
     if found != HEAD:
         complain(f"the schema must be {HEAD}, got {found or 'none'}; run {CommandLine(url).action('upgrade', None)}")
         return NO_RESULT
+    return 0
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes: a new file.", metavar="FILE", show_default=False)],
+    storage: Storage = None,
+) -> int:
+    """Copy an SQLite file, also while it is used: one file, complete as of now."""
+    from hpo_storage.copies import back_up
+    from hpo_storage.database import connect
+
+    shows = sys.stderr.isatty()
+
+    def report(share: float) -> None:
+        if shows:
+            typer.echo(f"\r{share:4.0%} copied", nl=share == 1, err=True)
+
+    url = file_url(str(file))
+    database = connect(database_url(storage))
+    try:
+        back_up(database, file, report)
+        write_text(f"{database.url} is copied to {file}; look at it with: {CommandLine(url).action('list', None)}")
+    finally:
+        database.close()
     return 0
 
 

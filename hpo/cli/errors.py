@@ -39,7 +39,7 @@ class CommandLine:
 
     def action(self, name: str, study: str | None, given: Mapping[str, object] = MappingProxyType({})) -> str:
         """`hpo status --study churn`, `hpo run --study churn --trials 50`."""
-        command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
+        command = f"hpo db {name}" if name in ("upgrade", "backup") else f"hpo {name}"
         command = f"{command} --study {_quoted(study)}" if study else command
         command = " ".join([command, *(self.setting(setting, value) for setting, value in given.items())])
         return command if self.url is None else self._on_database(command, self.url)

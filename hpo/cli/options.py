@@ -7,16 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import unquote
 
 import typer
-from hpo_storage.urls import (
-    DEFAULT_URL,
-    FILE_ENDINGS,
-    STORAGE_VARIABLE,
-    database_url,
-    secrets_of,
-    without_password,
-)
+from hpo_storage.urls import DEFAULT_URL, STORAGE_VARIABLE, database_url, file_url, secrets_of, without_password
 
 from hpo.errors import InputError
 from hpo.words import printable
@@ -109,8 +103,8 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 def shown_storage(url: str) -> str:
     """How to write the database in a command: a file's name, or the URL without its password."""
     if url.startswith("sqlite:///"):
-        path = url.removeprefix("sqlite:///")
-        return path if path.endswith(FILE_ENDINGS) else url
+        path = unquote(url.removeprefix("sqlite:///"))
+        return path if database_url(path) == file_url(path) else url
     from hpo_storage.engine import parse_url
 
     return without_password(parse_url(url)).render_as_string()

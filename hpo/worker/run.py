@@ -1,7 +1,7 @@
 """`hpo run`: creates or resumes a study and sees it through. Never imports Keras or pandas; its children do that."""
 
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def run(
         with stop_on_signals() as stop:
             stoppable = replace(database, patience=patient(view, stop))
             Run(stoppable, url, plan, view, stop, drain_seconds).see_through()
-            record = Outage(view, stop).insist(lambda: studies.read_study(database.impatient, request.name))
+            record = Outage(view, stop).insist(lambda: _read_back(database.impatient, url, request.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
@@ -90,7 +90,7 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
         plan = Plan(request=request, study=resolve(request))
         with stop_on_signals() as stop, working_folder() as folder:
             Run(database, url, plan, view, stop, DRAIN_SECONDS).store(folder)
-        return studies.read_study(database, request.name)
+        return _read_back(database, url, request.name)
     finally:
         view.close()
         database.close()
@@ -284,6 +284,17 @@ def _stored(database: Database, name: str) -> StudyRecord | None:
         return None
     prepare(database)
     return studies.read_study(database, name) if studies.find_study(database, name) else None
+
+
+def _read_back(database: Database, url: str, name: str) -> StudyRecord:
+    """The study as whoever opens the database now finds it; StorageError where it is another than the one in use."""
+    try:
+        with closing(connect(url, create=False)) as fresh:
+            record = studies.read_study(fresh, name)
+    finally:
+        with database.begin_read():
+            pass  # which says what has become of a file
+    return record
 
 
 def _is_over(stored: StudyRecord, work: Work) -> bool:

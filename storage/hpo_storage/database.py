@@ -3,26 +3,24 @@
 On SQLite a write transaction takes the write lock when it begins and waits for it.
 """
 
-import sqlite3
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from hpo.errors import StorageError, do
+from hpo_storage import sqlite, sqlite_file
 from hpo_storage.engine import explained, make_engine, parse_url, reading
 from hpo_storage.gone import all_there
 from hpo_storage.migrations import HEAD, VERSION_TABLE
-from hpo_storage.refusals import BUSY_SECONDS, error_code, is_locked
+from hpo_storage.refusals import error_code
 from hpo_storage.retry import NO_PATIENCE, Patience, retried
 from hpo_storage.tables import METADATA, STUDIES, database_time
-from hpo_storage.urls import DEFAULT_URL, shown_url
+from hpo_storage.urls import shown_url
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -78,8 +76,21 @@ class Database:
 
     @contextmanager
     def _begin(self, engine: sa.Engine) -> Iterator[sa.Connection]:
-        with explained(engine), engine.connect() as connection, connection.begin():
-            yield connection
+        with explained(engine), engine.connect() as connection:
+            try:
+                with connection.begin():
+                    yield connection
+                    if self.on_sqlite:
+                        sqlite_file.note(connection)
+            finally:
+                if self.on_sqlite:  # what was done is done only where the database's name still leads to it
+                    sqlite_file.check(connection)
+
+    def settle(self) -> None:
+        """Write what is committed into an SQLite file itself, now and then: a copy of it alone then lacks little."""
+        if self.on_sqlite:
+            with explained(self.engine), self.engine.connect() as connection:
+                sqlite.checkpoint(connection)
 
     def close(self) -> None:
         """Close all connections."""
@@ -93,7 +104,7 @@ def connect(url: str, *, create: bool = True, patience: Patience = NO_PATIENCE) 
     """
     parsed = parse_url(url)
     if parsed.get_backend_name() == "sqlite":
-        _check_file(parsed, create)
+        sqlite.check_file(parsed, create)
     db = Database(make_engine(parsed), patience)
     try:
         if _is_there(db):
@@ -140,8 +151,9 @@ def upgrade(db: Database) -> None:
 @retried
 def _upgrade(db: Database, *, on_servers: bool) -> None:
     """With `on_servers` also where a server's tables hold studies."""
-    if db.on_sqlite:
-        _use_write_ahead_log(db)
+    if db.on_sqlite and (not _is_there(db) or sqlite.is_writable(db.engine)):
+        with explained(db.engine), db.engine.connect() as connection:
+            sqlite.use_write_ahead_log(connection.connection.dbapi_connection, db.url)
     with db.begin_read() as connection:
         if _revision(connection) == HEAD:
             return
@@ -158,6 +170,7 @@ def _upgrade(db: Database, *, on_servers: bool) -> None:
             _migrate(connection)
     finally:
         patient.close()
+    db.settle()
 
 
 @contextmanager
@@ -200,30 +213,6 @@ def now(connection: sa.Connection) -> datetime:
     return connection.execute(sa.select(database_time())).scalar_one()
 
 
-def _check_file(url: sa.URL, create: bool) -> None:
-    if url.database in (None, "", ":memory:"):
-        raise StorageError(
-            f"a study must outlive the process, got {shown_url(url)}, which is in memory; use {DEFAULT_URL}"
-        )
-    path = Path(str(url.database))
-    if path.is_dir():
-        raise StorageError(f"an SQLite database is a file, got the folder {str(path)!r}; name a file in it")
-    if not path.parent.is_dir():
-        raise StorageError(
-            f"an SQLite file must be in a folder that exists, got {str(path)!r}; create the folder first"
-        )
-    if not create and not path.exists():
-        raise StorageError(f"there must be a database to read, got {shown_url(url)}; {do('run')} creates it")
-    if not path.exists():
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError:
-            raise StorageError(
-                f"the database must be open to reading and writing, got {shown_url(url)}: "
-                f"unable to open database file; check that its folder and file can be written, and the disk has room"
-            ) from None
-
-
 def _is_there(db: Database) -> bool:
     return not db.on_sqlite or Path(str(db.engine.url.database)).exists()
 
@@ -233,21 +222,6 @@ def _try(db: Database) -> None:
     """StorageError where nothing can be read."""
     with db.begin_read() as connection:
         connection.execute(sa.text("PRAGMA schema_version" if db.on_sqlite else "SELECT 1"))
-
-
-def _use_write_ahead_log(db: Database) -> None:
-    """Switch an SQLite file to its write-ahead log, which it keeps."""
-    with explained(db.engine), db.engine.connect() as connection:
-        raw: Any = connection.connection.dbapi_connection
-        deadline = time.monotonic() + BUSY_SECONDS
-        while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-            try:
-                raw.execute("PRAGMA journal_mode=WAL")
-            except sqlite3.OperationalError as error:
-                # SQLite does not wait here while another process does the same.
-                if not is_locked(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
 
 
 def _revision(connection: sa.Connection) -> str | None:
@@ -264,6 +238,11 @@ def _check_is_current(db: Database) -> None:
     if revision is None:
         raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; {do('run')} creates them")
     _check_known(revision, db.url)
+    if db.on_sqlite and not sqlite.is_writable(db.engine):
+        raise StorageError(
+            f"{db.url} must have schema {HEAD}, got the older {revision}, and it cannot be written; "
+            f"copy it to a folder of yours with {do('backup')}, and run {do('upgrade')} on the copy"
+        )
     raise _older(revision, db.url)
 
 
@@ -294,6 +273,8 @@ def _migrate(connection: sa.Connection) -> None:
 
     if connection.dialect.name in ("mysql", "mariadb") and not _holds_studies(connection):
         _drop_tables(connection)  # each was committed: a first start that was broken off may have left some
+    if connection.dialect.name == "sqlite":
+        sqlite.mark_as_own(connection)
     create_tables(connection)
     config = _config()
     config.attributes["connection"] = connection

@@ -27,7 +27,8 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hpo.errors import StorageError, StorageHostError
-from hpo_storage.refusals import BUSY_SECONDS, READ_ONLY, error_code, refusal
+from hpo_storage import sqlite
+from hpo_storage.refusals import READ_ONLY, error_code, refusal
 from hpo_storage.timing import answer_seconds
 from hpo_storage.urls import DEFAULT_URL, DRIVERS, database_url, redacted, shown_url
 
@@ -42,7 +43,6 @@ POOL_SIZE = 2
 _POOL_NAME = "hpo"
 _HOST = re.compile(r"[\w.,-]*|[\da-fA-F:.]+(%\w+)?")
 _HARMLESS = re.compile(r"(?!.*//)[\w./\\ -]*")
-_SQLITE_OPTIONS = {"timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
 _PASSWORD_OPTIONS = ("password", "passwd")
 
 
@@ -53,9 +53,12 @@ def parse_url(text: str) -> sa.URL:
         parsed = sa.make_url(database_url(text) if "://" in text else text)
     except (exc.ArgumentError, ValueError):
         shown = repr(text) if _HARMLESS.fullmatch(text) else "one that cannot be parsed"
+        remedy = "and escape special characters of a password as %XX"
+        if "://" not in text:
+            remedy = "or a file's name that ends in .db, with ./ before one with a colon"
         raise StorageError(
             f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
-            f"write sqlite:///FILE or postgresql://USER@HOST/NAME, and escape special characters of a password as %XX"
+            f"write sqlite:///FILE or postgresql://USER@HOST/NAME, {remedy}"
         ) from None
     scheme, _, driver = parsed.drivername.partition("+")
     if scheme not in DIALECTS:
@@ -64,7 +67,9 @@ def parse_url(text: str) -> sa.URL:
             f"a database must be one of {', '.join(DIALECTS)}, got another kind; "
             f"use {f'{near[0]}://...' if near else DEFAULT_URL}"
         )
-    if driver and DRIVERS.get(scheme, "sqlite+pysqlite") != parsed.drivername:
+    if scheme == "sqlite":
+        return sqlite.checked_url(text, parsed)
+    if driver and DRIVERS[scheme] != parsed.drivername:
         raise StorageError(f"a database needs its driver, got one that hpo does not use; write {scheme}://...")
     _check_parts(text, parsed)
     for name in set(_PASSWORD_OPTIONS) & set(parsed.query):  # among options it would be shown here and there
@@ -74,14 +79,6 @@ def parse_url(text: str) -> sa.URL:
 
 def _check_parts(text: str, url: sa.URL) -> None:
     """StorageError where a part of the URL holds what cannot belong there, and so may be of a password."""
-    if url.get_backend_name() == "sqlite":
-        if url.username or url.password or url.host:
-            raise StorageError(
-                f"an SQLite database is a file, got one with a host or a user; write {DEFAULT_URL} with three slashes"
-            )
-        if "uri" not in url.query and (unknown := sorted(url.query.keys() - _SQLITE_OPTIONS)):
-            raise wrong_options(url, ValueError(f"{', '.join(unknown)} has no meaning"))
-        return
     if text.partition("?")[0].count("@") > 1:
         raise StorageError(
             "a database's URL must have one @, before the host, got several; escape those of user and password as %40"
@@ -106,18 +103,21 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL)
     try:
         engine = sa.create_engine(url, **settings)
+    except FileNotFoundError:
+        raise StorageError(
+            f"a name needs the folder it is looked for in, got {shown_url(url)} in one that was removed; go to another"
+        ) from None
     except ImportError as error:
         raise StorageError(
             f"a database needs its driver, got {shown_url(url)}: {error}; install it or use {DEFAULT_URL}"
         ) from None
     except (TypeError, ValueError, exc.ArgumentError) as error:
         raise wrong_options(url, error) from None
+    if engine.dialect.name == "sqlite":
+        sqlite.listen(engine, _reads)
+        return engine
     seconds = answer or answer_seconds()
     sa.event.listen(engine, "do_connect", partial(_connect, url, seconds))
-    if engine.dialect.name == "sqlite":
-        sa.event.listen(engine, "connect", _set_pragmas)
-        sa.event.listen(engine, "begin", _begin_sqlite)
-        return engine
     if engine.dialect.name == "postgresql":
         sa.event.listen(engine, "begin", partial(_begin_postgresql, seconds))
     else:
@@ -136,18 +136,6 @@ def reading(engine: sa.Engine) -> sa.Engine:
 
 def _reads(connection: sa.Connection) -> bool:
     return bool(connection.get_execution_options().get("hpo_reads"))
-
-
-def _set_pragmas(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-    connection.isolation_level = None  # Python's driver begins no transactions of its own
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: sa.Connection) -> None:
-    connection.exec_driver_sql("BEGIN" if _reads(connection) else "BEGIN IMMEDIATE")
 
 
 def _begin_postgresql(seconds: float, connection: sa.Connection) -> None:
@@ -185,15 +173,12 @@ def _connect(
 ) -> DBAPIConnection:
     """Connect with the driver's settings; StorageError where an option of the URL is none of them."""
     connect = dialect.loaded_dbapi.connect
-    if dialect.name == "sqlite":
-        settings.setdefault("timeout", BUSY_SECONDS)
-    elif dialect.driver == "pymysql":
+    settings.setdefault("connect_timeout", max(2, math.ceil(seconds)))
+    if dialect.driver == "pymysql":
         settings |= {"read_timeout": seconds, "write_timeout": seconds}
     else:  # of a database without an encoding texts would be bytes
         settings |= {"client_encoding": "utf8", "prepare_threshold": None}
         connect = _impatient_psycopg(seconds).connect
-    if dialect.name != "sqlite":
-        settings.setdefault("connect_timeout", max(2, math.ceil(seconds)))
     try:
         connection: DBAPIConnection = connect(*arguments, **settings)
     except (TypeError, ValueError, LookupError, AttributeError, dialect.loaded_dbapi.ProgrammingError) as error:

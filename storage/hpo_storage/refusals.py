@@ -5,7 +5,6 @@ Texts are read only where a driver gives no code: psycopg has none of a connecti
 
 import re
 import socket
-import sqlite3
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -17,10 +16,8 @@ from hpo.errors import (
     StorageHostError,
     StorageRefusedError,
 )
+from hpo_storage import sqlite
 from hpo_storage.urls import redacted, shown_url
-
-BUSY_SECONDS = 60.0
-"""How long a transaction waits for another process's lock on SQLite."""
 
 # SQLSTATE of PostgreSQL, numbers of MySQL and MariaDB.
 _BUSY = {"40001", "40P01", "55P03", 1205, 1213}
@@ -45,13 +42,6 @@ _NO_DATABASE_TEXTS = ("does not exist", "no such database")
 _NO_ENTRY_TEXTS = ("permission denied for database",)
 _WRONG_TEXTS = ("invalid ", "certificate", "does not support", "startup parameter")
 
-_SQLITE_REFUSED = (
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_PERM,
-    sqlite3.SQLITE_IOERR,
-)
 _DATA = "SELECT", "INSERT", "UPDATE", "DELETE"
 
 
@@ -79,17 +69,10 @@ def error_code(error: object) -> object:
     return getattr(error, "sqlstate", None)
 
 
-def is_locked(error: sqlite3.Error) -> bool:
-    """Whether another process holds the file."""
-    return error_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-
-
 def _kind(dialect: str, error: object) -> type[StorageError]:
     code = error_code(error)
     if dialect == "sqlite":
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StorageBusyError
-        return StorageRefusedError if code in _SQLITE_REFUSED else StorageError
+        return sqlite.kind_of(error)
     if code in _BUSY:
         return StorageBusyError
     if code in _REFUSED:
@@ -124,7 +107,7 @@ def explanation(engine: sa.Engine, error: object, statement: str = "") -> str:
     if _is_unknown_host(error):  # of a URL with a mistake, the host may be a piece of the password
         return "the database's host must have an address, got one that none is found for; check its name in the URL"
     if dialect == "sqlite":
-        return f"the database must be open to reading and writing, got {shown}: {text}; {_sqlite_remedy(code)}"
+        return sqlite.explanation(shown, error)
     if code in _RIGHTS or code == "3F000":
         verb = next(iter(statement.split()), "").upper()
         rule = f"the database's user must have the right to {verb or 'work'} there"
@@ -148,14 +131,6 @@ def _remedy(error: object, code: object) -> str:
     if code is None and _says(error, *_WRONG_TEXTS):
         return "correct the options of the URL, or the server's settings"
     return "check host, port, user and password, and that the server runs"
-
-
-def _sqlite_remedy(code: object) -> str:
-    if code == sqlite3.SQLITE_NOTADB:
-        return "it is some other file: name another one"
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return f"another process has held it for {BUSY_SECONDS:.0f} seconds: end that one"
-    return "check that its folder and file can be written, and the disk has room"
 
 
 def _grant(engine: sa.Engine, verb: str, statement: str) -> str:

@@ -121,6 +121,7 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
             .values(state=outcome.state, lease_until=None, seconds=_seconds(slot, slot.time))
         )
         _end(connection, slot, outcome, slot.time)
+    db.settle()
 
 
 @retried
