@@ -4,7 +4,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import typer
@@ -35,7 +35,7 @@ class CommandLine:
                 return f"--no-{words}"
         return f"--{words} {_quoted(str(value))}"
 
-    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+    def action(self, name: str, study: str | None, **given: object) -> str:
         """`hpo status --study churn`, `hpo run --study churn --trials 50`."""
         command = "hpo db upgrade" if name == "upgrade" else f"hpo {name}"
         command = f"{command} --study {_quoted(study)}" if study else command
