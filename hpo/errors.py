@@ -29,7 +29,7 @@ reads `use trials=50 or more` in Python and `use --trials 50 or more` on the com
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar, Literal, Protocol
 
 Action = Literal["run", "retry", "status", "trials", "upgrade", "backup", "worker"]
@@ -62,7 +62,7 @@ class Face(Protocol):
     def setting(self, name: str, value: object) -> str:
         """A setting of hpo's, with a value to give it or None."""
 
-    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+    def action(self, name: str, study: str | None, **given: object) -> str:
         """What to do, as `do` names it."""
 
 
@@ -83,7 +83,7 @@ class PythonFace:
         """`trials=50`; texts in quotes."""
         return name if value is None else f"{name}={value!r}"
 
-    def action(self, name: str, study: str | None, given: Mapping[str, object]) -> str:
+    def action(self, name: str, study: str | None, **given: object) -> str:
         """`hpo.open_study('churn')`, `hpo.tune(..., study='churn', trials=50)`."""
         call = self.actions[name]("" if study is None else repr(study))
         settings = [self.setting(setting, value) for setting, value in given.items()]
@@ -102,7 +102,7 @@ def written(text: str, face: Face) -> str:
             if not mark["action"]:
                 return face.setting(mark["name"], value)
             study, given = value if isinstance(value, list) else (value, {})
-            return face.action(mark["name"], study, given)
+            return face.action(mark["name"], study, **given)
         except (ValueError, LookupError, TypeError):
             return mark.group()  # not ours
 

@@ -4,9 +4,8 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import typer
 
@@ -37,7 +36,7 @@ class CommandLine:
                 return f"--no-{words}"
         return f"--{words} {_quoted(str(value))}"
 
-    def action(self, name: str, study: str | None, given: Mapping[str, object] = MappingProxyType({})) -> str:
+    def action(self, name: str, study: str | None, **given: object) -> str:
         """`hpo status --study churn`, `hpo run --study churn --trials 50`."""
         command = f"hpo db {name}" if name in ("upgrade", "backup") else f"hpo {name}"
         command = f"{command} --study {_quoted(study)}" if study else command
