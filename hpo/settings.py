@@ -13,8 +13,8 @@ from hpo.declaration import About, Duration, Group, Setting, Settings, settings_
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
-MOST_TRIALS = 1_000_000
-"""Each has a row in the database from the start."""
+MOST_TRIALS = 2**31 - 1
+"""Numbers of trials are 32-bit integers in the database."""
 DRAIN_SECONDS = 30.0
 
 TaskChoice = Literal["auto", "classification", "multilabel", "regression"]

@@ -13,7 +13,9 @@ from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
-    from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
+    from hpo_storage.records import StudyOverview, StudyRecord, StudySummary, TrialRecord
+
+    from hpo.study.standing import Standing
 
 
 def parameters(trial: "TrialRecord") -> dict[str, str]:
@@ -44,13 +46,13 @@ def network_text(trial: "TrialRecord") -> str:
     return ", ".join([*parts, *([] if info.parameters is None else [f"{info.parameters:,} weights"])]) or "-"
 
 
-def winner_text(study: "StudyRecord", trial: "TrialRecord") -> str:
+def winner_text(trial: "TrialRecord") -> str:
     """`0.0823 ± 0.0051 over 5 replicates (trial 17)`."""
     replicates = count_text(len(trial.replicates), "replicate")
     return f"{loss_text(trial.value, trial.standard_error)} over {replicates} (trial {trial.number})"
 
 
-def prior_text(study: "StudyRecord") -> str:
+def prior_text(study: "Standing") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
     facts, best = Facts.from_json(study.facts), standing.winner(study)
     loss, prior = loss_of(facts), facts.prior_loss
@@ -63,12 +65,12 @@ def prior_text(study: "StudyRecord") -> str:
     return f"{text}: the winner's is {lower}" if lower else f"{text}: the winner is no better"
 
 
-def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
+def winner_fields(study: "Standing", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people."""
     facts = Facts.from_json(study.facts)
     error = error_text(facts, trial.value) if trial.value is not None else ""
     return {
-        facts.loss_name: winner_text(study, trial),
+        facts.loss_name: winner_text(trial),
         "compare": prior_text(study),
         **({"error": error} if error else {}),
         "network": network_text(trial),
@@ -76,13 +78,13 @@ def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     }
 
 
-def trials_text(study: "StudyRecord") -> str:
+def trials_text(study: "Standing") -> str:
     """`16 of 50: 12 complete, 3 raced out, 1 pruned, 0 failed`."""
     ended = ", ".join(f"{count} {name}" for name, count in standing.counts(study).items())
     return f"{study.finished} of {study.budget}: {ended}"
 
 
-def limits_text(study: "StudyRecord") -> str:
+def limits_text(study: "Standing") -> str:
     """`wall time 2 h 00 min (used up), one trial 10 min 00 s`; empty where there are none."""
     limits = {
         "wall time": study.limits.wall_seconds,
@@ -101,19 +103,18 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def status_fields(study: "StudyRecord") -> dict[str, str]:
+def status_fields(study: "StudyOverview") -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described
 
     spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
     objective, table = described(spec), ", ".join(data_text(facts))
-    work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "trials": trials_text(study),
-        "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
-        facts.loss_name: winner_text(study, best) if best else "no trial has all its replicates yet",
+        "now running": ", ".join(f"trial {number}" for number in standing.running(study)),
+        facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
@@ -123,7 +124,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
-        "training": f"{duration_text(work)} in all trainers",
+        "training": f"{duration_text(study.trainer_seconds)} in all trainers",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
@@ -139,7 +140,7 @@ def _search_text(stored: dict[str, Any]) -> str:
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"
 
 
-def summary_json(study: "StudyRecord") -> dict[str, Any]:
+def summary_json(study: "Standing") -> dict[str, Any]:
     """A study without its trials."""
     facts = Facts.from_json(study.facts)
     return {
@@ -156,13 +157,13 @@ def summary_json(study: "StudyRecord") -> dict[str, Any]:
     }
 
 
-def status_json(study: "StudyRecord") -> dict[str, Any]:
+def status_json(study: "StudyOverview") -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
     about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
     return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}
 
 
-def best_json(study: "StudyRecord") -> dict[str, Any] | None:
+def best_json(study: "Standing") -> dict[str, Any] | None:
     """The winner; None where no trial has all its replicates."""
     trial = standing.winner(study)
     if trial is None:

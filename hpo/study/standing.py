@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-from hpo_storage.records import RANKED, Limit, StudyRecord, StudySummary, TrialRecord, TrialState
+from hpo_storage.records import RANKED, Limit, StudyOverview, StudyRecord, StudySummary, TrialRecord, TrialState
 
 NO_REASON = "no reason was stored"
+Standing = StudyRecord | StudyOverview
+"""A study whose trials are known, or what follows from them."""
 
 
 class StudyState(StrEnum):
@@ -50,7 +52,7 @@ class Rankable(Protocol):
 
 
 class HowFar(Protocol):
-    """How far a study is: a `StudyRecord`, a `StudySummary` or a `StudyProgress`."""
+    """How far a study is: a `StudyRecord`, `StudyOverview`, `StudySummary` or `StudyProgress`."""
 
     @property
     def budget(self) -> int:
@@ -76,8 +78,10 @@ def ranked(study: StudyRecord) -> tuple[TrialRecord, ...]:
     return tuple(sorted((trial for trial in study.trials if trial.state in RANKED), key=rank))
 
 
-def winner(study: StudyRecord) -> TrialRecord | None:
+def winner(study: Standing) -> TrialRecord | None:
     """The best trial so far; None while none has all its replicates."""
+    if isinstance(study, StudyOverview):
+        return study.best
     return next(iter(ranked(study)), None)
 
 
@@ -87,13 +91,17 @@ def trial_state(study: StudyRecord, trial: TrialRecord) -> TrialState:
     return TrialState.INTERRUPTED if abandoned else trial.state
 
 
-def running(study: StudyRecord) -> list[TrialRecord]:
-    """Trials that somebody runs now."""
-    return [trial for trial in study.trials if trial_state(study, trial) == TrialState.RUNNING]
+def running(study: Standing) -> list[int]:
+    """Numbers of the trials that somebody runs now."""
+    if isinstance(study, StudyOverview):
+        return list(study.claimed) if study.running else []
+    return [trial.number for trial in study.trials if trial_state(study, trial) == TrialState.RUNNING]
 
 
-def counts(study: StudyRecord) -> dict[TrialState, int]:
+def counts(study: Standing) -> dict[TrialState, int]:
     """Slots of the budget that are used up, by how they ended; their sum is `study.finished`."""
+    if isinstance(study, StudyOverview):
+        return dict(study.counts)
     ended = Counter(trial.state for trial in study.trials)
     states = (TrialState.COMPLETE, TrialState.RACED_OUT, TrialState.PRUNED)
     results = {state: ended[state] for state in states}
@@ -101,8 +109,10 @@ def counts(study: StudyRecord) -> dict[TrialState, int]:
     return {**results, TrialState.FAILED: max(0, study.finished - sum(results.values()))}
 
 
-def failure_reasons(study: StudyRecord) -> list[tuple[str, int]]:
+def failure_reasons(study: Standing) -> list[tuple[str, int]]:
     """Why slots failed at their last attempt, and how many, the most frequent first."""
+    if isinstance(study, StudyOverview):
+        return [(reason or NO_REASON, count) for reason, count in study.failures]
     last = {trial.slot: trial for trial in study.trials}
     failed = (trial for trial in last.values() if trial.state == TrialState.FAILED)
     return Counter(trial.reason or NO_REASON for trial in failed).most_common()
@@ -128,7 +138,7 @@ def is_over(study: HowFar) -> bool:
     return is_finished(study) or study.limit_reached is not None
 
 
-def study_state(study: StudyRecord | StudySummary) -> StudyState:
+def study_state(study: Standing | StudySummary) -> StudyState:
     """The state of a study."""
     if study.running:
         return StudyState.RUNNING
@@ -137,7 +147,7 @@ def study_state(study: StudyRecord | StudySummary) -> StudyState:
     return StudyState.OVER if is_over(study) else StudyState.UNFINISHED
 
 
-def next_step(study: StudyRecord) -> NextStep:
+def next_step(study: Standing) -> NextStep:
     """What to do next with the study."""
     match study_state(study):
         case StudyState.RUNNING:

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo_storage import studies, workers
 from hpo_storage.database import Database, connect, holds_tables, prepare
-from hpo_storage.records import StudyHeader, StudyRecord
+from hpo_storage.records import StudyHeader, StudyOverview, StudyRecord
 
 from hpo.declaration import to_json
 from hpo.errors import StudyError, use
@@ -34,7 +34,7 @@ from hpo.worker.watching import watch
 class RunResult:
     """What `run` leaves behind."""
 
-    record: StudyRecord
+    record: StudyOverview
     already_finished: bool
     interrupted: bool
 
@@ -62,7 +62,7 @@ def run(
         plan = _plan(request, stored)
         with stop_on_signals() as stop:
             Run(database, url, plan, view, stop, drain_seconds).see_through()
-            record = Outage(view, stop).insist(lambda: studies.read_study(database, request.name))
+            record = Outage(view, stop).insist(lambda: studies.read_overview(database, request.name))
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
@@ -99,7 +99,7 @@ class Plan:
 
     request: StudyRequest
     study: ResolvedStudy
-    stored: StudyRecord | None = None
+    stored: StudyOverview | None = None
     resources: Resources | None = None
 
     @property
@@ -223,7 +223,7 @@ class Run:
             raise KeyboardInterrupt
 
 
-def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:
+def _plan(request: StudyRequest, stored: StudyOverview | None) -> Plan:
     work, spec = request.work, StudySpec.from_json(stored.spec) if stored else None
     budget = lifecycle.budget(stored, work.trials)
     study = resolve(request, spec, has_copy=stored is not None and stored.dataset is not None)
@@ -263,15 +263,15 @@ def _refuse_training(training: Training, why: str) -> None:
             raise StudyError(f"{why}, got {use(name, value)}; give it to the workers", setting=name)
 
 
-def _stored(database: Database, name: str) -> StudyRecord | None:
+def _stored(database: Database, name: str) -> StudyOverview | None:
     """The study of that name. A database without tables stays as it is until there is a study to store."""
     if not holds_tables(database):
         return None
     prepare(database)
-    return studies.read_study(database, name) if studies.find_study(database, name) else None
+    return studies.read_overview(database, name) if studies.find_study(database, name) else None
 
 
-def _is_over(stored: StudyRecord, work: Work) -> bool:
+def _is_over(stored: StudyOverview, work: Work) -> bool:
     """Whether a run would find nothing to do."""
     done = stored.finished == lifecycle.budget(stored, work.trials)
     return done or (stored.limit_reached is not None and lifecycle.limits(stored, work) == stored.limits)
