@@ -13,7 +13,7 @@ from hpo.study.facts import Facts, TrialInfo
 from hpo.words import count_text, duration_text, loss_text, value_text
 
 if TYPE_CHECKING:
-    from hpo_storage.records import StudyOverview, StudyRecord, StudySummary, TrialRecord
+    from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
 
     from hpo.study.standing import Standing
 
@@ -103,7 +103,7 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def status_fields(study: "StudyOverview") -> dict[str, str]:
+def status_fields(study: "Standing", trainer_seconds: float) -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described
 
@@ -124,7 +124,7 @@ def status_fields(study: "StudyOverview") -> dict[str, str]:
         "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
-        "training": f"{duration_text(study.trainer_seconds)} in all trainers",
+        "training": f"{duration_text(trainer_seconds)} in all trainers",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
@@ -157,7 +157,7 @@ def summary_json(study: "Standing") -> dict[str, Any]:
     }
 
 
-def status_json(study: "StudyOverview") -> dict[str, Any]:
+def status_json(study: "Standing") -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
     about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
     return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}

@@ -14,7 +14,7 @@ from hpo.errors import InputError
 
 if TYPE_CHECKING:
     from hpo_storage.database import Database
-    from hpo_storage.records import StudyOverview, StudyRecord
+    from hpo_storage.records import StudyRecord
 
 Figure = Literal["history", "curves", "importances", "slice", "parallel", "timeline"]
 
@@ -117,14 +117,6 @@ def read(storage: str | None, study: str) -> "StudyRecord":
 
     with opened(storage) as database:
         return read_study(database, study)
-
-
-def read_overview(storage: str | None, study: str) -> "StudyOverview":
-    """How the study stands, without its trials; StudyNotFoundError names the studies there are."""
-    from hpo_storage import studies
-
-    with opened(storage) as database:
-        return studies.read_overview(database, study)
 
 
 def writable(path: Path, option: str) -> Path:

@@ -16,7 +16,7 @@ from hpo.cli.describe import (
     winner_fields,
 )
 from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import AsJson, Storage, StudyName, opened, read, read_overview, shown_storage
+from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_storage
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.study.columns import parameter_columns
 from hpo.study.facts import Facts, TrialInfo
@@ -36,11 +36,14 @@ _TRIAL_HEADER = (
 
 def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show how far a study is and what it is made of."""
-    record = read_overview(storage, study)
-    if as_json:
-        write_json(status_json(record))
-    else:
-        write_fields(status_fields(record))
+    from hpo_storage.studies import read_overview, trainer_seconds
+
+    with opened(storage) as database:
+        overview = read_overview(database, study)
+        if as_json:
+            write_json(status_json(overview))
+        else:
+            write_fields(status_fields(overview, trainer_seconds(database, overview.id)))
     return 0
 
 
@@ -72,7 +75,10 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
 
 def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show the winner: the best trial with all its replicates."""
-    record = read_overview(storage, study)
+    from hpo_storage.studies import read_overview
+
+    with opened(storage) as database:
+        record = read_overview(database, study)
     found = winner(record)
     if as_json:
         write_json(best_json(record))

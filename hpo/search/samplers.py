@@ -48,8 +48,9 @@ class Proposer:
         if self._sampler != "random" and slot < len(self._space.starts):
             return dict(self._space.starts[slot])
         study = self._empty_study(slot)
-        study.add_trials(self._shown.by_number())
-        study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
+        if self._sampler != "random":
+            study.add_trials(self._shown.by_number())
+            study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
         trial = study.ask()
         return self._space.draw(lambda name, distribution: _suggest(trial, name, distribution))
 

@@ -82,8 +82,7 @@ class Watcher:
     def _care(self, progress: StudyProgress) -> None:
         if time.monotonic() >= self._sweep_at:
             workers.sweep(self._database, study_id=self._study.id)
-        there = workers.list_workers(self._database)
-        if progress.claimed or any(worker.study == self._study.name for worker in there):
+        if progress.claimed or workers.is_served(self._database, self._study.id):
             self._warned = False
         elif self._warn and progress.open and not self._warned:
             self._warn(

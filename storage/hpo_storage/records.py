@@ -190,7 +190,6 @@ class StudyOverview(StudyHeader):
         best: the winner so far.
         failures: why slots failed at their last attempt, and how many, the most frequent first.
         claimed: numbers of the trials that hold a slot.
-        trainer_seconds: what all replicates have taken.
     """
 
     finished: int
@@ -199,7 +198,6 @@ class StudyOverview(StudyHeader):
     best: TrialRecord | None
     failures: tuple[tuple[str | None, int], ...]
     claimed: tuple[int, ...]
-    trainer_seconds: float
     limit_reached: Limit | None = None
 
 

@@ -29,7 +29,7 @@ from hpo_storage.records import (
 )
 from hpo_storage.retry import retried
 from hpo_storage.tables import DATASET_CHUNKS, DATASETS, PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
-from hpo_storage.trials import best_trial, failures, replicate_seconds, shown_trials, trials_by_id, trials_of
+from hpo_storage.trials import best_trial, failures, shown_trials, trials_by_id, trials_of
 from hpo_storage.workers import check_not_running, living_workers
 
 LISTED_NAMES = 20
@@ -215,8 +215,16 @@ def read_overview(db: Database, name: str) -> StudyOverview:
             best=best_trial(connection, study.id),
             failures=failures(connection, study.id),
             claimed=tuple(sorted(position.running.values())),
-            trainer_seconds=replicate_seconds(connection, study.id),
         )
+
+
+@retried
+def trainer_seconds(db: Database, study_id: int) -> float:
+    """What all replicates of the study have taken in trainers."""
+    seconds = sa.select(sa.func.sum(REPLICATES.c.seconds)).join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
+    seconds = seconds.join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id).where(SLOTS.c.study_id == study_id, _IS_TRIAL)
+    with db.begin_read() as connection:
+        return float(connection.scalar(seconds) or 0.0)
 
 
 @retried

@@ -68,12 +68,6 @@ def failures(connection: sa.Connection, study_id: int) -> tuple[tuple[str | None
     return tuple((reason, count) for reason, count in connection.execute(reasons))
 
 
-def replicate_seconds(connection: sa.Connection, study_id: int) -> float:
-    """What all replicates of the study have taken in trainers."""
-    seconds = sa.select(sa.func.sum(REPLICATES.c.seconds)).join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
-    return float(connection.scalar(seconds.join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id).where(of_budget(study_id))) or 0)
-
-
 def _read(connection: sa.Connection, wanted: sa.ColumnElement[bool], *, curves: bool) -> list[TrialRecord]:
     columns = [column for column in REPLICATES.c if curves or column is not REPLICATES.c.curve]
     replicates: dict[int, list[ReplicateRecord]] = defaultdict(list)
