@@ -14,7 +14,7 @@ from hpo_storage.tables import REPLICATES, SLOTS, TRIALS, WORKERS
 
 def trials_of(connection: sa.Connection, study_id: int) -> list[TrialRecord]:
     """All trials of a study's budget, by number."""
-    return _read(connection, of_budget(study_id), curves=True)
+    return _read(connection, of_budget(study_id), sa.true(), curves=True)
 
 
 def trials_by_id(connection: sa.Connection, ids: Sequence[int], *, curves: bool) -> list[TrialRecord]:
@@ -22,7 +22,7 @@ def trials_by_id(connection: sa.Connection, ids: Sequence[int], *, curves: bool)
     return [
         trial
         for start in range(0, len(ids), SHOWN_TRIALS)
-        for trial in _read(connection, TRIALS.c.id.in_(ids[start : start + SHOWN_TRIALS]), curves=curves)
+        for trial in _read(connection, *_these(ids[start : start + SHOWN_TRIALS]), curves=curves)
     ]
 
 
@@ -68,14 +68,25 @@ def failures(connection: sa.Connection, study_id: int) -> tuple[tuple[str | None
     return tuple((reason, count) for reason, count in connection.execute(reasons))
 
 
-def _read(connection: sa.Connection, wanted: sa.ColumnElement[bool], *, curves: bool) -> list[TrialRecord]:
+def _these(ids: Sequence[int]) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Trials, and replicates by an index of their own."""
+    return TRIALS.c.id.in_(ids), REPLICATES.c.trial_id.in_(ids)
+
+
+def _read(
+    connection: sa.Connection,
+    wanted: sa.ColumnElement[bool],
+    their_replicates: sa.ColumnElement[bool],
+    *,
+    curves: bool,
+) -> list[TrialRecord]:
     columns = [column for column in REPLICATES.c if curves or column is not REPLICATES.c.curve]
     replicates: dict[int, list[ReplicateRecord]] = defaultdict(list)
     rows = connection.execute(
         sa.select(*columns)
         .join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
         .join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-        .where(wanted)
+        .where(wanted, their_replicates)
         .order_by(REPLICATES.c.trial_id, REPLICATES.c.replicate)
     )
     for row in rows:

@@ -177,7 +177,7 @@ def test_fault_80_a_trial_costs_the_same_in_a_long_study(fleet, fill):
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
 def test_fault_80_a_trial_that_runs_for_long_makes_no_look_longer(fleet):
     """What ended after it began is read once, though it has not ended."""
-    fleet.create("s", 400, 0.01).end()
+    fleet.create("s", 70, 0.01).end()
     with opened(fleet.url) as database:
         study_id = find_study(database, "s").id
         worker_id = start_worker(database, study_id, host="elsewhere", pid=2, role="worker")
@@ -185,7 +185,7 @@ def test_fault_80_a_trial_that_runs_for_long_makes_no_look_longer(fleet):
         watcher = look(database, study_id, None)
         long = advisor.ask()
         costs = []
-        for trials in (10, 380):
+        for trials in (5, 60):
             for _ in range(trials):
                 claimed = advisor.ask()
                 assert claimed is not None
