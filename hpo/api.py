@@ -200,10 +200,9 @@ def tune(
 
     with _request(data, target, study, settings) as asked_for:
         result = run(asked_for, url=_url(storage), view=_view(progress))
-    record = result.record
-    if result.interrupted and not is_over(record):
+    if result.interrupted and not is_over(result.record):
         raise KeyboardInterrupt
-    return Study(record)
+    return open_study(result.record.name, storage)
 
 
 @showing_settings

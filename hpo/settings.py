@@ -13,8 +13,10 @@ from hpo.declaration import About, Duration, Group, Setting, Settings, encoding_
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
-MOST_TRIALS = 1_000_000
-"""Each has a row in the database from the start."""
+MOST_TRIALS = 2**31 - 1
+"""Numbers of trials are 32-bit integers in the database."""
+MOST_AT_ONCE = 1000
+"""Processes of one machine, and networks that one of them trains together."""
 DRAIN_SECONDS = 30.0
 
 TaskChoice = Literal["auto", "classification", "multilabel", "regression"]
@@ -28,7 +30,13 @@ class Training(Settings):
 
     trainers: Annotated[
         int | None,
-        About(help="Trainer processes.", group=Group.RUN, least=1, otherwise="one per core, or one on a GPU"),
+        About(
+            help="Trainer processes.",
+            group=Group.RUN,
+            least=1,
+            most=MOST_AT_ONCE,
+            otherwise="one per core, or one on a GPU",
+        ),
     ] = None
     population: Annotated[
         int | None,
@@ -36,6 +44,7 @@ class Training(Settings):
             help="Trials a trainer trains at once, without a race.",
             group=Group.RUN,
             least=1,
+            most=MOST_AT_ONCE,
             otherwise="1; on a GPU a fifth of the budget, at most 64",
         ),
     ] = None

@@ -64,8 +64,8 @@ def test_values_with_a_plain_meaning_are_converted(given, meant):
     [
         (
             {"trials": 0},
-            "trials must be a whole number from 1 to 1000000, got 0; use trials=1 or more",
-            "trials must be a whole number from 1 to 1000000, got 0; use --trials 1 or more",
+            "trials must be a whole number from 1 to 2147483647, got 0; use trials=1 or more",
+            "trials must be a whole number from 1 to 2147483647, got 0; use --trials 1 or more",
         ),
         (
             {"pruner": "halfing"},

@@ -15,18 +15,18 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> int:
     """Delete a study with all its trials. Asks first; refuses while the study is running."""
-    from hpo_storage.studies import read_study
+    from hpo_storage.studies import read_overview
 
     from hpo.errors import StudyRunningError
     from hpo.study import lifecycle
 
     with opened(storage) as database:
-        record = read_study(database, study)
+        record = read_overview(database, study)
         if record.running:  # before a question whose answer could change nothing
             raise StudyRunningError(
                 f"a study can be deleted when nothing works on it, and {study!r} is running; stop it"
             )
-        question = f"Delete {study} with its {len(record.trials)} trials?"
+        question = f"Delete {study} with its {record.finished + len(record.claimed)} trials?"
         if not yes and not typer.confirm(question, err=True):
             write_text("nothing was deleted")
             return NO_RESULT

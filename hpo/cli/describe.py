@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
 
     from hpo.objectives.base import Part
+    from hpo.study.standing import Standing
 
 
 def parameters(trial: "TrialRecord") -> dict[str, str]:
@@ -54,7 +55,7 @@ def winner_text(trial: "TrialRecord") -> str:
     return f"{loss_text(trial.value, trial.standard_error)}{over} (trial {trial.number})"
 
 
-def prior_text(study: "StudyRecord") -> str:
+def prior_text(study: "Standing") -> str:
     """The loss of the best guess that is the same for all rows, beside the winner's."""
     facts, best = Facts.from_json(study.facts), standing.winner(study)
     loss, prior = loss_of(facts), facts.prior_loss
@@ -67,7 +68,7 @@ def prior_text(study: "StudyRecord") -> str:
     return f"{text}: the winner's is {lower}" if lower else f"{text}: the winner is no better"
 
 
-def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
+def winner_fields(study: "Standing", trial: "TrialRecord") -> dict[str, str]:
     """The winner for people, as far as there is something to say."""
     facts = Facts.from_json(study.facts)
     fields = {
@@ -80,12 +81,12 @@ def winner_fields(study: "StudyRecord", trial: "TrialRecord") -> dict[str, str]:
     return {name: text for name, text in fields.items() if text}
 
 
-def trials_text(study: "StudyRecord") -> str:
+def trials_text(study: "Standing") -> str:
     """`16 of 50: 12 complete, 3 raced out, 1 pruned, 0 failed`."""
     return f"{study.finished} of {study.budget}: {ended_text(standing.counts(study).items())}"
 
 
-def limits_text(study: "StudyRecord") -> str:
+def limits_text(study: "Standing") -> str:
     """`wall time 2 h 00 min (used up), one trial 10 min 00 s`; empty where there are none."""
     limits = {
         "wall time": study.limits.wall_seconds,
@@ -104,20 +105,19 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def status_fields(study: "StudyRecord", waiting: standing.Waiting | None = None) -> dict[str, str]:
+def status_fields(study: "Standing", trainer_seconds: float, waiting: standing.Waiting | None = None) -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described, parts_of
 
     spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
     objective, table = described(spec), ", ".join(data_text(facts))
     parts = parts_of(spec, [best] if best else [])
-    work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "waiting": written(waiting.text, CommandLine()) if waiting else "",
         "trials": trials_text(study),
-        "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
+        "now running": ", ".join(f"trial {number}" for number in standing.running(study)),
         facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
@@ -128,7 +128,7 @@ def status_fields(study: "StudyRecord", waiting: standing.Waiting | None = None)
         "evaluation": objective.summary,
         "search": _search_text(spec["search"], parts),
         "limits": limits_text(study),
-        "training": f"{duration_text(work)} in all trainers" if "replicates" in parts else "",
+        "training": f"{duration_text(trainer_seconds)} in all trainers" if "replicates" in parts else "",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}
@@ -146,7 +146,7 @@ def _search_text(stored: dict[str, Any], parts: "frozenset[Part]") -> str:
     return f"{search.sampler}, seed {search.seed}, {racing}, {pruning}"
 
 
-def summary_json(study: "StudyRecord") -> dict[str, Any]:
+def summary_json(study: "Standing") -> dict[str, Any]:
     """A study without its trials."""
     facts = Facts.from_json(study.facts)
     return {
@@ -163,7 +163,7 @@ def summary_json(study: "StudyRecord") -> dict[str, Any]:
     }
 
 
-def status_json(study: "StudyRecord", waiting: standing.Waiting | None) -> dict[str, Any]:
+def status_json(study: "Standing", waiting: standing.Waiting | None) -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
     about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
     why = {"cause": waiting.cause, "text": written(waiting.text, CommandLine())} if waiting else None
@@ -171,7 +171,7 @@ def status_json(study: "StudyRecord", waiting: standing.Waiting | None) -> dict[
     return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}
 
 
-def best_json(study: "StudyRecord") -> dict[str, Any] | None:
+def best_json(study: "Standing") -> dict[str, Any] | None:
     """The winner; None where no trial has all its replicates."""
     trial = standing.winner(study)
     if trial is None:

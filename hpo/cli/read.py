@@ -37,15 +37,15 @@ _TRIAL_HEADER = (
 def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show how far a study is and what it is made of."""
     from hpo_storage.activity import read_activity
-    from hpo_storage.studies import read_study
+    from hpo_storage.studies import read_overview, trainer_seconds
 
     with opened(storage) as database:
-        record = read_study(database, study)
-        why = waiting(record, read_activity(database, record.id, record.name))
-    if as_json:
-        write_json(status_json(record, why))
-    else:
-        write_fields(status_fields(record, why))
+        overview = read_overview(database, study)
+        why = waiting(overview, read_activity(database, overview.id, overview.name))
+        if as_json:
+            write_json(status_json(overview, why))
+        else:
+            write_fields(status_fields(overview, trainer_seconds(database, overview.id), why))
     return 0
 
 
@@ -78,7 +78,10 @@ def list_(storage: Storage = None, as_json: AsJson = False) -> int:
 
 def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> int:
     """Show the winner: the best trial with all its replicates."""
-    record = read(storage, study)
+    from hpo_storage.studies import read_overview
+
+    with opened(storage) as database:
+        record = read_overview(database, study)
     found = winner(record)
     if as_json:
         write_json(best_json(record))

@@ -17,6 +17,7 @@ from hpo.cli.options import (
     NewStudyName,
     Storage,
     password_remark,
+    read,
     with_storage,
     writable,
 )
@@ -30,7 +31,7 @@ from hpo.study.standing import failure_reasons, is_over, winner
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
-    from hpo_storage.records import StudyRecord
+    from hpo_storage.records import StudyOverview
 
     from hpo.objectives.base import StudyRequest
     from hpo.worker.run import RunResult
@@ -88,7 +89,7 @@ def _work(
         return INTERRUPTED
     seconds = time.monotonic() - started
     news = not (result.already_finished or _broken_off(result))
-    path = write_report(result.record, report, url) if report and (news or report_always) else None
+    path = write_report(read(url, asked_for.name), report, url) if report and (news or report_always) else None
     if as_json:
         _conclude_json(result, seconds, path)
     else:
@@ -111,7 +112,7 @@ def _code(result: "RunResult") -> int:
     return 0
 
 
-def _no_result(study: "StudyRecord") -> str:
+def _no_result(study: "StudyOverview") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
     said = f"{study.name} has no result, as none of its {study.finished} trials came through:"
     return "\n".join(

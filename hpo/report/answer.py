@@ -93,7 +93,7 @@ def progress(study: StudyRecord) -> Progress:
     )
 
 
-def next_command(study: StudyRecord) -> tuple[str, str]:
+def next_command(study: standing.Standing) -> tuple[str, str]:
     """What to do next, as a mark, and its purpose; on studies of a data frame it is Python."""
     step = standing.next_step(study)
     if step.action == "status":
@@ -113,7 +113,7 @@ def _settings(step: standing.NextStep) -> dict[str, object]:
     return trials | ({LIMIT_SETTINGS[step.lifts]: "none"} if step.lifts else {})
 
 
-def _call(study: StudyRecord, step: standing.NextStep) -> str:
+def _call(study: standing.Standing, step: standing.NextStep) -> str:
     """The step in Python."""
     target = described(study.spec).target
     given = {"target": target, "study": study.name, "trials": study.budget, **_settings(step)}

@@ -8,7 +8,7 @@ while claim := advisor.ask():
 from dataclasses import replace
 
 from hpo_spaces import SearchSpace
-from hpo_storage import slots, studies
+from hpo_storage import slots
 from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
 from hpo_storage.records import Outcome, StudyProgress, TrialState
@@ -49,8 +49,9 @@ class Advisor:
     def look(self) -> None:
         """See how far the study is, and learn from what others have finished."""
         self._in_vain = False
-        self.progress: StudyProgress = studies.progress(self._database, self._study_id)
-        for trial in self.history.news():
+        news, progress = self.history.look()
+        self.progress: StudyProgress = progress
+        for trial in news:
             self._proposer.observe(trial.number, trial.params, trial)
 
     @property
@@ -72,6 +73,7 @@ class Advisor:
             trainer=trainer,
             lease_seconds=self._lease_seconds,
             untried=untried,
+            position=self.history.position,
         )
         if claim is None:
             self._in_vain = not untried

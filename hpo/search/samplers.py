@@ -11,10 +11,8 @@ from hpo_storage.records import TrialState as OurState
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from hpo.search.kept import Kept
 from hpo.seeds import integer_seed
-
-SHOWN_TRIALS = 1000
-"""TPE needs 20 ms with a thousand trials and 180 ms with ten thousand; it is shown the best and the latest."""
 
 
 class _Known(FrozenTrial):
@@ -31,16 +29,16 @@ class Proposer:
     def __init__(self, sampler: str, seed: int, space: SearchSpace) -> None:
         self._sampler, self._seed, self._space = sampler, seed, space
         self._distributions = space.sampling_distributions()
-        self._finished: dict[int, FrozenTrial] = {}
+        self._shown: Kept[FrozenTrial] = Kept()
 
     def observe(self, number: int, params: Mapping[str, Any], result: Outcome | TrialRecord) -> None:
         """Take in a finished trial; failed ones teach the sampler nothing."""
         if result.state in VALUED:
-            self._finished[number] = self._trial(TrialState.COMPLETE, params, value=result.value)
+            self._shown.add(number, result.value, self._trial(TrialState.COMPLETE, params, value=result.value))
         elif result.state == OurState.PRUNED:
             # One report for each: TPE ranks pruned trials by how many they have, which is a matter of stacks here.
             reports = {0: result.replicates[0].stop_loss} if result.replicates else {}
-            self._finished[number] = self._trial(TrialState.PRUNED, params, intermediate_values=reports)
+            self._shown.add(number, None, self._trial(TrialState.PRUNED, params, intermediate_values=reports))
 
     def propose(self, slot: int, pending: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
         """The next point for this slot; `pending` are the points under evaluation now.
@@ -50,8 +48,9 @@ class Proposer:
         if self._sampler != "random" and slot < len(self._space.starts):
             return dict(self._space.starts[slot])
         study = self._empty_study(slot)
-        study.add_trials(self._shown())
-        study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
+        if self._sampler != "random":
+            study.add_trials(self._shown.by_number())
+            study.add_trials([self._trial(TrialState.RUNNING, params) for params in pending])
         trial = study.ask()
         return self._space.draw(lambda name, distribution: _suggest(trial, name, distribution))
 
@@ -68,14 +67,6 @@ class Proposer:
         if self._sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(seed=seed)
-
-    def _shown(self) -> list[FrozenTrial]:
-        trials = [self._finished[number] for number in sorted(self._finished)]
-        if len(trials) <= SHOWN_TRIALS:
-            return trials
-        latest = trials[-SHOWN_TRIALS // 2 :]
-        complete = [t for t in trials[: -SHOWN_TRIALS // 2] if t.state is TrialState.COMPLETE]
-        return sorted(complete, key=lambda t: t.value or 0.0)[: SHOWN_TRIALS // 2] + latest
 
     def _trial(
         self,

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Literal, Protocol
 
 from hpo_storage.records import (
-    ACCEPTED,
     RANKED,
     Activity,
     Limit,
+    StudyOverview,
     StudyRecord,
     StudySummary,
     TrialRecord,
@@ -25,6 +25,8 @@ from hpo.words import count_text
 
 NO_REASON = "no reason was stored"
 SHOWN_NOTES = 3
+Standing = StudyRecord | StudyOverview
+"""A study whose trials are known, or what follows from them."""
 
 
 class StudyState(StrEnum):
@@ -82,7 +84,7 @@ class Rankable(Protocol):
 
 
 class HowFar(Protocol):
-    """How far a study is: a `StudyRecord`, a `StudySummary` or a `StudyProgress`."""
+    """How far a study is: a `StudyRecord`, `StudyOverview`, `StudySummary` or `StudyProgress`."""
 
     @property
     def budget(self) -> int:
@@ -108,8 +110,10 @@ def ranked(study: StudyRecord) -> tuple[TrialRecord, ...]:
     return tuple(sorted((trial for trial in study.trials if trial.state in RANKED), key=rank))
 
 
-def winner(study: StudyRecord) -> TrialRecord | None:
+def winner(study: Standing) -> TrialRecord | None:
     """The best trial so far; None while none has all its replicates."""
+    if isinstance(study, StudyOverview):
+        return study.best
     return next(iter(ranked(study)), None)
 
 
@@ -119,13 +123,17 @@ def trial_state(study: StudyRecord, trial: TrialRecord) -> TrialState:
     return TrialState.INTERRUPTED if abandoned else trial.state
 
 
-def running(study: StudyRecord) -> list[TrialRecord]:
-    """Trials that somebody runs now."""
-    return [trial for trial in study.trials if trial_state(study, trial) == TrialState.RUNNING]
+def running(study: Standing) -> list[int]:
+    """Numbers of the trials that somebody runs now."""
+    if isinstance(study, StudyOverview):
+        return list(study.claimed) if study.running else []
+    return [trial.number for trial in study.trials if trial_state(study, trial) == TrialState.RUNNING]
 
 
-def counts(study: StudyRecord) -> dict[TrialState, int]:
+def counts(study: Standing) -> dict[TrialState, int]:
     """Slots of the budget that are used up, by how they ended; their sum is `study.finished`."""
+    if isinstance(study, StudyOverview):
+        return dict(study.counts)
     ended = Counter(trial.state for trial in study.trials)
     states = (TrialState.COMPLETE, TrialState.RACED_OUT, TrialState.PRUNED)
     results = {state: ended[state] for state in states}
@@ -133,8 +141,10 @@ def counts(study: StudyRecord) -> dict[TrialState, int]:
     return {**results, TrialState.FAILED: max(0, study.finished - sum(results.values()))}
 
 
-def failure_reasons(study: StudyRecord) -> list[tuple[str, int]]:
+def failure_reasons(study: Standing) -> list[tuple[str, int]]:
     """Why slots failed at their last attempt, and how many, the most frequent first."""
+    if isinstance(study, StudyOverview):
+        return [(reason or NO_REASON, count) for reason, count in study.failures]
     last = {trial.slot: trial for trial in study.trials}
     failed = (trial for trial in last.values() if trial.state == TrialState.FAILED)
     return Counter(trial.reason or NO_REASON for trial in failed).most_common()
@@ -160,7 +170,7 @@ def is_over(study: HowFar) -> bool:
     return is_finished(study) or study.limit_reached is not None
 
 
-def study_state(study: StudyRecord | StudySummary) -> StudyState:
+def study_state(study: Standing | StudySummary) -> StudyState:
     """The state of a study."""
     if study.running:
         return StudyState.RUNNING
@@ -169,10 +179,10 @@ def study_state(study: StudyRecord | StudySummary) -> StudyState:
     return StudyState.OVER if is_over(study) else StudyState.UNFINISHED
 
 
-def waiting(study: StudyRecord, activity: Activity) -> Waiting | None:
+def waiting(study: Standing, activity: Activity) -> Waiting | None:
     """Why the study waits; None where it does not, or is finished."""
     there = [worker for worker in activity.workers if worker.alive and worker.study == study.name]
-    last = max((t.finished for t in study.trials if t.state in ACCEPTED and t.finished), default=study.created)
+    last = activity.last_result or study.created
     noted = [worker for worker in activity.workers if worker.note and (worker.alive or worker.last_seen >= last)]
     if is_finished(study):
         return None
@@ -208,7 +218,7 @@ def _broken_off(activity: Activity) -> list[str]:
     return [f"{which} {count_text(activity.open, 'open trial')} broke off before: {where}"]
 
 
-def next_step(study: StudyRecord) -> NextStep:
+def next_step(study: Standing) -> NextStep:
     """What to do next with the study."""
     match study_state(study):
         case StudyState.RUNNING:

@@ -1,14 +1,16 @@
 """`hpo run`: creates or resumes a study and sees it through. Never imports Keras or pandas; its children do that."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hpo_storage import studies, workers
 from hpo_storage.database import Database, connect, holds_tables, prepare
-from hpo_storage.records import StudyHeader, StudyRecord
+from hpo_storage.records import StudyHeader, StudyOverview, StudyRecord
 
 from hpo.declaration import to_json
 from hpo.errors import StorageAwayError, StudyError, use
@@ -31,12 +33,14 @@ from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest, stop_on_signals
 from hpo.worker.watching import watch
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunResult:
     """What `run` leaves behind."""
 
-    record: StudyRecord
+    record: StudyOverview
     already_finished: bool
     interrupted: bool
 
@@ -63,9 +67,12 @@ def run(
             return RunResult(record=stored, already_finished=True, interrupted=False)
         plan = _plan(request, stored)
         with stop_on_signals() as stop:
-            stoppable = replace(database, patience=patient(view, stop))
+            stoppable, name = replace(database, patience=patient(view, stop)), request.name
             Run(stoppable, url, plan, view, stop, drain_seconds).see_through()
-            record = Outage(view, stop).insist(lambda: _read_back(database.impatient, url, request.name))
+            outage = Outage(view, stop)
+            record = outage.insist(
+                lambda: _read_back(database.impatient, url, partial(studies.read_overview, name=name))
+            )
         return RunResult(record=record, already_finished=False, interrupted=stop.count > 0)
     finally:
         view.close()
@@ -90,7 +97,7 @@ def create(request: StudyRequest, *, url: str, view: ProgressView | None = None)
         plan = Plan(request=request, study=resolve(request))
         with stop_on_signals() as stop, working_folder() as folder:
             Run(database, url, plan, view, stop, DRAIN_SECONDS).store(folder)
-        return _read_back(database, url, request.name)
+        return _read_back(database, url, partial(studies.read_study, name=request.name))
     finally:
         view.close()
         database.close()
@@ -103,7 +110,7 @@ class Plan:
 
     request: StudyRequest
     study: ResolvedStudy
-    stored: StudyRecord | None = None
+    stored: StudyOverview | None = None
     resources: Resources | None = None
 
     @property
@@ -238,7 +245,7 @@ class Run:
             raise RequestedInterrupt
 
 
-def _plan(request: StudyRequest, stored: StudyRecord | None) -> Plan:
+def _plan(request: StudyRequest, stored: StudyOverview | None) -> Plan:
     work, spec = request.work, StudySpec.from_json(stored.spec) if stored else None
     budget = lifecycle.budget(stored, work.trials)
     study = resolve(request, spec, has_copy=stored is not None and stored.dataset is not None)
@@ -278,26 +285,26 @@ def _refuse_training(training: Training, why: str) -> None:
             raise StudyError(f"{why}, got {use(name, value)}; give it to the workers", setting=name)
 
 
-def _stored(database: Database, name: str) -> StudyRecord | None:
+def _stored(database: Database, name: str) -> StudyOverview | None:
     """The study of that name. A database without tables stays as it is until there is a study to store."""
     if not holds_tables(database):
         return None
     prepare(database)
-    return studies.read_study(database, name) if studies.find_study(database, name) else None
+    return studies.read_overview(database, name) if studies.find_study(database, name) else None
 
 
-def _read_back(database: Database, url: str, name: str) -> StudyRecord:
-    """The study as whoever opens the database now finds it; StorageError where it is another than the one in use."""
+def _read_back(database: Database, url: str, read: Callable[[Database], T]) -> T:
+    """What whoever opens the database now finds; StorageError where it is another than the one in use."""
     try:
         with closing(connect(url, create=False)) as fresh:
-            record = studies.read_study(fresh, name)
+            found = read(fresh)
     finally:
         with database.begin_read():
             pass  # which says what has become of a file
-    return record
+    return found
 
 
-def _is_over(stored: StudyRecord, work: Work) -> bool:
+def _is_over(stored: StudyOverview, work: Work) -> bool:
     """Whether a run would find nothing to do."""
     done = stored.finished == lifecycle.budget(stored, work.trials)
     return done or (stored.limit_reached is not None and lifecycle.limits(stored, work) == stored.limits)

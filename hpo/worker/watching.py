@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from hpo_storage import studies, workers
+from hpo_storage import workers
 from hpo_storage.database import Database
 from hpo_storage.records import StudyHeader, StudyProgress, TrialRecord, TrialState
 from hpo_storage.timing import Timing
@@ -73,17 +73,16 @@ class Watcher:
         """The trials that have ended since the last look, and how far the study is."""
         if self._outage.is_on:  # once the database is back, the living come first
             self._sweep_at = time.monotonic() + self._timing.lease
-        progress = studies.progress(self._database, self._study.id)
+        news, progress = self.history.look()
         if time.monotonic() >= self._care_at:
             self._care_at = time.monotonic() + self._timing.sweep
             self._care(progress)
-        return self.history.news(), progress
+        return news, progress
 
     def _care(self, progress: StudyProgress) -> None:
         if time.monotonic() >= self._sweep_at:
             workers.sweep(self._database, study_id=self._study.id)
-        there = workers.list_workers(self._database)
-        if progress.claimed or any(worker.study == self._study.name for worker in there):
+        if progress.claimed or workers.is_served(self._database, self._study.id):
             self._warned = False
         elif self._warn and progress.open and not self._warned:
             self._warn(

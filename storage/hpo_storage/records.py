@@ -44,6 +44,9 @@ class Purpose(StrEnum):
     ASK = "ask"
 
 
+SHOWN_TRIALS = 1000
+"""A search looks at so many results of a study: the latest half, and the best of those before."""
+
 Role = Literal["run", "worker"]
 Limit = Literal["wall time", "trainer seconds"]
 
@@ -179,6 +182,26 @@ class StudyRecord(StudyHeader):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StudyOverview(StudyHeader):
+    """How a study stands, without its trials; what it has in common with `StudyRecord` is the same there.
+
+    Attributes:
+        counts: slots that are used up, by how they ended.
+        best: the winner so far.
+        failures: why slots failed at their last attempt, and how many, the most frequent first.
+        claimed: numbers of the trials that hold a slot.
+    """
+
+    finished: int
+    running: bool
+    counts: Mapping[TrialState, int]
+    best: TrialRecord | None
+    failures: tuple[tuple[str | None, int], ...]
+    claimed: tuple[int, ...]
+    limit_reached: Limit | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class StudySummary:
     """One line of `hpo list`; `limit_reached` as in `StudyRecord`."""
 
@@ -216,6 +239,37 @@ class StudyProgress:
         """The same with one claimed slot less: it has ended in a state of FINISHED, or (None) is open again."""
         name = "open" if end is None else end.replace(" ", "_")
         return replace(self, **{"claimed": self.claimed - 1, name: getattr(self, name) + 1})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """How far a reader of a study's trials has come: it knows the end of each that there was, except of those that ran.
+
+    Attributes:
+        last: id of the last trial that there was, -1 for none; `number` is that trial's.
+        running: numbers by id of those that ran.
+        results: how many had each state of ACCEPTED.
+        seconds: what all attempts had taken that had ended.
+    """
+
+    last: int
+    number: int
+    running: Mapping[int, int]
+    results: Mapping[TrialState, int]
+    seconds: float
+
+    def knows(self, number: int) -> bool:
+        """Whether the trial of that number had ended."""
+        return number <= self.number and number not in self.running.values()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """How far a study is, which trials have ended since the position before, by number, and the new position."""
+
+    progress: StudyProgress
+    trials: list[TrialRecord]
+    position: Position
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,7 +318,8 @@ class BrokenOff:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Activity:
     """What goes on in a study: slots that are open and claimed; those of the open at which attempts have failed, how
-    many such attempts there were, and the most frequent `reasons`; its workers, and others that say why they are not.
+    many such attempts there were, and the most frequent `reasons`; its workers, and others that say why they are not;
+    and when the latest trial with a result ended.
     """
 
     open: int
@@ -273,3 +328,4 @@ class Activity:
     failures: int
     reasons: tuple[BrokenOff, ...]
     workers: tuple[WorkerRecord, ...]
+    last_result: datetime | None = None

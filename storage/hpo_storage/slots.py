@@ -1,6 +1,7 @@
 """Slots: units of work on a study. One is claimed by one attempt at a time and finished exactly once.
 
-Those whose purpose is `trial` are the study's budget; slots of every purpose are served alike.
+Those whose purpose is `trial` are the study's budget, and are made as they are claimed: a budget of any size costs
+nothing. Slots of every purpose are served alike.
 
 Each function is one transaction over our tables and Optuna's. Locks are taken in one order: study, slot, trial,
 worker. Only a claim takes the study's, so that claims follow one another and each sees the points of those before.
@@ -23,7 +24,7 @@ from hpo_storage.database import Database
 from hpo_storage.failpoints import failpoint
 from hpo_storage.gone import gone
 from hpo_storage.limits import reached
-from hpo_storage.records import FINISHED, VALUED, Outcome, Purpose, ReplicateRecord, TrialState
+from hpo_storage.records import FINISHED, VALUED, Outcome, Position, Purpose, ReplicateRecord, TrialState
 from hpo_storage.retry import retried
 from hpo_storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks
 from hpo_storage.timing import LEASE_SECONDS
@@ -60,7 +61,9 @@ class Claim:
 
 
 Propose = Callable[[SlotOffer], Mapping[str, Any]]
-_STUDY = sa.select(STUDIES.c.id, STUDIES.c.first_claim, STUDIES.c.wall_seconds, STUDIES.c.trainer_seconds)
+_STUDY = sa.select(
+    STUDIES.c.id, STUDIES.c.budget, STUDIES.c.first_claim, STUDIES.c.wall_seconds, STUDIES.c.trainer_seconds
+)
 """What a claim must know of it; its spec may be long."""
 
 
@@ -76,20 +79,22 @@ def claim(
     trainer: int = 0,
     lease_seconds: float = LEASE_SECONDS,
     untried: bool = False,
+    position: Position | None = None,
 ) -> Claim | None:
     """Claim the lowest open slot of that purpose; None where there is none for this worker, or the study is gone.
 
     Those at which attempts have failed come last, and one at which this worker's has is for others, if there are any;
     with `untried` none of these is given.
 
-    A study that has reached a limit gives out no more trials. `propose` is called in the transaction, and for the
-    first attempt only: later ones have its parameters.
+    A study that has reached a limit gives out no more trials; who knows a `position` in it spares the database to add
+    up all trials. `propose` is called in the transaction, and for the first attempt only: later ones have its
+    parameters.
     """
     with db.begin_write() as connection:
         study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
-        if study is None or (purpose is Purpose.TRIAL and reached(connection, study)):
+        if study is None or (purpose is Purpose.TRIAL and reached(connection, study, position)):
             return None
-        slot = _next_open(connection, study_id, purpose)
+        slot = _next_open(connection, study_id, purpose) or _new_slot(connection, study, purpose)
         if slot is None and not untried:
             slot = _next_broken_off(connection, study_id, purpose, worker_id)
         if slot is None:
@@ -118,7 +123,7 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
         connection.execute(
             SLOTS.update()
             .where(SLOTS.c.id == slot.id)
-            .values(state=outcome.state, lease_until=None, seconds=_seconds(slot, slot.time))
+            .values(state=outcome.state, worker_id=None, lease_until=None, seconds=_seconds(slot, slot.time))
         )
         _end(connection, slot, outcome, slot.time)
     db.settle()
@@ -182,7 +187,7 @@ def unpack_curve(packed: bytes) -> tuple[float, ...]:
 
 
 def _next_open(connection: sa.Connection, study_id: int, purpose: Purpose) -> Slot | None:
-    """The lowest open slot at which no attempt has failed, locked, and the time."""
+    """The lowest open slot that has been made and at which no attempt has failed, locked, and the time."""
     untried = SLOTS.c.failures == 0
     return connection.execute(_open(study_id, purpose).where(untried).order_by(SLOTS.c.number)).first()
 
@@ -197,6 +202,22 @@ def _open(study_id: int, purpose: Purpose) -> sa.Select[Any]:
     """One open slot, to be locked, and the time."""
     is_open = sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == purpose, SLOTS.c.state == "open")
     return sa.select(SLOTS, database_time().label("time")).where(is_open).limit(1).with_for_update(skip_locked=True)
+
+
+def _new_slot(connection: sa.Connection, study: sa.Row[*tuple[Any, ...]], purpose: Purpose) -> Slot | None:
+    """The next slot of the budget, made now, and the time; None where all have been made. The study is locked."""
+    if purpose is not Purpose.TRIAL:
+        return None
+    of_budget = SLOTS.c.study_id == study.id, SLOTS.c.purpose == purpose
+    last = connection.scalar(sa.select(sa.func.max(SLOTS.c.number)).where(*of_budget))
+    number = 0 if last is None else last + 1
+    if number >= study.budget:
+        return None
+    new: dict[str, Any] = {"study_id": study.id, "purpose": purpose, "number": number, "state": "open"}
+    key: Any = connection.execute(
+        SLOTS.insert().values(**new, attempts=0, failures=0, seconds=0.0)
+    ).inserted_primary_key
+    return connection.execute(sa.select(SLOTS, database_time().label("time")).where(SLOTS.c.id == key[0])).first()
 
 
 def _hold(connection: sa.Connection, slot: Slot, claim: Claim, worker_id: str, lease_seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -12,31 +12,51 @@ import sqlalchemy as sa
 from hpo.errors import StorageAwayError, StorageError, StudyError, StudyNotFoundError, do, use
 from hpo_storage.database import Database, now
 from hpo_storage.limits import check_limits, limits_of, reached
+from hpo_storage.positions import advanced, begun
 from hpo_storage.records import (
-    FINISHED,
     RANKED,
     Limit,
     Limits,
+    Look,
     OpenStudy,
+    Position,
     Purpose,
     StudyHeader,
+    StudyOverview,
     StudyProgress,
     StudyRecord,
     StudySummary,
-    TrialRecord,
+    TrialState,
 )
 from hpo_storage.retry import retried
 from hpo_storage.tables import DATASET_CHUNKS, DATASETS, PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, WORKERS
-from hpo_storage.trials import trials_after, trials_of
+from hpo_storage.trials import best_trial, failures, shown_trials, trials_by_id, trials_of
 from hpo_storage.workers import check_not_running, living_workers
 
 LISTED_NAMES = 20
 NO_LIMITS = Limits()
-UNFINISHED = frozenset({"open", "claimed"})
+RESULTS = (TrialState.COMPLETE, TrialState.RACED_OUT, TrialState.PRUNED)
+Row = sa.Row[*tuple[Any, ...]]
 _IS_TRIAL = SLOTS.c.purpose == Purpose.TRIAL
 """Whether a slot is one of the budget."""
 
 
+def _slots(value: sa.ColumnElement[int], *where: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+    """Of a study's budget; by an index, so that it costs what is counted, whatever the study's size."""
+    return sa.select(value).where(SLOTS.c.study_id == STUDIES.c.id, _IS_TRIAL, *where).scalar_subquery()
+
+
+_HOW_FAR = sa.select(
+    *(STUDIES.c[name] for name in ("id", "name", "created", "budget", "first_claim")),
+    *(STUDIES.c[name] for name in ("wall_seconds", "trainer_seconds", "trial_seconds")),
+    _slots(sa.func.coalesce(sa.func.max(SLOTS.c.number) + 1, 0)).label("made"),
+    _slots(sa.func.count(), SLOTS.c.state == "open").label("opened"),
+    _slots(sa.func.count(), SLOTS.c.state == "claimed").label("claimed"),
+)
+"""Studies, with how many slots of their budgets have been made, are open again or claimed; the others are used up."""
+
+
+@retried
 def create_study(
     db: Database,
     name: str,
@@ -48,7 +68,7 @@ def create_study(
     dataset: str | None = None,
     limits: Limits = NO_LIMITS,
 ) -> int:
-    """Store a study with `budget` open slots, and return its id, which is its Optuna study's too.
+    """Store a study with a budget of so many trials, and return its id, which is its Optuna study's too.
 
     `dataset` is the hash of a stored data set. Raises StudyError where the name is taken, the budget is below 1 or a
     limit is not positive; the data set is then deleted again where no study uses it.
@@ -84,7 +104,6 @@ def _create(db: Database, row: Mapping[str, Any]) -> int:
         study_id = create_optuna_study(connection, row["name"])
         _delete_rows(connection, study_id)  # of a study that was deleted among Optuna's alone
         connection.execute(STUDIES.insert().values(id=study_id, created=now(connection), **row))
-        _add_slots(connection, study_id, range(row["budget"]))
     return study_id
 
 
@@ -103,13 +122,12 @@ def find_study(db: Database, name: str) -> StudyHeader | None:
 
 @retried
 def extend_study(db: Database, study_id: int, budget: int) -> None:
-    """Raise the budget, with open slots for the difference; StudyError where that would lower it."""
+    """Raise the budget; StudyError where that would lower it."""
     with db.begin_write() as connection:
         query = sa.select(STUDIES.c.budget).where(STUDIES.c.id == study_id).with_for_update()
         old = connection.execute(query).scalar_one()
         _check_budget(budget, old)
         connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(budget=budget))
-        _add_slots(connection, study_id, range(old, budget))
 
 
 @retried
@@ -122,68 +140,60 @@ def set_limits(db: Database, study_id: int, limits: Limits) -> None:
 
 @retried
 def progress(db: Database, study_id: int) -> StudyProgress:
-    """How far the study is; StudyNotFoundError where it has been deleted."""
-    slots = sa.select(SLOTS.c.state, sa.func.count()).where(SLOTS.c.study_id == study_id, _IS_TRIAL)
+    """How far the study is; StudyNotFoundError where it has been deleted. Who asks often had better `look`."""
     with db.begin_read() as connection:
-        study = connection.execute(sa.select(STUDIES).where(STUDIES.c.id == study_id)).first()
-        if study is None:
-            raise StudyNotFoundError("a study must be there to be followed, and it has been deleted; make a new one")
-        counts: dict[str, int] = dict(connection.execute(slots.group_by(SLOTS.c.state)).all())
-        limit = reached(connection, study) if counts.keys() & UNFINISHED else None
-    found = {state.replace(" ", "_"): counts.get(state, 0) for state in sorted(UNFINISHED | FINISHED)}
-    return StudyProgress(budget=study.budget, limit_reached=limit, limits=limits_of(study), **found)
+        return _progress(connection, study_id, begun(connection, study_id))
+
+
+@retried
+def look(
+    db: Database, study_id: int, position: Position | None, *, known: Container[int] = (), curves: bool = False
+) -> Look:
+    """How far the study is, and which trials have ended since the position, but for those of numbers that are `known`.
+
+    Without a position it begins, with the results that a search looks at (`shown_trials`). What a look costs depends on
+    what is new. Curves are read where they are wanted. StudyNotFoundError where the study has been deleted.
+    """
+    with db.begin_read() as connection:
+        if position is None:
+            new = begun(connection, study_id)
+            trials = shown_trials(connection, study_id, curves=curves)
+        else:
+            new, ended = advanced(connection, study_id, position)
+            ids = sorted(trial.id for trial in ended if trial.number not in known)
+            trials = trials_by_id(connection, ids, curves=curves) if ids else []
+        return Look(progress=_progress(connection, study_id, new), trials=trials, position=new)
 
 
 @retried
 def open_studies(db: Database) -> list[OpenStudy]:
     """Studies that are not finished and have not reached a limit, the oldest first."""
-    slots = sa.select(SLOTS.c.study_id, SLOTS.c.state, sa.func.count()).where(_IS_TRIAL, SLOTS.c.state.in_(UNFINISHED))
     with db.begin_read() as connection:
-        counts: dict[int, Counter[str]] = {}
-        for study_id, state, count in connection.execute(slots.group_by(SLOTS.c.study_id, SLOTS.c.state)):
-            counts.setdefault(study_id, Counter())[state] = count
         workers = Counter(worker.study_id for worker in living_workers(connection, None, now(connection)))
-        studies = connection.execute(sa.select(STUDIES).where(STUDIES.c.id.in_(counts)).order_by(STUDIES.c.id)).all()
         return [
             OpenStudy(
                 id=study.id,
                 name=study.name,
-                open=counts[study.id]["open"],
-                claimed=counts[study.id]["claimed"],
+                open=study.budget - _finished(study) - study.claimed,
+                claimed=study.claimed,
                 workers=workers[study.id],
             )
-            for study in studies
-            if not reached(connection, study)
+            for study in connection.execute(_HOW_FAR.order_by(STUDIES.c.id)).all()
+            if _finished(study) < study.budget and not reached(connection, study)
         ]
-
-
-@retried
-def finished_since(
-    db: Database, study_id: int, after: int, *, known: Container[int] = (), curves: bool = False
-) -> tuple[list[TrialRecord], int]:
-    """Trials that have ended and whose id is above `after`, by number, without curves if not wanted, and the next
-    `after`.
-
-    That is the id up to which all trials have ended; what ended above it may be returned again. Begin with -1. With
-    the numbers that are `known`, a look that finds nothing new reads no trial.
-    """
-    with db.begin_read() as connection:
-        return trials_after(connection, study_id, after, known=known, curves=curves)
 
 
 @retried
 def list_studies(db: Database) -> list[StudySummary]:
     """All studies, the oldest first."""
-    finished = sa.select(SLOTS.c.study_id, sa.func.count()).where(_IS_TRIAL, SLOTS.c.state.in_(FINISHED))
     best = (
         sa.select(SLOTS.c.study_id, sa.func.min(TRIALS.c.value))
         .join(TRIALS, TRIALS.c.slot_id == SLOTS.c.id)
         .where(_IS_TRIAL, TRIALS.c.state.in_(RANKED))
+        .group_by(SLOTS.c.study_id)
     )
     with db.begin_read() as connection:
-        studies = connection.execute(sa.select(STUDIES).order_by(STUDIES.c.id)).all()
-        counts = _by_study(connection, finished)
-        values = _by_study(connection, best)
+        values: dict[int, float] = dict(connection.execute(best).all())
         running = {worker.study_id for worker in living_workers(connection, None, now(connection))}
         return [
             StudySummary(
@@ -191,12 +201,12 @@ def list_studies(db: Database) -> list[StudySummary]:
                 name=study.name,
                 created=study.created,
                 budget=study.budget,
-                finished=counts.get(study.id, 0),
+                finished=_finished(study),
                 running=study.id in running,
                 best_value=values.get(study.id),
-                limit_reached=_limit_reached(connection, study, counts.get(study.id, 0)),
+                limit_reached=_limit_reached(connection, study),
             )
-            for study in studies
+            for study in connection.execute(_HOW_FAR.order_by(STUDIES.c.id)).all()
         ]
 
 
@@ -204,19 +214,33 @@ def list_studies(db: Database) -> list[StudySummary]:
 def read_study(db: Database, name: str) -> StudyRecord:
     """The study with all its trials, by number; StudyNotFoundError lists the names there are."""
     with db.begin_read() as connection:
-        study = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
-        if study is None:
-            raise StudyNotFoundError(_not_found(connection, name))
-        slots = SLOTS.c.study_id == study.id, _IS_TRIAL, SLOTS.c.state.in_(FINISHED)
-        finished = sa.select(sa.func.count()).where(*slots)
-        done = connection.execute(finished).scalar_one()
-        return StudyRecord(
-            **_header(study),
-            finished=done,
-            running=bool(living_workers(connection, study.id, now(connection))),
-            trials=tuple(trials_of(connection, study.id)),
-            limit_reached=_limit_reached(connection, study, done),
+        study = _named(connection, name)
+        return StudyRecord(**_standing(connection, study), trials=tuple(trials_of(connection, study.id)))
+
+
+@retried
+def read_overview(db: Database, name: str) -> StudyOverview:
+    """How the study stands, without its trials; StudyNotFoundError lists the names there are."""
+    with db.begin_read() as connection:
+        study = _named(connection, name)
+        position = begun(connection, study.id)
+        found = _progress(connection, study.id, position)
+        return StudyOverview(
+            **_standing(connection, study),
+            counts={**dict.fromkeys(RESULTS, 0), **position.results, TrialState.FAILED: found.failed},
+            best=best_trial(connection, study.id),
+            failures=failures(connection, study.id),
+            claimed=tuple(sorted(position.running.values())),
         )
+
+
+@retried
+def trainer_seconds(db: Database, study_id: int) -> float:
+    """What all replicates of the study have taken in trainers."""
+    seconds = sa.select(sa.func.sum(REPLICATES.c.seconds)).join(TRIALS, REPLICATES.c.trial_id == TRIALS.c.id)
+    seconds = seconds.join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id).where(SLOTS.c.study_id == study_id, _IS_TRIAL)
+    with db.begin_read() as connection:
+        return float(connection.scalar(seconds) or 0.0)
 
 
 @retried
@@ -299,35 +323,56 @@ def _check_budget(budget: int, least: int) -> None:
         )
 
 
-def _add_slots(connection: sa.Connection, study_id: int, numbers: Iterable[int]) -> None:
-    rows = [
-        {
-            "study_id": study_id,
-            "purpose": Purpose.TRIAL,
-            "number": number,
-            "state": "open",
-            "attempts": 0,
-            "failures": 0,
-            "seconds": 0.0,
-        }
-        for number in numbers
-    ]
-    if rows:
-        connection.execute(SLOTS.insert(), rows)
-
-
 def _header(study: sa.Row[Any]) -> dict[str, Any]:
     names = ("id", "name", "spec", "facts", "environment", "created", "budget", "dataset")
     return {**{name: study._mapping[name] for name in names}, "limits": limits_of(study)}
 
 
-def _limit_reached(connection: sa.Connection, study: sa.Row[Any], finished: int) -> Limit | None:
+def _standing(connection: sa.Connection, study: sa.Row[Any]) -> dict[str, Any]:
+    """What a record and an overview have in common."""
+    how_far = connection.execute(_HOW_FAR.where(STUDIES.c.id == study.id)).one()
+    return {
+        **_header(study),
+        "finished": _finished(how_far),
+        "running": bool(living_workers(connection, study.id, now(connection))),
+        "limit_reached": _limit_reached(connection, how_far),
+    }
+
+
+def _progress(connection: sa.Connection, study_id: int, position: Position) -> StudyProgress:
+    """How far the study is by the results up to the position, which is of this transaction."""
+    study = connection.execute(_HOW_FAR.where(STUDIES.c.id == study_id)).first()
+    if study is None:
+        raise StudyNotFoundError("a study must be there to be followed, and it has been deleted; make a new one")
+    finished, results = _finished(study), position.results
+    return StudyProgress(
+        budget=study.budget,
+        open=study.budget - finished - study.claimed,
+        claimed=study.claimed,
+        complete=results.get(TrialState.COMPLETE, 0),
+        raced_out=results.get(TrialState.RACED_OUT, 0),
+        pruned=results.get(TrialState.PRUNED, 0),
+        failed=finished - sum(results.values()),
+        limit_reached=_limit_reached(connection, study, position),
+        limits=limits_of(study),
+    )
+
+
+def _finished(study: Row) -> int:
+    """Slots that are used up: those that have been made, but for the open and the claimed ones."""
+    return int(study.made - study.opened - study.claimed)
+
+
+def _limit_reached(connection: sa.Connection, study: Row, position: Position | None = None) -> Limit | None:
     """None where the study has none, or is finished."""
-    return reached(connection, study) if finished < study.budget else None
+    return reached(connection, study, position) if _finished(study) < study.budget else None
 
 
-def _by_study(connection: sa.Connection, query: sa.Select[tuple[int, Any]]) -> dict[int, Any]:
-    return dict(connection.execute(query.group_by(SLOTS.c.study_id)).all())
+def _named(connection: sa.Connection, name: str) -> sa.Row[Any]:
+    study = connection.execute(sa.select(STUDIES).where(STUDIES.c.name == name)).first()
+    if study is None:
+        raise StudyNotFoundError(_not_found(connection, name))
+    return study
 
 
 def _not_found(connection: sa.Connection, name: str) -> str:

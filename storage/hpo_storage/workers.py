@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from hpo.errors import StudyNotFoundError, StudyRunningError
 from hpo_storage.database import Database, now
 from hpo_storage.failpoints import failpoint
-from hpo_storage.records import ACCEPTED, Role, WorkerRecord
+from hpo_storage.records import ACCEPTED, Purpose, Role, WorkerRecord
 from hpo_storage.retry import retried
 from hpo_storage.slots import MAX_ATTEMPTS, abandon, storable
 from hpo_storage.tables import BACKEND_LENGTH, DEVICE_LENGTH, HOST_LENGTH, SLOTS, STUDIES, TRIALS, WORKERS
@@ -150,7 +150,7 @@ def requeue_orphans(db: Database, study_id: int) -> int:
         ended = _ended_holders(connection, study_id, time)
         orphans = connection.execute(
             sa.select(SLOTS)
-            .where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed", SLOTS.c.worker_id.in_(ended))
+            .where(_claimed([study_id]), SLOTS.c.worker_id.in_(ended))
             .order_by(SLOTS.c.number)
             .with_for_update(skip_locked=True)
         ).all()
@@ -170,9 +170,8 @@ def sweep(db: Database, *, study_id: int | None = None, max_attempts: int = MAX_
     decides, failed for good.
     """
     with db.begin_read() as connection:
-        expired = sa.and_(SLOTS.c.state == "claimed", SLOTS.c.lease_until < now(connection))
-        if study_id is not None:
-            expired = sa.and_(expired, SLOTS.c.study_id == study_id)
+        studies = [study_id] if study_id is not None else connection.scalars(sa.select(STUDIES.c.id)).all()
+        expired = sa.and_(_claimed(studies), SLOTS.c.lease_until < now(connection))
         # Looked for without locks, so that nobody's claim passes over a row that is only looked at.
         found = defaultdict[int, list[int]](list)
         for study, slot in connection.execute(sa.select(SLOTS.c.study_id, SLOTS.c.id).where(expired)):
@@ -203,6 +202,13 @@ def _take_expired(db: Database, found: list[int], max_attempts: int) -> int:
             abandon(connection, slot, reason, time, counts=silent, max_attempts=max_attempts)
             failpoint("mid_sweep")
     return len(slots)
+
+
+@retried
+def is_served(db: Database, study_id: int) -> bool:
+    """Whether a worker of the study is alive."""
+    with db.begin_read() as connection:
+        return bool(living_workers(connection, study_id, now(connection)))
 
 
 @retried
@@ -288,9 +294,14 @@ def _has_stopped(worker: sa.Row[Any], time: datetime) -> bool:
     return bool(worker.stopped is not None and worker.stopped <= time)
 
 
+def _claimed(studies: Collection[int]) -> sa.ColumnElement[bool]:
+    """Slots of these studies that are claimed, found by an index: most slots of a long study are finished."""
+    return sa.and_(SLOTS.c.study_id.in_(studies), SLOTS.c.purpose.in_(list(Purpose)), SLOTS.c.state == "claimed")
+
+
 def _ended_holders(connection: sa.Connection, study_id: int, time: datetime) -> dict[str, sa.Row[Any]]:
     """The workers, by id, that hold slots of the study and have stopped, or whose process is known to be gone."""
-    held = sa.select(SLOTS.c.worker_id).where(SLOTS.c.study_id == study_id, SLOTS.c.state == "claimed")
+    held = sa.select(SLOTS.c.worker_id).where(_claimed([study_id]))
     holders = connection.execute(sa.select(WORKERS).where(WORKERS.c.id.in_(held))).all()
     return {w.id: w for w in holders if _has_stopped(w, time) or _process_lives(w) is False}
 

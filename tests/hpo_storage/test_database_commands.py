@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from hpo_storage.checks import broken_rules
 from hpo_storage.migrations import HEAD
 from hpo_storage.slots import finish
-from hpo_storage.tables import SLOTS, TRIALS
+from hpo_storage.tables import SLOTS, STUDIES, TRIALS
 
 from hpo.cli.main import main
 
@@ -32,8 +32,12 @@ def expire(connection: sa.Connection) -> None:
     connection.execute(SLOTS.update().where(SLOTS.c.state == "claimed").values(lease_until=began - timedelta(days=1)))
 
 
-def drop_slot(connection: sa.Connection) -> None:
-    connection.execute(SLOTS.delete().where(SLOTS.c.state == "open"))
+def leave_a_gap(connection: sa.Connection) -> None:
+    connection.execute(SLOTS.update().where(SLOTS.c.state == "claimed").values(number=2))
+
+
+def lower_the_budget(connection: sa.Connection) -> None:
+    connection.execute(STUDIES.update().values(budget=1))
 
 
 def accept_twice(connection: sa.Connection) -> None:
@@ -59,7 +63,8 @@ def reopen(connection: sa.Connection) -> None:
     ("damage", "rule"),
     [
         (expire, "a running trial must have a live lease; trials 1 have not"),
-        (drop_slot, "a budget of 3 must have as many slots, numbered from 0, got 2"),
+        (leave_a_gap, "a budget of 3 must have at most as many slots, numbered from 0 without gaps, got 2"),
+        (lower_the_budget, "a budget of 1 must have at most as many slots, numbered from 0 without gaps, got 2"),
         (
             accept_twice,
             "a slot must have one accepted result when it is complete, raced out or pruned; slots 0 have not",

@@ -1,38 +1,46 @@
 """Limits on a study, progress, and which studies have something to do."""
 
+import itertools
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from hpo_storage.records import Limits, Outcome, StudyProgress
-from hpo_storage.slots import claim, finish, release
+from hpo_storage.database import Database
+from hpo_storage.records import VALUED, Limits, Outcome, Position, StudyProgress
+from hpo_storage.slots import Claim, claim, finish, release
 from hpo_storage.studies import (
     create_study,
     delete_study,
     find_study,
-    finished_since,
+    look,
     open_studies,
     progress,
     read_study,
     set_limits,
 )
-from hpo_storage.tables import SLOTS, STUDIES
+from hpo_storage.tables import SLOTS, STUDIES, TRIALS
 from hpo_storage.workers import start_worker, stop_worker
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 
 from hpo.errors import StudyError, StudyNotFoundError
 
 MakeOutcome = Callable[..., Outcome]
+STEPS = ("claim", "look", "complete", "raced out", "pruned", "failed", "interrupted", "broke off")
+_names = itertools.count()
 
 
 def begin_earlier(bench, seconds: float) -> None:
     """Let the study's first claim, and what runs, have begun that much earlier."""
     with bench.db.begin_write() as connection:
-        for table, column in ((STUDIES, STUDIES.c.first_claim), (SLOTS, SLOTS.c.started)):
-            for key, began in connection.execute(sa.select(table.c.id, column).where(column.is_not(None))).all():
+        for table, column in ((STUDIES, STUDIES.c.first_claim), (SLOTS, SLOTS.c.started), (TRIALS, TRIALS.c.started)):
+            runs = TRIALS.c.state == "running" if table is TRIALS else column.is_not(None)
+            for key, began in connection.execute(sa.select(table.c.id, column).where(runs)).all():
                 earlier = {column.name: began - timedelta(seconds=seconds)}
                 connection.execute(table.update().where(table.c.id == key).values(earlier))
 
@@ -108,7 +116,7 @@ def test_a_clock_that_was_set_back_gives_no_time_back(bench, outcome: MakeOutcom
     finish(bench.db, first, outcome())
     with bench.db.begin_write() as connection:
         assert connection.scalar(sa.select(SLOTS.c.seconds).where(SLOTS.c.number == 0)) == 0
-        connection.execute(SLOTS.update().where(SLOTS.c.number == 2).values(seconds=10.0))
+        connection.execute(SLOTS.update().where(SLOTS.c.number == 1).values(seconds=10.0))
     set_limits(bench.db, bench.study_id, Limits(trainer_seconds=10.0))
     assert limit(bench) == "trainer seconds"
 
@@ -146,33 +154,76 @@ def test_open_studies(bench, outcome: MakeOutcome):
     assert [s.name for s in open_studies(bench.db)] == ["second", "third"]
 
 
+def assert_same(one: Position, other: Position) -> None:
+    """Seconds may have been added up in another order."""
+    assert replace(one, seconds=0.0) == replace(other, seconds=0.0)
+    assert one.seconds == pytest.approx(other.seconds)
+
+
 def test_following_a_study(bench, outcome: MakeOutcome):
+    start = look(bench.db, bench.study_id, None)
     first, second, third = bench.claim(), bench.claim(), bench.claim()
-    assert finished_since(bench.db, bench.study_id, -1) == ([], -1)
+    begun = look(bench.db, bench.study_id, start.position)
+    assert (start.trials, begun.trials, begun.progress.claimed) == ([], [], 3)
     finish(bench.db, first, outcome())
     finish(bench.db, third, outcome())
-    trials, after = finished_since(bench.db, bench.study_id, -1)
-    assert ([t.number for t in trials], after) == ([0, 2], first.trial_id)
+    seen = look(bench.db, bench.study_id, begun.position)
+    assert [t.number for t in seen.trials] == [0, 2]
     whole = read_study(bench.db, "churn").trials[0]
-    assert [r.score_loss for r in trials[0].replicates] == [r.score_loss for r in whole.replicates]
-    assert {r.curve for t in trials for r in t.replicates} == {()}
+    assert [r.score_loss for r in seen.trials[0].replicates] == [r.score_loss for r in whole.replicates]
+    assert {r.curve for t in seen.trials for r in t.replicates} == {()}
     finish(bench.db, second, outcome(state="pruned", value=None))
-    trials, after = finished_since(bench.db, bench.study_id, after)
-    assert ([(t.number, t.state) for t in trials], after) == ([(1, "pruned"), (2, "complete")], third.trial_id)
-    assert finished_since(bench.db, bench.study_id, after) == ([], after)
+    last = look(bench.db, bench.study_id, seen.position)
+    assert [(t.number, t.state) for t in last.trials] == [(1, "pruned")]
+    assert look(bench.db, bench.study_id, last.position) == replace(last, trials=[])
+    for known in (start, begun, seen, last):  # whenever one begins, one comes to the same
+        there = look(bench.db, bench.study_id, known.position)
+        assert there.progress == progress(bench.db, bench.study_id)
+        assert_same(there.position, last.position)
+    assert_same(look(bench.db, bench.study_id, None).position, last.position)
 
 
-def test_a_look_that_finds_nothing_new_reads_no_trial(bench, outcome: MakeOutcome):
-    """While one long trial keeps `after` below it."""
-    long, second, third = bench.claim(), bench.claim(), bench.claim()
+def test_what_a_reader_has_told_itself_is_not_read_again(bench, outcome: MakeOutcome):
+    start = look(bench.db, bench.study_id, None)
+    long, second = bench.claim(), bench.claim()
     finish(bench.db, second, outcome())
-    assert finished_since(bench.db, bench.study_id, -1, known={second.number}) == ([], -1)
-    finish(bench.db, third, outcome())
-    trials, after = finished_since(bench.db, bench.study_id, -1, known={second.number})
-    assert ([t.number for t in trials], after) == ([third.number], -1)
+    seen = look(bench.db, bench.study_id, start.position, known={second.number})
+    assert (seen.trials, seen.progress.complete) == ([], 1)
     finish(bench.db, long, outcome())
-    trials, after = finished_since(bench.db, bench.study_id, -1, known={second.number, third.number})
-    assert (trials[0].number, after) == (long.number, third.trial_id)
+    assert [t.number for t in look(bench.db, bench.study_id, seen.position).trials] == [long.number]
+
+
+def end(db: Database, claimed: Claim, how: str) -> None:
+    """Tell that, or give the slot back."""
+    if how in ("interrupted", "broke off"):
+        release(db, claimed, counts=how == "broke off", max_attempts=2)
+    else:
+        finish(db, claimed, Outcome(state=how, value=0.5 if how in VALUED else None))
+
+
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 9)), max_size=40))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whoever_follows_a_study_is_told_of_each_end_once(file_db: Database, steps: list[tuple[str, int]]):
+    """Whatever ends in whatever order between two looks; counts and seconds are those of who begins now."""
+    name = f"study-{next(_names)}"
+    study_id = create_study(file_db, name, {}, {}, {}, 8, limits=Limits(trainer_seconds=1e9))
+    worker = start_worker(file_db, study_id, host="elsewhere", pid=1)
+    point = {"x": FloatDistribution(0.0, 1.0)}
+    at = look(file_db, study_id, None)
+    held, told = list[Claim](), list[int]()
+    for step, choice in [*steps, ("look", 0)]:
+        if step == "look":
+            at = look(file_db, study_id, at.position)
+            told += [trial.number for trial in at.trials]
+            assert at.progress == progress(file_db, study_id)
+        elif step != "claim":
+            if held:
+                end(file_db, held.pop(choice % len(held)), step)
+        elif claimed := claim(file_db, study_id, worker, lambda offer: {"x": 0.5}, point, position=at.position):
+            held.append(claimed)
+    assert_same(at.position, look(file_db, study_id, None).position)
+    trials = read_study(file_db, name).trials
+    assert sorted(told) == [trial.number for trial in trials if trial.state != "running"]
 
 
 def test_a_worker_of_two_studies_outlives_one(bench, outcome: MakeOutcome):

@@ -9,7 +9,7 @@ from hpo_storage.checks import broken_rules
 from hpo_storage.database import now
 from hpo_storage.records import Limits, Outcome, Purpose
 from hpo_storage.slots import Claim, finish, release
-from hpo_storage.studies import finished_since, list_studies, open_studies, progress, read_study, set_limits
+from hpo_storage.studies import list_studies, look, open_studies, progress, read_overview, read_study, set_limits
 from hpo_storage.tables import SLOTS, STUDIES, TRIALS
 from hpo_storage.workers import beat, list_workers, requeue_orphans, stop_worker, sweep
 from optuna.trial import TrialState
@@ -46,7 +46,8 @@ def seen(bench) -> tuple[object, ...]:
         read_study(bench.db, "churn"),
         list_studies(bench.db),
         [(study.open, study.claimed) for study in open_studies(bench.db)],
-        finished_since(bench.db, bench.study_id, -1)[0],
+        read_overview(bench.db, "churn"),
+        look(bench.db, bench.study_id, None),
     )
 
 

@@ -139,7 +139,7 @@ def test_a_process_killed_within_a_transaction_changes_nothing(db: Database, url
     """Fault 2: what it held is free at once, or with its lease."""
     study_id = create_study(db, "killed", {}, {"replicates": 1}, {}, 2)
     killed_at(place, WORK, url, study_id)
-    assert states(db) == (["open", "open"] if place == "after_ask" else ["claimed", "open"])
+    assert states(db) == ([] if place == "after_ask" else ["claimed"])
     assert requeue_orphans(db, study_id) == (0 if place == "after_ask" else 1)
     [output] = together(WORK, url, 1, study_id)
     assert sorted(output.split()) == ["0", "1"]
@@ -154,8 +154,8 @@ def test_a_sweeper_killed_within_its_transaction_loses_no_attempt(bench, url: st
     with bench.db.begin_write() as connection:
         connection.execute(SLOTS.update().values(lease_until=SLOTS.c.started))
     killed_at("mid_sweep", SWEEP, url)
-    assert states(bench.db) == ["claimed"] * 3
-    assert sweep(bench.db) == 3
+    assert states(bench.db) == ["claimed", "claimed"]
+    assert sweep(bench.db) == 2
     again = bench.claim()
     assert (again.slot, again.attempt, again.params) == (late.slot, 2, late.params)
     bench.claim()

@@ -18,13 +18,15 @@ from hpo_storage.studies import (
     find_study,
     list_studies,
     progress,
+    read_overview,
     read_study,
     set_limits,
+    trainer_seconds,
 )
 from hpo_storage.workers import start_worker, stop_worker
 
 from hpo.errors import StudyError, StudyNotFoundError, StudyRunningError
-from hpo.study.standing import winner
+from hpo.study.standing import counts, failure_reasons, next_step, running, study_state, winner
 
 MakeOutcome = Callable[..., Outcome]
 
@@ -78,6 +80,28 @@ def test_a_study_round_trip(bench, outcome: MakeOutcome):
     ]
     assert study.trials[3].number == again.number
     assert winner(study) == first
+
+
+def test_an_overview_says_what_the_record_does(bench, outcome: MakeOutcome):
+    extend_study(bench.db, bench.study_id, 9)
+    ends = [outcome(0.5), outcome(0.25), outcome(0.125, state="raced out"), outcome(None, state="pruned")]
+    for end in (*ends, *[Outcome(state="failed", reason=reason) for reason in ("b", None, "a", "a")]):
+        study, overview = read_study(bench.db, "churn"), read_overview(bench.db, "churn")
+        for said in (winner, counts, running, next_step, study_state):
+            assert said(overview) == said(study)
+        assert set(failure_reasons(overview)) == set(failure_reasons(study))
+        finish(bench.db, bench.claim(), end)
+    assert failure_reasons(read_overview(bench.db, "churn"))[0] == ("a", 2)
+    bench.claim()
+    assert running(read_overview(bench.db, "churn")) == running(read_study(bench.db, "churn")) == [8]
+    study, overview = read_study(bench.db, "churn"), read_overview(bench.db, "churn")
+    for name in ("id", "name", "spec", "facts", "created", "budget", "limits", "finished", "running", "limit_reached"):
+        assert getattr(overview, name) == getattr(study, name)
+    assert trainer_seconds(bench.db, bench.study_id) == sum(
+        r.seconds for trial in study.trials for r in trial.replicates
+    )
+    with pytest.raises(StudyNotFoundError, match=r"got 'chrun'; use one of churn"):
+        read_overview(bench.db, "chrun")
 
 
 def test_the_trainer_is_kept(bench):

@@ -1,11 +1,12 @@
 """Racing and curve pruning as pure functions."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo.evaluation.cost import training_cost
-from hpo.search.incumbent import MIN_FINISHED, close_deviation
+from hpo.search.incumbent import MIN_FINISHED, close_deviation, spread
 from hpo.search.pruners import (
     COST_Z,
     CURVE_WINDOW,
@@ -128,8 +129,17 @@ def test_nothing_is_cut_short_by_a_single_trial():
 def test_deviation_is_that_of_the_closest_contenders():
     close = [[0.0, 0.1], [0.05, 0.15], [0.1, 0.2]]
     far = [[5.0, 50.0], [9.0, -1.0]]
-    assert close_deviation([*far, *close]) == pytest.approx(close_deviation(close))
-    assert close_deviation([[1.0], []]) is None
+    assert close_deviation(map(spread, [*far, *close])) == pytest.approx(close_deviation(map(spread, close)))
+    assert close_deviation(map(spread, [[1.0], []])) is None
+
+
+def test_a_spread_ignores_the_mean_and_is_unbiased():
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(place, 2.0, size).tolist() for place, size in enumerate([2, 3, 5] * 5000)]
+    spreads = [one for one in map(spread, samples) if one is not None]
+    pooled = sum(one.squares for one in spreads) / sum(one.freedom for one in spreads)
+    assert pooled == pytest.approx(4.0, rel=0.04)
+    assert [one.mean for one in spreads] == [pytest.approx(sum(sample) / len(sample)) for sample in samples]
 
 
 def test_raced_out_trials_never_win():

@@ -6,10 +6,11 @@ from hpo_spaces import Categorical, Float, LogFloat, MlpSpace, Ordered
 from hpo_spaces.mlp import MLP
 from hpo_spaces.mlp_strong import MLP_STRONG
 from hpo_spaces.mlp_wide import MLP_WIDE
+from hpo_storage.records import SHOWN_TRIALS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpo.search.samplers import SHOWN_TRIALS, Proposer
+from hpo.search.samplers import Proposer
 from hpo.seeds import integer_seed
 from tests.helpers.records import make_outcome, make_replicate
 
@@ -54,7 +55,7 @@ def test_pruned_trials_rank_by_their_loss_and_not_by_how_many_replicates_trained
     for number, (loss, replicates) in enumerate(((0.5, 1), (2.0, 5))):
         stopped = tuple(make_replicate(i, loss, score_loss=None) for i in range(replicates))
         proposer.observe(number, MLP.decode([0.5] * MLP.size), make_outcome(None, state="pruned", replicates=stopped))
-    assert [trial.intermediate_values for trial in proposer._shown()] == [{0: 0.5}, {0: 2.0}]
+    assert [trial.intermediate_values for trial in proposer._shown.by_number()] == [{0: 0.5}, {0: 2.0}]
 
 
 def test_pruned_and_failed_trials_are_accepted():
@@ -68,7 +69,7 @@ def test_pruned_and_failed_trials_are_accepted():
 
 def test_many_trials_are_thinned():
     proposer = filled(trials=SHOWN_TRIALS + 50)
-    shown = proposer._shown()
+    shown = proposer._shown.by_number()
     assert len(shown) == SHOWN_TRIALS
     assert min(trial.value for trial in shown) == 1.0
 
@@ -125,7 +126,7 @@ def test_without_conditions_points_are_those_of_optuna_s_own_ask(sampler):
         seed = integer_seed(4, "sample", slot=slot)
         kind = optuna.samplers.TPESampler if sampler == "tpe" else optuna.samplers.RandomSampler
         study = optuna.create_study(sampler=kind(seed=seed))
-        study.add_trials(proposer._shown())
+        study.add_trials(proposer._shown.by_number())
         assert proposer.propose(slot) == study.ask(MLP.distributions()).params
 
 
@@ -160,5 +161,5 @@ def test_results_teach_the_sampler_about_conditional_dimensions():
 
 def test_optuna_is_shown_the_active_parameters_only():
     proposer, points = studied(CONDITIONAL, 12, len)
-    for trial, point in zip(proposer._shown(), points, strict=True):
+    for trial, point in zip(proposer._shown.by_number(), points, strict=True):
         assert trial.params.keys() == trial.distributions.keys() == point.keys()

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hpo.errors import DataError, SpaceError, StudyError, StudyRunningError
 from hpo.study import resolve
 from hpo.study.standing import winner
 from hpo.worker.progress import SilentView
-from hpo.worker.run import run
+from hpo.worker.run import run as run_only
 from tests.helpers.databases import read
 from tests.helpers.fleet import synthetic
 from tests.helpers.invariants import assert_exact
@@ -27,6 +28,11 @@ FAST = {"data": "iris", "max_epochs": 3, "replicates": 2}
 def request(name, **given):
     """With one trainer, unless the test says otherwise: each imports the framework anew."""
     return resolve.request(name, **({"trainers": 1} | given))
+
+
+def run(asked_for, *, url, **how):
+    """What a run leaves behind, with all trials for its record."""
+    return replace(run_only(asked_for, url=url, **how), record=read(url, asked_for.name))
 
 
 class Watching(SilentView):
