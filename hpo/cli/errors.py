@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ NO_RESULT = 1
 BAD_INPUT = 2
 SICK_HOST = 3
 INTERRUPTED = 130
+_PASSWORD = re.compile(r"(:/+[^\s/:@]*:)\S*(?=@)|(\bpass\w*=)[^\s&]+", re.IGNORECASE)
 
 
 @dataclass
@@ -83,8 +85,10 @@ def exit_code(command: Callable[[], int | None], face: Face | None = None) -> in
 
 
 def complain(message: str) -> None:
-    """Write `error: message` to standard error, with control characters escaped."""
-    lines = [printable(line) for line in message.split("\n")]
+    """Write `error: message` to standard error, with control characters escaped, and without the password of a URL that
+    was typed in a wrong place."""
+    hidden = _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", message)
+    lines = [printable(line) for line in hidden.split("\n")]
     with contextlib.suppress(BrokenPipeError):
         typer.echo("error: " + "\n".join(lines), err=True)
 

@@ -169,7 +169,9 @@ class Run:
         worker = worker or self._create_and_join(facts, stack, resources)
         pool.open(folder)
         share = Share(population=resources.population)
-        Session(worker, plan.study, self._header(), pool, share, self._started).work()
+        header = self._header()
+        session = worker.outage.insist(lambda: Session(worker, plan.study, header, pool, share, self._started))
+        session.work()
 
     def _have_it_done(self, folder: Path, stack: ExitStack) -> None:
         """Store the study, start workers elsewhere where that is asked for, and watch."""

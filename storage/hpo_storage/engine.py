@@ -101,6 +101,8 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         settings |= {"isolation_level": "AUTOCOMMIT", "pool_logging_name": _POOL_NAME}  # we begin transactions
         # It would show a traceback where a connection that is lost cannot be rolled back; whoever used it is told.
         logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").setLevel(logging.CRITICAL)
+        if (driver := logging.getLogger("psycopg")).level == logging.NOTSET:
+            driver.setLevel(logging.ERROR)  # it warns of the same, and names hosts that may be pieces of a password
     try:
         engine = sa.create_engine(url, **settings)
     except FileNotFoundError:

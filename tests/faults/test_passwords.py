@@ -87,7 +87,6 @@ def test_fault_77_no_error_shows_a_password(form, password):
 def test_fault_77_no_command_shows_a_password(form, tmp_path, monkeypatch, capfd, caplog):
     monkeypatch.chdir(tmp_path)
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("psycopg").setLevel(logging.INFO)  # it names hosts
     url = form.replace("PW", PASSWORD)
     codes = [main(["list", "--json", "--storage", url]), main(["db", "upgrade", "--storage", url])]
     monkeypatch.setenv("HPO_STORAGE", url)
@@ -98,6 +97,15 @@ def test_fault_77_no_command_shows_a_password(form, tmp_path, monkeypatch, capfd
     told = capfd.readouterr()
     assert "Traceback" not in told.err
     assert PASSWORD not in told.out + told.err + caplog.text + str(caught.value)
+
+
+@pytest.mark.parametrize("text", [f"postgresql://u:{PASSWORD}@h/d", f"password={PASSWORD}"])
+@pytest.mark.parametrize("words", [("list",), ("status", "--study"), ("report", "--study", "s", "--output"), ("-x",)])
+def test_fault_77_a_url_in_a_wrong_place(text, words, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main([*words, text]) == 2
+    told = capfd.readouterr()
+    assert PASSWORD not in told.out + told.err
 
 
 @pytest.mark.parametrize(
