@@ -57,7 +57,7 @@ def test_help_loads_nothing_heavy():
 def test_all_commands_are_there():
     assert list(COMMANDS) == [
         *("run", "status", "list", "best", "trials", "report", "plot"),
-        *("replay", "worker", "workers", "delete", "db"),
+        *("replay", "worker", "workers", "retry", "delete", "db"),
     ]
 
 
