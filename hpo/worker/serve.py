@@ -33,13 +33,14 @@ from hpo.worker.membership import Worker, joined, patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
 from hpo.worker.progress import ProgressView, Snapshot
+from hpo.worker.results import study_is_gone
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
 
 POLL_SECONDS = 2.0
-FIRST_PAUSE, SLOW_PAUSE, LONGEST_PAUSE = 2.0, 30.0, 300.0
-"""Before a study is tried again that cannot be worked on: where the cause may pass by itself, where somebody must mend
-it on this machine, and at most."""
+FIRST_PAUSE, SLOW_PAUSE, LONGEST_PAUSE = 1 / 30, 1 / 2, 5
+"""Leases before a study is tried again that cannot be worked on: where the cause may pass by itself, where somebody
+must mend it on this machine, and at most."""
 ONCE_TRIES = 5
 """A worker that serves once tries a study so often where the cause may pass by itself."""
 HERE = frozenset({"space", "objective", "data"})
@@ -115,7 +116,7 @@ class Refusal:
 
 
 def pause_after(error: Exception, tries: int, *, once: bool, named: bool) -> float | None:
-    """Seconds until a study is tried again that has been so often, None for never: the study itself is wrong, or a
+    """Leases until a study is tried again that has been so often, None for never: the study itself is wrong, or a
     worker that serves `once` need not wait for somebody who mends this machine."""
     passes = not isinstance(error, InputError) or isinstance(error, ResourceError | StorageError)
     if once and not (passes and tries < ONCE_TRIES):
@@ -209,8 +210,7 @@ class StudyServer:
             raise
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
-            again = None if self._terms.once else time.monotonic() + LONGEST_PAUSE  # where only part of it is gone
-            self._refused[header.id] = Refusal(header.name, header.created, marked(error), 1, again)
+            self._put_off(header, error, 1, None if self._terms.once else LONGEST_PAUSE)  # part of it may be there
         except Exception as error:
             if self._worker.stop.count and isinstance(error, StorageError):
                 raise
@@ -225,16 +225,19 @@ class StudyServer:
         pause = pause_after(error, tries, once=self._terms.once, named=self._study is not None)
         if pause is None and self._study is not None:
             raise error
-        again = None if pause is None else time.monotonic() + pause
-        self._refused[header.id] = Refusal(header.name, header.created, why, tries, again)
+        self._put_off(header, error, tries, pause)
         forget(header.spec)
         if before is not None and before.why == why:
             return
         if not isinstance(error, InputError):
             _log.error("study %s cannot be worked on", header.name, exc_info=error)
-        then = "" if pause is None else f"; it is tried again, first in {pause:.0f} s"
+        then = "" if pause is None else "; it is tried again from time to time"
         self._worker.view.message(f"this worker leaves {header.name} to others: {why}{then}")
         self._note(f"{header.name}: {why}")
+
+    def _put_off(self, header: StudyHeader, error: Exception, tries: int, leases: float | None) -> None:
+        again = None if leases is None else time.monotonic() + leases * self._worker.timing.lease
+        self._refused[header.id] = Refusal(header.name, header.created, marked(error), tries, again)
 
     def _accept(self, header: StudyHeader) -> None:
         """A study can be worked on, maybe again."""
@@ -267,6 +270,7 @@ class StudyServer:
                     look_at = time.monotonic() + _share_seconds()
                     if self._is_wanted_elsewhere(header):
                         session.wind_down()
+            self._check_is_there(header)
             self._accept(header)
         finally:
             busy = bool(self._pool.claims)
@@ -274,6 +278,12 @@ class StudyServer:
             self._finished += session.finished
             if busy:  # with what another study's session must not hear of
                 self._pool.close()
+
+    def _check_is_there(self, header: StudyHeader) -> None:
+        """Raise StudyNotFoundError where nothing is left to claim as the study was deleted."""
+        now = self._worker.outage.insist(lambda: studies.find_study(self._worker.database, header.name))
+        if now is None or (now.id, now.created) != (header.id, header.created):
+            raise study_is_gone(header.name)
 
     def _is_wanted_elsewhere(self, header: StudyHeader) -> bool:
         """Whether another study needs this worker more; not while the database is away."""
