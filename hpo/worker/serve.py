@@ -15,7 +15,7 @@ from hpo_storage.records import OpenStudy, StudyHeader
 
 from hpo.errors import InputError, StorageAwayError, StorageError, StudyNotFoundError, marked
 from hpo.machine import Resources, choose_resources, default_population
-from hpo.processes import working_folder
+from hpo.processes import unusable, working_folder
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, reopen, trainer_of
 from hpo.study.spec import StudySpec
@@ -202,7 +202,10 @@ class StudyServer:
         self._pool.grow(trainer_of(study), max(1, self._resources.trainers - 1))
         self._opened = None
         shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir()
+        try:
+            self._data.mkdir()
+        except OSError as error:
+            raise unusable(self._data, error) from None
 
         def show() -> None:
             seconds = time.monotonic() - started
