@@ -82,7 +82,7 @@ def working_folder() -> Iterator[Path]:
     Raises ResourceError where it cannot be made.
     """
     parent, owner = _temporary_folder(), os.getpid()
-    _remove_abandoned(parent)
+    remove_abandoned()
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     except OSError as error:
@@ -181,12 +181,12 @@ def _let_go() -> None:
         os.close(_held.pop())
 
 
-def _remove_abandoned(parent: Path) -> None:
+def remove_abandoned() -> None:
     """Remove the working folders of this user and host whose owners are gone."""
     if sys.platform == "win32":
         return
     with contextlib.suppress(OSError):
-        for folder in parent.iterdir():
+        for folder in _temporary_folder().iterdir():
             if folder.name.startswith(PREFIX):
                 with contextlib.suppress(OSError):  # it is in use, somebody else's, or removed meanwhile
                     _remove_if_free(folder)

@@ -176,6 +176,13 @@ def _pad(path: Path, width: int) -> None:
     np.save(path, padded)
 
 
+def _prepared(request: Mapping[str, Any]) -> Facts:
+    try:
+        return prepare(request)
+    except OSError as error:  # what is read has errors of its own
+        raise unusable(Path(request["folder"]), error) from None
+
+
 def main() -> None:
     """Answer one request, and be it with the traceback of something unexpected."""
     end_with_supervisor()
@@ -183,7 +190,7 @@ def main() -> None:
         os.environ.setdefault(variable, "1")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
-        answer: dict[str, Any] = {"ok": True, "facts": prepare(json.loads(sys.stdin.readline())).to_json()}
+        answer: dict[str, Any] = {"ok": True, "facts": _prepared(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
         answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     except MemoryError:

@@ -17,7 +17,7 @@ from hpo.errors import StorageAwayError, StudyError, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.objectives.registry import described
-from hpo.processes import working_folder
+from hpo.processes import remove_abandoned, working_folder
 from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
 from hpo.study.facts import Facts
@@ -64,6 +64,7 @@ def run(
         stored = _stored(database, request.name)
         if stored and _is_over(stored, request.work):
             refuse_changes(request, StudySpec.from_json(stored.spec))
+            remove_abandoned()
             return RunResult(record=stored, already_finished=True, interrupted=False)
         plan = _plan(request, stored)
         with stop_on_signals() as stop:

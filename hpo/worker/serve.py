@@ -24,7 +24,7 @@ from hpo.errors import (
     marked,
 )
 from hpo.machine import Resources, choose_resources
-from hpo.processes import working_folder
+from hpo.processes import unusable, working_folder
 from hpo.settings import Terms, Training
 from hpo.study.resolve import ResolvedStudy, forget, reopen, trainer_of
 from hpo.study.spec import StudySpec
@@ -303,7 +303,10 @@ class StudyServer:
         self._pool.grow(trainer_of(study), max(1, self._resources.trainers - 1))
         self._opened = None
         shutil.rmtree(self._data, ignore_errors=True)
-        self._data.mkdir()
+        try:
+            self._data.mkdir()
+        except OSError as error:
+            raise unusable(self._data, error) from None
 
         def show() -> None:
             seconds = time.monotonic() - started
