@@ -321,7 +321,7 @@ def test_a_study_is_made_changed_and_deleted_without_training(tmp_path, monkeypa
 def test_tables_are_made_on_demand(tmp_path):
     hpo.upgrade(tmp_path / "new.db")
     assert hpo.backup(tmp_path / "copy.db", tmp_path / "new.db") == tmp_path / "copy.db"
-    with pytest.raises(StorageError, match="must be a new file"):
+    with pytest.raises(hpo.errors.StorageError, match="must be a new file"):
         hpo.backup(tmp_path / "copy.db", tmp_path / "new.db")
     with pytest.raises(StudyNotFoundError):
         hpo.open_study("x", tmp_path / "new.db")
