@@ -13,6 +13,7 @@ from hpo.cli.read import best, list_, status, trials
 from hpo.cli.replay import replay
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
+from hpo.cli.streams import open_streams
 from hpo.cli.worker import worker, workers
 
 app = typer.Typer(
@@ -57,9 +58,7 @@ def _start(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `arguments` default to those of the process."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     return exit_code(lambda: app(given, prog_name="hpo", standalone_mode=False))
 

@@ -11,7 +11,7 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import summary_json, trials_text, winner_fields
-from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain
+from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain, tell
 from hpo.cli.options import (
     AsJson,
     NewStudyName,
@@ -83,7 +83,7 @@ def _work(
     try:
         result = see_through(asked_for, url=url, view=view)
     except KeyboardInterrupt:
-        typer.echo("interrupted before a trial began; the same command starts again", err=True)
+        tell("interrupted before a trial began; the same command starts again")
         return INTERRUPTED
     seconds = time.monotonic() - started
     news = not (result.already_finished or _broken_off(result))
