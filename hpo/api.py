@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -88,12 +88,16 @@ class Study:
     @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
-        from hpo.study.standing import winner
+        from hpo.study.standing import failure_reasons, why_no_winner, winner
 
         trial = winner(self._record)
         if trial is None or trial.value is None:
-            reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
-            raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
+            why = "; ".join([why_no_winner(self._record), *(reason for reason, _ in failure_reasons(self._record))])
+            raise StudyError(
+                f"a winner needs a trial with all its replicates, {self.name!r} has none: {why}; "
+                f"see {do('trials', self.name)}",
+                setting="study",
+            )
         return Best(
             number=trial.number,
             params=dict(trial.params),

@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpo.errors import StudyError, use
-from hpo.words import comma_separated
+from hpo.words import comma_separated, shown
 
 Duration = NewType("Duration", float)
 """Seconds; given as a number, or as a text such as 10m; infinite for none."""
@@ -92,7 +92,9 @@ class Setting:
         plain = _plain(value)
         found = self._converted(plain)
         if found is None:
-            raise StudyError(f"{self.name} must be {self._rule}, got {plain!r}{self._close(plain)}", setting=self.name)
+            raise StudyError(
+                f"{use(self.name)} must be {self._rule}, got {shown(plain)}{self._close(plain)}", setting=self.name
+            )
         return found
 
     def _converted(self, value: object) -> object:
@@ -140,7 +142,8 @@ class Setting:
         close = get_close_matches(str(value).lower(), self.choices, n=1)
         if close:
             return f"; did you mean {use(self.name, close[0])}?"
-        if self.type is int and isinstance(value, int) and self.about.least is not None and value < self.about.least:
+        whole = _whole(value) if self.type is int else None
+        if whole is not None and self.about.least is not None and whole < self.about.least:
             return f"; use {use(self.name, int(self.about.least))} or more"
         return f"; change {use(self.name)}"
 

@@ -25,7 +25,7 @@ from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
-from hpo.study.standing import failure_reasons, is_over, winner
+from hpo.study.standing import failure_reasons, is_over, why_no_winner, winner
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _code(result: "RunResult") -> int:
 
 def _no_result(study: "StudyRecord") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
-    return "\n".join([f"{study.name} has no result, as none of its {study.finished} trials came through:", *reasons])
+    return "\n".join([f"{study.name} has no result: {why_no_winner(study)}{':' if reasons else ''}", *reasons])
 
 
 def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> None:

@@ -154,6 +154,32 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     return changed + ["name of the space"] * (stored["name"] != now["name"])
 
 
+def space_changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two `describe()` results, in words: `dimension 'dropout': high 0.5 -> 0.7`."""
+    before = {fields["name"]: fields for fields in stored["dimensions"]}
+    after = {fields["name"]: fields for fields in now["dimensions"]}
+    lines = []
+    for name in changed_dimensions(stored, now):
+        if name not in before and name not in after:
+            key = name.removeprefix("setting ")
+            old, new = (stored["name"], now["name"]) if name == "name of the space" else _both(stored, now, key)
+            lines.append(f"{name}: {old!r} -> {new!r}")
+        elif name not in after:
+            lines.append(f"dimension {name!r}: removed")
+        elif name not in before:
+            lines.append(f"dimension {name!r}: new")
+        else:
+            old, new = before[name], after[name]
+            fields = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            changes = ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in fields)
+            lines.append(f"dimension {name!r}: {changes or 'in another place'}")
+    return lines
+
+
+def _both(stored: Mapping[str, Any], now: Mapping[str, Any], key: str) -> tuple[Any, Any]:
+    return stored["settings"].get(key), now["settings"].get(key)
+
+
 def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:
     if not isinstance(dimensions, Sequence) or not dimensions:
         raise SpaceError(f"space {space!r}: there must be at least one dimension, got {dimensions!r}; add one")
