@@ -38,6 +38,7 @@ class About:
         example: how a value is called where it is asked for: COLUMN.
         otherwise: what happens where it is not given, if that is no constant.
         several: whether it may name several columns.
+        rule: what a text may be.
         least, most: bounds of a number, inclusive; above, below: exclusive ones.
         listed: whether it is shown where options are listed.
     """
@@ -48,6 +49,7 @@ class About:
     example: str = ""
     otherwise: str = ""
     several: bool = False
+    rule: str = ""
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -79,6 +81,13 @@ class Setting:
     def choices(self) -> tuple[str, ...]:
         """The values there are, where there are few."""
         return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def accepted(self) -> Any:  # noqa: ANN401 - a type
+        """The type of what may be given, for who reads it."""
+        if self.type is Duration:
+            return float | str
+        return str | list[str] if self.about.several else self.type
 
     @property
     def text(self) -> str:
@@ -125,6 +134,8 @@ class Setting:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
         if self.about.several:
             return "the name of a column, or a list of several"
+        if self.about.rule or self.about.example == "COLUMN":
+            return self.about.rule or "the name of a column"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         if self.about.least is not None and self.about.most is not None:
             return f"{kind} from {_number_text(self.about.least)} to {_number_text(self.about.most)}"

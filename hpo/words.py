@@ -83,7 +83,7 @@ def printable(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of a user's in a message, on one line and shortened: `[1, 2, 3, 4, 5, 6, ...]`, `a Series of shape (150,)`."""
+    """A value of a user's in a message, on one line and shortened: `[1, 2, 3, ...]`, `a Series of shape (9,)`."""
     if getattr(value, "ndim", 0) and hasattr(value, "shape"):
         return f"a {type(value).__name__} of shape {value.shape}"
     brief = reprlib.Repr()

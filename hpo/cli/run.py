@@ -17,12 +17,12 @@ from hpo.cli.options import (
     NewStudyName,
     Storage,
     with_storage,
-    writable,
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
+from hpo.report.place import page_path
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
 from hpo.study.standing import failure_reasons, is_over, why_no_winner, winner
@@ -53,7 +53,7 @@ def run(
     The first Ctrl-C gives the trials that run 30 seconds to finish, the second stops at once; resuming redoes the rest.
     """
     if report is not None or not no_report:
-        writable(report or report_path(study), "--report")
+        page_path(report or report_path(study), "report")
     from hpo.study.resolve import request
 
     if no_pruning:

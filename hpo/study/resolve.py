@@ -1,28 +1,37 @@
 """From what a person asked for to a study's spec: new, built-in or stored."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hpo_spaces import SearchSpace, load_space, space_changes
 
 from hpo.data.fingerprint import encoding_name
 from hpo.declaration import settings_of, taken
-from hpo.errors import StudyError, use
+from hpo.errors import InputError, StudyError, use
 from hpo.objectives.base import Objective, StudyRequest
 from hpo.objectives.registry import load_objective
 from hpo.search.incumbent import Leaderboard
 from hpo.settings import SETTINGS, SearchSpec, Training, Work, asked
-from hpo.study.spec import Difference, ObjectiveSpec, SpaceSpec, StudySpec, check_study_name, differences
+from hpo.study.spec import (
+    Difference,
+    ObjectiveSpec,
+    SpaceSpec,
+    StudySpec,
+    check_study_name,
+    definition_names,
+    differences,
+)
 from hpo.words import shown
 
 _FOR_ALL = frozenset(
     {"objective", "space", *(setting.name for group in (Work, Training, SearchSpec) for setting in settings_of(group))}
 )
 """Settings that every study has, whatever its objective."""
+Found = TypeVar("Found")
 _DATA = "objective.part.data."
 """Where a spec says what its data is."""
 
@@ -79,16 +88,33 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     Raises SpaceError or StudyError where its space or objective cannot be imported here, or is another one here.
     """
     reference = spec.space.reference
-    space = load_space(reference)
+    space = _found_here(spec, "space", reference, load_space)
     if changes := space_changes(spec.space.description, space.describe()):
         raise StudyError(
             f"a study needs the search space that it was made with, {reference!r} differs here from that of "
             f"{spec.name!r}: {'; '.join(changes)}; install the version of it that the study was made with",
             setting="space",
         )
-    objective = load_objective(spec.objective.name)
+    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
     objective.check_space(space)
     return ResolvedStudy(spec=spec, space=space, objective=objective)
+
+
+def _found_here(spec: StudySpec, setting: str, reference: str, load: Callable[[str], Found]) -> Found:
+    """What a stored study refers to; where its module is not here say so, as the reference is no mistake."""
+    try:
+        return load(reference)
+    except InputError as error:
+        module = reference.partition(":")[0]
+        cause = error.__cause__
+        if not isinstance(cause, ModuleNotFoundError) or not f"{module}.".startswith(f"{cause.name}."):
+            raise
+        raise StudyError(
+            f"the {setting} of study {spec.name!r} must be importable where the study is worked on, its module "
+            f"{module!r} is not in {Path.cwd()} or among the installed packages; start in the folder that holds it, or "
+            f"put that folder on PYTHONPATH",
+            setting=setting,
+        ) from cause
 
 
 def trainer_of(study: ResolvedStudy) -> str:
@@ -156,12 +182,6 @@ def _alike(stored: StudySpec | None, objective: str) -> StudySpec | None:
     return stored if stored is not None and stored.objective.name == objective else None
 
 
-def definition_names() -> list[str]:
-    """Names of the built-in studies."""
-    folder = files("hpo.study") / "definitions"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
 def _definition(asked_for: StudyRequest) -> dict[str, Any]:
     """Settings of the built-in study of that name, where the user named no data and no objective of his own."""
     own = asked_for.frame is not None or {"data", "objective"} & asked_for.given.keys()
@@ -182,7 +202,7 @@ def _refuse_differences(
             part = objective.comparable(stored.objective.part, spec.objective.part)
             stored = replace(stored, objective=replace(stored.objective, part=part))
         found = [each for each in differences(stored, spec) if not each.place.startswith("space.description")]
-    lines = _lines(found, spec)
+    lines = _lines(found, spec, asked_for.given)
     changes = []
     if stored.space.reference == spec.space.reference:
         changes = space_changes(stored.space.description, spec.space.description)
@@ -195,15 +215,18 @@ def _refuse_differences(
         )
 
 
-def _lines(found: list[Difference], spec: StudySpec) -> dict[str, str]:
-    """A line for each difference, in the words of who gave the settings, and the setting that it is about."""
+def _lines(found: list[Difference], spec: StudySpec, given: Mapping[str, Any]) -> dict[str, str]:
+    """A line for each difference, in the words of who gave the settings, and the setting that it is about.
+
+    How other data is read follows from it, unless that was given as well.
+    """
     lines = {}
     data = {each.place.removeprefix(_DATA): each for each in found if each.place.startswith(_DATA)}
     for each in found:
         name = each.place.rpartition(".")[2]
         if each.place.startswith(_DATA) and name in ("kind", "source", "sha256"):
             lines[_data_line(data, spec)] = "data"
-        else:
+        elif name not in data or "source" not in data or name in given:
             name = "space" if each.place == "space.reference" else name
             said = use(name) if name in SETTINGS else name
             lines[f"{said}: stored {shown(each.stored)}, now {shown(each.now)}"] = name

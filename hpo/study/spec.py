@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Self
 
 from hpo.declaration import to_json
@@ -68,6 +69,12 @@ def of_another_version(study: str, error: Exception) -> StudyError:
         f"use the version of hpo that it was made with",
         setting="study",
     )
+
+
+def definition_names() -> list[str]:
+    """Names of the built-in studies."""
+    folder = files("hpo.study") / "definitions"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
 def check_study_name(name: object) -> str:

@@ -119,7 +119,8 @@ def why_no_winner(study: StudyRecord) -> str:
         seconds = limits[study.limit_reached] if study.limit_reached else None
         if seconds is None:
             return "no trial has ended"
-        return f"no trial ended within {limit_text(seconds)}{'' if study.limit_reached == 'wall time' else ' of trainer time'}"
+        of_what = "" if study.limit_reached == "wall time" else " of trainer time"
+        return f"no trial ended within {limit_text(seconds)}{of_what}"
     ended = {str(state): count for state, count in counts(study).items() if count}
     if ended.keys() == {str(TrialState.FAILED)}:
         return "its one trial failed" if study.finished == 1 else f"all its {study.finished} trials failed"

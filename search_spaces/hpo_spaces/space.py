@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,14 @@ class SearchSpace:
     dimensions: tuple[Dimension, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     starts: tuple[Params, ...] = ()
+
+    def __new__(cls, *_: object, **fields: object) -> Self:
+        """Refuse what only a space of networks has."""
+        if cls is SearchSpace and "architecture" in fields:
+            raise SpaceError(
+                "a SearchSpace has dimensions only, got architecture; write MlpSpace(..., architecture=...)"
+            )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
