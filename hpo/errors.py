@@ -118,7 +118,7 @@ class HpoError(Exception):
     """Base of all errors that hpo raises on purpose."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(message)
+        super().__init__(written(message, PYTHON))  # what a traceback, `repr` and `args` show
         self.marked = message
 
     def text(self, face: Face) -> str:

@@ -12,10 +12,10 @@ from hpo.losses import loss_of
 from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
-from hpo.words import count_text, duration_text, ended_text, loss_text, value_text
+from hpo.words import count_text, duration_text, ended_text, limit_text, loss_text, value_text
 
 if TYPE_CHECKING:
-    from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
+    from hpo_storage.records import StudyOverview, StudyRecord, StudySummary, TrialRecord
 
     from hpo.objectives.base import Part
     from hpo.study.standing import Standing
@@ -94,10 +94,18 @@ def limits_text(study: "Standing") -> str:
         "one trial": study.limits.trial_seconds,
     }
     return ", ".join(
-        f"{name} {duration_text(seconds)}{' (used up)' if name == study.limit_reached else ''}"
+        f"{name} {limit_text(seconds)}{' (used up)' if name == study.limit_reached else ''}"
         for name, seconds in limits.items()
         if seconds is not None
     )
+
+
+def training_text(study: "Standing", in_replicates: float) -> str:
+    """`2 min 10 s in replicates, 2 min 15 s in attempts, which the limit of trainer seconds counts`."""
+    text = (
+        f"{duration_text(in_replicates)} in replicates, {duration_text(standing.attempts_seconds(study))} in attempts"
+    )
+    return text if study.limits.trainer_seconds is None else f"{text}, which the limit of trainer seconds counts"
 
 
 def time_text(moment: datetime) -> str:
@@ -105,7 +113,9 @@ def time_text(moment: datetime) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
-def status_fields(study: "Standing", trainer_seconds: float, waiting: standing.Waiting | None = None) -> dict[str, str]:
+def status_fields(
+    study: "StudyOverview", trainer_seconds: float, waiting: standing.Waiting | None = None
+) -> dict[str, str]:
     """A study's state for people."""
     from hpo.objectives.registry import described, parts_of
 
@@ -118,7 +128,7 @@ def status_fields(study: "Standing", trainer_seconds: float, waiting: standing.W
         "waiting": written(waiting.text, CommandLine()) if waiting else "",
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {number}" for number in standing.running(study)),
-        facts.loss_name: winner_text(best) if best else "no trial has all its replicates yet",
+        facts.loss_name: winner_text(best) if best else standing.why_no_winner(study),
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
@@ -128,7 +138,7 @@ def status_fields(study: "Standing", trainer_seconds: float, waiting: standing.W
         "evaluation": objective.summary,
         "search": _search_text(spec["search"], parts),
         "limits": limits_text(study),
-        "training": f"{duration_text(trainer_seconds)} in all trainers" if "replicates" in parts else "",
+        "training": training_text(study, trainer_seconds) if "replicates" in parts else "",
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}

@@ -1,7 +1,5 @@
 """From exceptions to what a shell sees: an error line and an exit code; no traceback for bad input."""
 
-import contextlib
-import os
 import re
 import shlex
 import sys
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 import typer
 
 from hpo.cli.options import password_remark, with_storage
+from hpo.cli.streams import OutputError, forget
 from hpo.errors import Face, InputError, StorageError, TrainersError
 from hpo.words import printable
 
@@ -76,10 +75,13 @@ def exit_code(command: Callable[[], int | None], face: Face | None = None) -> in
         complain("nothing was answered, so nothing was done")
         return NO_RESULT
     except KeyboardInterrupt:
-        typer.echo("\ninterrupted", err=True)
+        tell("\ninterrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        _forget_output()
+    except OutputError as error:
+        forget(sys.stdout)
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, BrokenPipeError):
+            # Of a pipe whoever read it has seen enough.
+            complain(f"the output could not be written: {error.__cause__.strerror}; send it elsewhere")
         return NO_RESULT
     return code
 
@@ -88,9 +90,15 @@ def complain(message: str) -> None:
     """Write `error: message` to standard error, with control characters escaped, and without the password of a URL that
     was typed in a wrong place."""
     hidden = _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", message)
-    lines = [printable(line) for line in hidden.split("\n")]
-    with contextlib.suppress(BrokenPipeError):
-        typer.echo("error: " + "\n".join(lines), err=True)
+    tell("error: " + "\n".join(printable(line) for line in hidden.split("\n")))
+
+
+def tell(message: str) -> None:
+    """Write a line to standard error, where it takes one."""
+    try:
+        typer.echo(message, err=True)
+    except OSError:
+        forget(sys.stderr)
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -100,9 +108,3 @@ def _usage(error: typer.TyperException) -> str:
 def _help_of(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     return f"{context.command_path if context else 'hpo'} --help"
-
-
-def _forget_output() -> None:
-    """Whoever read our output has gone: let the interpreter's last flush go nowhere."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

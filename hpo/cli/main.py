@@ -14,6 +14,7 @@ from hpo.cli.replay import replay
 from hpo.cli.retry import retry
 from hpo.cli.run import run
 from hpo.cli.show import plot, report
+from hpo.cli.streams import open_streams
 from hpo.cli.worker import worker, workers
 from hpo.usercode import end_despite_threads
 from hpo.worker.signals import stop_on_signals
@@ -62,9 +63,7 @@ def _start(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `arguments` default to those of the process."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    open_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     face = CommandLine()
     with stop_on_signals(interrupts=True):

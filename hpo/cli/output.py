@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+LEAST_WIDTH = 20
+"""Of a terminal; with less, rich shows nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
     """A column of a table in a terminal; `spare` ones give way in a narrow one, the highest number first."""
@@ -45,14 +49,21 @@ def write_lines(rows: Sequence[Sequence[object]]) -> None:
 
 def write_table(columns: Sequence[Column], marked: int | None = None) -> None:
     """Write a table for a terminal; the row of index `marked` stands out."""
-    from rich.console import Console
-
-    console = Console()
+    console = _console()
     shown = list(columns)
     spare = sorted((column for column in columns if column.spare), key=lambda column: column.spare)
     while spare and console.measure(_table(shown, marked), options=_wide(console)).maximum > console.width:
         shown.remove(spare.pop())
     console.print(_table(shown, marked))
+
+
+def _console() -> "Console":
+    """The terminal, whatever the environment says of its width."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, LEAST_WIDTH)
+    return console
 
 
 def _table(columns: Sequence[Column], marked: int | None) -> "Table":
@@ -77,7 +88,6 @@ def write_fields(fields: Mapping[str, str]) -> None:
     if not to_terminal():
         write_lines(list(fields.items()))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -86,7 +96,7 @@ def write_fields(fields: Mapping[str, str]) -> None:
     table.add_column(overflow="fold")
     for name, value in fields.items():
         table.add_row(name, Text(printable(value)))
-    Console().print(table)
+    _console().print(table)
 
 
 def write_text(text: str = "") -> None:

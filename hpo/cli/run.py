@@ -11,7 +11,7 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.describe import summary_json, trials_text, winner_fields
-from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain
+from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain, tell
 from hpo.cli.options import (
     AsJson,
     NewStudyName,
@@ -19,15 +19,15 @@ from hpo.cli.options import (
     password_remark,
     read,
     with_storage,
-    writable,
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError, written
+from hpo.report.place import page_path
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
-from hpo.study.standing import failure_reasons, is_over, winner
+from hpo.study.standing import failure_reasons, is_over, why_no_winner, winner
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def run(
     The first Ctrl-C gives the trials that run 30 seconds to finish, the second stops at once; resuming redoes the rest.
     """
     if report is not None or not no_report:
-        writable(report or report_path(study), "--report")
+        page_path(report or report_path(study), "report")
     from hpo.study.resolve import request
 
     if no_pruning:
@@ -85,7 +85,7 @@ def _work(
     try:
         result = see_through(asked_for, url=url, view=view)
     except KeyboardInterrupt:
-        typer.echo("interrupted before a trial began; the same command starts again", err=True)
+        tell("interrupted before a trial began; the same command starts again")
         return INTERRUPTED
     seconds = time.monotonic() - started
     news = not (result.already_finished or _broken_off(result))
@@ -114,10 +114,9 @@ def _code(result: "RunResult") -> int:
 
 def _no_result(study: "StudyOverview") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
-    said = f"{study.name} has no result, as none of its {study.finished} trials came through:"
-    return "\n".join(
-        [said, *reasons, f"once that is mended, for new attempts: {CommandLine().action('retry', study.name)}"]
-    )
+    said = f"{study.name} has no result: {why_no_winner(study)}{':' if reasons else ''}"
+    again = f"once that is mended, for new attempts: {CommandLine().action('retry', study.name)}"
+    return "\n".join([said, *reasons, *([again] if reasons else [])])
 
 
 def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> None:

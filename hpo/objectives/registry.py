@@ -12,6 +12,7 @@ from hpo.objectives.base import Description, Objective, Part
 from hpo.objectives.own import OwnObjective
 from hpo.study.facts import TrialInfo
 from hpo.study.spec import StudySpec
+from hpo.words import shown
 
 OBJECTIVES = {
     "mlp": "hpo.objectives.mlp:MLP",
@@ -26,7 +27,7 @@ def load_objective(name: str) -> Objective:
     if isinstance(found, type) or not isinstance(found, Objective):
         raise StudyError(
             f"an objective must be an instance of a class that derives from hpo.objectives.base.Objective, "
-            f"got {found!r} for {name!r}; correct it{hidden(name)}",
+            f"got {shown(found)} for {name!r}; correct it{hidden(name)}",
             setting="objective",
         )
     return found if name in OBJECTIVES else cast("Objective", OwnObjective(name, found))

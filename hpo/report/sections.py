@@ -13,7 +13,7 @@ from hpo.objectives.registry import described, parts_of
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.study.facts import Facts
-from hpo.study.standing import winner
+from hpo.study.standing import why_no_winner, winner
 from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 
 MOST_CLASSES = 20
@@ -69,7 +69,7 @@ def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
     best, table, parts = winner(study), winner_table(study), parts_of(study.spec, study.trials)
     if best is None:
-        return Table(title="Replicates", nothing="There is no winner yet.")
+        return Table(title="Replicates", nothing=f"There is no winner: {why_no_winner(study)}.")
     trained = "curves" in parts
     rows = [
         [

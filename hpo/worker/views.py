@@ -1,10 +1,13 @@
 """Views of a run: live in a terminal, plain lines anywhere else."""
 
+import contextlib
+import io
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TextIO
+from typing import TextIO, cast
 
 from hpo_storage.records import TrialState
 from rich.console import Console, Group, RenderableType
@@ -16,7 +19,7 @@ from rich.text import Text
 from hpo.errors import PYTHON, Face, written
 from hpo.losses import loss_named
 from hpo.words import duration_text, ended_text, loss_text, printable
-from hpo.worker.progress import ProgressView, Running, Snapshot, TrialLine
+from hpo.worker.progress import ProgressView, Running, SilentView, Snapshot, TrialLine
 
 SHOWN_TRAINERS = 8
 REDRAW_SECONDS = 0.1
@@ -25,14 +28,48 @@ ETA_TRIALS = 20
 ETA_FIRST_TRIALS = 3
 
 
-def make_view(stream: TextIO, face: Face = PYTHON) -> ProgressView:
-    """A live view where `stream` is a terminal that can move its cursor, otherwise plain lines.
+def make_view(stream: TextIO | None, face: Face = PYTHON) -> ProgressView:
+    """A live view where `stream` is a terminal that can move its cursor, otherwise plain lines; of None nothing.
 
     `face` writes the marks of messages.
     """
-    if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
-        return LiveView(Console(file=stream), face)
-    return LineView(stream, face)
+    if stream is None:  # as `pythonw`, services and closed descriptors have it
+        return SilentView()
+    shown = cast(TextIO, Unfailing(stream))
+    if shown.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
+        return LiveView(Console(file=shown), face)
+    return LineView(shown, face)
+
+
+class Unfailing(io.TextIOBase):
+    """A stream on which nothing fails: a full disk or a terminal that is gone are no reason to stop a run."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override] # it has no setter
+        """The stream's, or else what takes any text."""
+        with contextlib.suppress(Exception):
+            return self._stream.encoding or "utf-8"
+        return "utf-8"
+
+    def isatty(self) -> bool:
+        """As the stream says."""
+        with contextlib.suppress(Exception):
+            return self._stream.isatty()
+        return False
+
+    def write(self, text: str) -> int:
+        """Write what the stream can, other characters as their escapes."""
+        with contextlib.suppress(Exception):
+            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush a stream that can."""
+        with contextlib.suppress(Exception):
+            self._stream.flush()
 
 
 class LineView:
@@ -78,7 +115,13 @@ class LiveView:
         self._clock.tell(snapshot)
         now = time.monotonic()
         if self._live is None:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live = Live(
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=sys.stdout is not None,  # what is None could not be given back
+                redirect_stderr=sys.stderr is not None,
+            )
             self._live.start()
         elif now - self._drawn < REDRAW_SECONDS:
             return

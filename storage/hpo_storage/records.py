@@ -190,6 +190,7 @@ class StudyOverview(StudyHeader):
         best: the winner so far.
         failures: why slots failed at their last attempt, and how many, the most frequent first.
         claimed: numbers of the trials that hold a slot.
+        seconds: that attempts have taken, those not included that run.
     """
 
     finished: int
@@ -198,6 +199,7 @@ class StudyOverview(StudyHeader):
     best: TrialRecord | None
     failures: tuple[tuple[str | None, int], ...]
     claimed: tuple[int, ...]
+    seconds: float = 0.0
     limit_reached: Limit | None = None
 
 

@@ -231,6 +231,7 @@ def read_overview(db: Database, name: str) -> StudyOverview:
             best=best_trial(connection, study.id),
             failures=failures(connection, study.id),
             claimed=tuple(sorted(position.running.values())),
+            seconds=position.seconds,
         )
 
 

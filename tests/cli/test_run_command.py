@@ -99,13 +99,16 @@ def test_a_finished_study_needs_its_data_no_more(bench, hpo):
     moved.write_text(table("abab" * 10))
     for more, named in (
         (["--trials", "3"], "there is no data.csv"),
-        (["--data", "moved.csv"], "data.sha256: stored"),
+        (
+            ["--data", "moved.csv"],
+            "--data: stored 'data.csv', now 'moved.csv' with other content; resume it without --data",
+        ),
         (["--data", "data.csv"], "there is no data.csv"),
-        (["--data", "wine"], "data.kind: stored 'file', now 'builtin'"),
-        (["--target", "x"], "data.target: stored 'y', now 'x'"),
-        (["--encoding", "cp1252"], "data.encoding: stored 'utf-8', now 'cp1252'"),
-        (["--no-missing-words"], "data.missing_words: stored True, now False"),
-        (["--seed", "1"], "search.seed: stored 0, now 1"),
+        (["--data", "wine"], "--data: stored 'data.csv', now 'wine'; resume it without --data"),
+        (["--target", "x"], "--target: stored 'y', now 'x'"),
+        (["--encoding", "cp1252"], "--encoding: stored 'utf-8', now 'cp1252'"),
+        (["--no-missing-words"], "--missing-words: stored True, now False"),
+        (["--seed", "1"], "--seed: stored 0, now 1; resume it without --seed, or choose"),
     ):
         ended = hpo("run", "--study", "churn", *more)
         assert ended.code == 2
@@ -140,7 +143,7 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
     bench.add("doomed", ["failed"] * 3)
     ended = hpo("run", "--study", "doomed")
     assert ended.code == 1
-    assert "none of its 3 trials" in ended.err
+    assert "all its 3 trials failed" in ended.err
     assert "3 × loss was not finite at epoch 3 of replicate 0\\x1b[31m" in ended.err
     assert "\x1b" not in ended.err
 
@@ -148,12 +151,12 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--seed", "7"], "search.seed: stored 0, now 7"),
-        (["--replicates", "4"], "evaluation.replicates: stored 3, now 4"),
-        (["--no-racing"], "search.racing: stored True, now False"),
-        (["--no-pruning"], "search.pruner: stored 'curve', now 'none'"),
-        (["--data", "iris"], "data.source: stored 'wine', now 'iris'"),
-        (["--target", "x"], "data.target: stored 'target', now 'x'"),
+        (["--seed", "7"], "--seed: stored 0, now 7"),
+        (["--replicates", "4"], "--replicates: stored 3, now 4"),
+        (["--no-racing"], "--racing: stored True, now False"),
+        (["--no-pruning"], "--pruner: stored 'curve', now 'none'"),
+        (["--data", "iris"], "--data: stored 'wine', now 'iris'"),
+        (["--target", "x"], "--target: stored 'target', now 'x'"),
         (["--trials", "1"], "can only grow"),
     ],
 )
@@ -175,23 +178,23 @@ def test_other_settings_are_refused_naming_the_difference(bench, hpo, options, n
         (["--population", "0"], "--population 1"),
         (["--replicates", "0"], "replicates"),
         (["--patience", "0"], "patience"),
-        (["--max-epochs", "0"], "max_epochs"),
+        (["--max-epochs", "0"], "use --max-epochs 1 or more"),
         (["--seed", "-1"], "seed"),
         (["--report", "nowhere/report.html"], "'nowhere/report.html'"),
         (["--report", "report.pdf"], "'report.pdf'"),
         (["--space", "nonsense"], "nonsense"),
         (["--data", "nowhere.csv", "--target", "y"], "nowhere.csv"),
         (["--data", "."], "--target"),
-        (["--task", "guess"], "'guess' is not one of 'auto', 'classification'"),
-        (["--loss", "mse"], "'mse' is not one of"),
+        (["--task", "guess"], "--task must be one of auto, classification, multilabel, regression, got 'guess'"),
+        (["--loss", "mse"], "--loss must be one of auto, log_loss, squared_error, gaussian, got 'mse'"),
         (["--task", "regression"], "regression needs numbers, the target 'target'"),
         (["--loss", "gaussian", "--task", "classification"], "use --loss log_loss"),
         (["--weight", "target"], "the weight column must not be the target"),
         (["--no-pruning", "--pruner", "halving"], "got --no-pruning and --pruner halving; use one of them"),
-        (["--pruner", "median"], "'median' is not one of 'curve', 'halving', 'hyperband', 'none'"),
+        (["--pruner", "median"], "--pruner must be one of curve, halving, hyperband, none, got 'median'"),
         (["--weight", "nowhere"], "the weight must be a column of wine, got 'nowhere'"),
         (["--workers", "0", "--device", "cpu"], "nothing trains here with --workers 0, got --device cpu"),
-        (["--workers", "0", "--trainers", "2"], "got --trainers 2; give it to the workers"),
+        (["--workers", "0", "--trainers", "2"], "got --trainers 2; give it to hpo worker"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_stored(bench, hpo, options, named):

@@ -127,7 +127,7 @@ def test_the_command_line_leaves_away_the_same(own, synthetic):
     study = own(12)
     assert list(winner_fields(study, winner(study))) == ["value", "parameters"]
     assert winner_fields(study, winner(study))["value"] == "1.0000 (trial 0)"
-    fields = status_fields(study)
+    fields = status_fields(study, 0.0)
     assert fields["trials"] == "12 of 12: 12 complete, 0 failed"
     assert fields["search"] == "tpe, seed 0"
     assert not {"compare", "training", "evaluation", "data"} & fields.keys()
