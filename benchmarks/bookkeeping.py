@@ -8,7 +8,7 @@ random sampler, 30 reports, tell. After as many earlier trials of the same study
 
 * `hpo`, beside `stock`: commits and milliseconds of claim, with a fixed proposal, and finish; medians
 * `worker`: milliseconds of all that a worker does for a trial (look, claim, rules, look, tell), on average, without
-  what the sampler takes to propose, which is `TPE`
+  what the sampler takes to propose, which is `TPE`; CPU time, which other work beside does not prolong, is this process'
 * `start`: seconds of a worker's start: register, history, first claim
 * `run`: seconds and megabytes of an `hpo run` that adds 20 trials of no length, beyond those of one of an empty study
 
@@ -136,7 +136,7 @@ def of_earlier(url: str, earlier: int, trials: int) -> dict[str, float]:
     make_study(database, "empty", 1)
     empty, long = run_more(url, "empty", 20), run_more(url, "long", earlier + 2 * trials + ROOM + 16)
     database.close()
-    return found | {"run s": long[0] - empty[0], "run MB": long[1] - empty[1]}
+    return found | {name: long[name] - empty[name] for name in long}
 
 
 def make_study(database: Database, name: str, budget: int) -> int:
@@ -161,53 +161,72 @@ def of_budget(url: str, budget: int, trials: int) -> dict[str, float]:
 
 
 def measure_worker(database: Database, study_id: int, trials: int) -> dict[str, float]:
-    start = time.perf_counter()
-    worker_id = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid(), role="worker")
-    advisor = Advisor(database, study_id, worker_id, MLP, SearchSpec(), Leaderboard(SearchSpec()))
-    proposing = [0.0]
-    advisor._proposer.propose = timed(advisor._proposer.propose, proposing)  # type: ignore[method-assign]
-    first = advisor.ask()
-    started = time.perf_counter() - start - proposing[0]
+    proposing, start = Clock(), Clock()
+    with start:
+        worker_id = start_worker(database, study_id, host=socket.gethostname(), pid=os.getpid(), role="worker")
+        advisor = Advisor(database, study_id, worker_id, MLP, SearchSpec(), Leaderboard(SearchSpec()))
+        first = advisor.ask()
     if first is not None:
         advisor.give_back(first, None, counts=False)
-    proposing[0], start = 0.0, time.perf_counter()
-    for _ in range(trials):
-        advisor.look()
-        claimed = advisor.ask()
-        if claimed is None:
-            raise RuntimeError("there must be a slot for every trial")
-        advisor.history.rules(claimed.slot)
-        advisor.look()
-        advisor.tell(claimed, OUTCOME)
-    seconds = time.perf_counter() - start - proposing[0]
+    advisor._proposer.propose = timed(advisor._proposer.propose, proposing)  # type: ignore[method-assign]
+    work = Clock()
+    with work:
+        for _ in range(trials):
+            advisor.look()
+            claimed = advisor.ask()
+            if claimed is None:
+                raise RuntimeError("there must be a slot for every trial")
+            advisor.history.rules(claimed.slot)
+            advisor.look()
+            advisor.tell(claimed, OUTCOME)
     stop_worker(database, worker_id)
-    return {"worker ms": 1000 * seconds / trials, "TPE ms": 1000 * proposing[0] / trials, "start s": started}
+    return {
+        "worker ms": 1000 * (work.seconds - proposing.seconds) / trials,
+        "worker CPU ms": 1000 * (work.cpu - proposing.cpu) / trials,
+        "TPE CPU ms": 1000 * proposing.cpu / trials,
+        "start s": start.seconds,
+        "start CPU s": start.cpu,
+    }
 
 
-def timed(function: Callable[P, R], seconds: list[float]) -> Callable[P, R]:
-    """The same, and what it takes is added to the one number."""
+class Clock:
+    """Adds up what its blocks take: seconds, and seconds of this process on a CPU."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.perf_counter()
+        self.cpu -= time.process_time()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.perf_counter()
+        self.cpu += time.process_time()
+
+
+def timed(function: Callable[P, R], clock: Clock) -> Callable[P, R]:
+    """The same, timed."""
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        start = time.perf_counter()
-        try:
+        with clock:
             return function(*args, **kwargs)
-        finally:
-            seconds[0] += time.perf_counter() - start
 
     return call
 
 
-def run_more(url: str, study: str, budget: int) -> tuple[float, float]:
-    """Seconds and megabytes of an `hpo run`."""
+def run_more(url: str, study: str, budget: int) -> dict[str, float]:
+    """What an `hpo run` takes."""
     words = ["run", "--study", study, "--trials", str(budget), "--trainers", "1", "--no-report"]
     environment = {**os.environ, "HPO_STORAGE": url}
     # Started by a small process: a child's greatest memory is at first that of the one that forked it.
     code = "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-    code += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    code += "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+    code += "print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)"
     begun = time.perf_counter()
     command = [sys.executable, "-c", code, sys.executable, "-m", "hpo.cli.main", *words]
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return time.perf_counter() - begun, int(done.stdout) / 1024
+    megabytes, cpu = map(float, done.stdout.split())
+    return {"run s": time.perf_counter() - begun, "run CPU s": cpu, "run MB": megabytes}
 
 
 def measure_ours(database: Database, study_id: int, worker_id: str, trials: int) -> Cost:

@@ -18,6 +18,7 @@ MOST_TRIALS = 2**31 - 1
 MOST_AT_ONCE = 1000
 """Processes of one machine, and networks that one of them trains together."""
 DRAIN_SECONDS = 30.0
+MOST_SLEEP = 1e6
 
 TaskChoice = Literal["auto", "classification", "multilabel", "regression"]
 LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
@@ -229,6 +230,7 @@ class Pretence(Settings):
             group=Group.SEARCH,
             unit="seconds",
             least=0.0,
+            most=MOST_SLEEP,
             listed=False,
         ),
     ] = 0.0

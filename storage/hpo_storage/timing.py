@@ -10,7 +10,7 @@ from hpo.errors import StorageError
 LEASE_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 SILENCE_SECONDS = 1800.0
-LEAST_SECONDS = 0.1
+LEAST_SECONDS, MOST_SECONDS = 0.1, 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def silence_seconds() -> float:
 
 
 def seconds_from_environment(name: str, default: float) -> float:
-    """The variable's seconds; StorageError where it is not a number of at least a tenth."""
+    """The variable's seconds; StorageError where it is no number, or nothing that clocks can wait for."""
     given = os.environ.get(name)
     if not given:
         return default
@@ -54,8 +54,9 @@ def seconds_from_environment(name: str, default: float) -> float:
         seconds = float(given)
     except ValueError:
         seconds = math.nan
-    if not LEAST_SECONDS <= seconds < math.inf:
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
         raise StorageError(
-            f"{name} must be a number of seconds, at least {LEAST_SECONDS}, got {given!r}; use {default:g}"
+            f"{name} must be a number of seconds from {LEAST_SECONDS} to {MOST_SECONDS:.0f}, got {given!r}; "
+            f"use {default:g}"
         )
     return seconds

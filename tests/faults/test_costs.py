@@ -2,16 +2,17 @@
 
 import importlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from hpo_spaces import load_space
 from hpo_storage.checks import broken_rules
-from hpo_storage.database import Database
+from hpo_storage.database import Database, connect, upgrade
 from hpo_storage.slots import finish
 from hpo_storage.studies import extend_study, find_study, look, open_studies, progress
 from hpo_storage.tables import SLOTS
@@ -60,6 +61,17 @@ def test_fault_65_a_number_that_nothing_can_hold_is_named_at_once(fleet, setting
     assert f"must be a whole number from 1 to {most}" in run.output
     assert "Traceback" not in run.output
     assert not fleet.exists("s")
+
+
+@pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["HPO_LEASE_SECONDS", "sleep"])
+def test_fault_65_a_time_that_no_clock_can_wait_for_is_named_at_once(fleet, name: str):
+    words = ("run", "--study", "s", *synthetic(1e308 if name == "sleep" else 0, 1))
+    run = fleet.start(*words, **({} if name == "sleep" else {name: "1e308"}))
+    assert run.wait() == 2
+    assert name in run.output
+    assert "1000000" in run.output
+    assert "Traceback" not in run.output
 
 
 @pytest.mark.slow
@@ -152,48 +164,52 @@ def costs_of_a_trial(database: Database, study_id: int) -> list[int]:
 
 
 @pytest.fixture
-def fill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Finishes the first slots of a study in bulk."""
+def bookkeeping(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark, which makes long studies in bulk."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    fill: Callable[..., None] = importlib.import_module("bookkeeping").fill
-    return fill
+    return importlib.import_module("bookkeeping")
 
 
-def test_fault_80_a_trial_costs_the_same_in_a_long_study(fleet, fill):
+def test_fault_80_a_trial_costs_the_same_in_a_long_study(fleet, bookkeeping):
     costs = []
+    database = connect(fleet.url)
+    upgrade(database)
     for name, earlier in (("short", 50), ("long", 2000)):
-        watcher = fleet.create(name, earlier + 7, 0.01)
-        watcher.end()
-        with opened(fleet.url) as database:
-            study_id = find_study(database, name).id
-            fill(database, study_id, start_worker(database, study_id, host="elsewhere", pid=1, role="worker"), earlier)
-            costs.append(costs_of_a_trial(database, study_id))
+        study_id = bookkeeping.make_study(database, name, earlier + 7)
+        worker_id = start_worker(database, study_id, host="elsewhere", pid=1, role="worker")
+        bookkeeping.fill(database, study_id, worker_id, earlier)
+        costs.append(costs_of_a_trial(database, study_id))
         invariants(fleet.url, name, earlier + 7)
+    database.close()
     (short, statements), (long, same) = costs
     assert same == statements
     assert long < 1.5 * short + 100, costs
 
 
 @pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)
-def test_fault_80_a_trial_that_runs_for_long_makes_no_look_longer(fleet):
+def test_fault_80_a_trial_that_runs_for_long_makes_no_look_longer(fleet, bookkeeping):
     """What ended after it began is read once, though it has not ended."""
-    fleet.create("s", 70, 0.01).end()
-    with opened(fleet.url) as database:
-        study_id = find_study(database, "s").id
-        worker_id = start_worker(database, study_id, host="elsewhere", pid=2, role="worker")
-        advisor = Advisor(database, study_id, worker_id, MLP, SearchSpec(sampler="random"), Leaderboard(SearchSpec()))
-        watcher = look(database, study_id, None)
-        long = advisor.ask()
-        costs = []
-        for trials in (5, 60):
-            for _ in range(trials):
-                claimed = advisor.ask()
-                assert claimed is not None
-                finish(database, claimed, make_outcome(0.5))
-            watcher = look(database, study_id, watcher.position)
-            assert len(watcher.trials) == trials
-            with counted(database) as done:
-                assert look(database, study_id, watcher.position).trials == []
-            costs.append(done)
-        assert long is not None
-        assert costs[0] == costs[1]
+    database = connect(fleet.url)
+    upgrade(database)
+    study_id = bookkeeping.make_study(database, "s", 70)
+    worker_id = start_worker(database, study_id, host="elsewhere", pid=2, role="worker")
+    advisor = Advisor(database, study_id, worker_id, MLP, SearchSpec(sampler="random"), Leaderboard(SearchSpec()))
+    watcher = look(database, study_id, None)
+    long = advisor.ask()
+    costs = []
+    for trials in (5, 64):
+        for _ in range(trials):
+            claimed = advisor.ask()
+            assert claimed is not None
+            finish(database, claimed, make_outcome(0.5))
+        watcher = look(database, study_id, watcher.position)
+        assert len(watcher.trials) == trials
+        with counted(database) as done:
+            assert look(database, study_id, watcher.position).trials == []
+        costs.append(done)
+    assert costs[0] == costs[1]
+    assert long is not None
+    finish(database, long, make_outcome(0.5))
+    assert [trial.number for trial in look(database, study_id, watcher.position).trials] == [long.number]
+    database.close()
+    invariants(fleet.url, "s", 70)
