@@ -258,14 +258,14 @@ class TrainerPool:
         """Warn of a trainer that says nothing, and put another in its place when a trial must hang."""
         quiet = trainer.quiet
         quiet.seconds = quiet.seconds + passed if trainer.claims or not trainer.ready else 0.0
-        reports = self._patience.reported or trainer.module.startswith("hpo.")
+        limit = self._patience.limit(self._patience.reported or trainer.module.startswith("hpo."))
         said = f"silent for {duration_text(quiet.seconds)}"
-        if trainer.claims and quiet.seconds > self._patience.limit(reports) and not trainer.has_deadline:
+        if trainer.claims and quiet.seconds > limit and not trainer.has_deadline:
             return self._replace(trainer, said, f"{said}, so it hangs")
         if quiet.seconds > self._patience.warning and not quiet.warned:
             quiet.warned = True
             trials = ", ".join(str(claim.number) for claim in trainer.claims.values())
-            about = f"trial {trials}" if trials else "while it starts"
+            about = f"trial {trials}; it hangs after {duration_text(limit)}" if trials else "while it starts"
             process = trainer.child.process_id
             _log.warning("trainer %d (process %d) is %s, %s", trainer.number, process, said, about)
         return []
