@@ -154,16 +154,20 @@ def test_fault_61_a_terminal_that_closes_is_nothing_to_nohup(fleet):
 
 def test_fault_69_interruptions_use_up_no_attempts(fleet):
     """Three times a worker is asked to stop, and killed while it drains, as `docker stop` does it."""
-    fleet.create("s", 2, 4).end()
+    (fleet.folder / "hanging.py").write_text(HANGING)
+    words = ("run", "--study", "s", "--objective", "hanging:HANGING", "--trials", 2, "--workers", 0, "--no-report")
+    watcher = fleet.start(*words)
+    fleet.wait_for(lambda: fleet.exists("s"))
+    watcher.end()
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        doomed = fleet.start("worker", "--trainers", 2)
-        fleet.wait_for_trials("s", 2, running=True)
+        doomed = fleet.start("worker", "--trainers", 2, SECONDS="60")
+        fleet.wait_for(lambda: [worker.running for worker in workers_of(fleet)] == [2])
         doomed.send(number)
         fleet.wait_for(lambda: workers_of(fleet)[0].stopped)
         doomed.send(signal.SIGKILL)
         doomed.wait()
         fleet.wait_for(lambda: not workers_of(fleet))
-    record = fleet.finish("s", fleet.start("worker", "--trainers", 2))
+    record = fleet.finish("s", fleet.start("worker", "--trainers", 2, SECONDS="0.1"))
     assert [trial.state for trial in record.trials].count("failed") == 0
     assert [trial.state for trial in record.trials].count("interrupted") == 6
 
