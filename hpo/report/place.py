@@ -19,7 +19,8 @@ def page_path(place: object, setting: str) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{rule} an HTML file, got {shown(str(path))}; end it with .html", setting=setting)
     try:
-        is_place, is_other = path.parent.is_dir() and not path.is_dir(), path.exists() and not path.is_file()
+        is_place = path.parent.is_dir() and not path.is_dir() and "\0" not in path.name
+        is_other = path.exists() and not path.is_file()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
