@@ -126,6 +126,7 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
         sa.event.listen(engine, "connect", partial(_set_session, seconds))
         sa.event.listen(engine, "begin", _begin_mysql)
     sa.event.listen(engine, "handle_error", _leave_read_only)
+    sa.event.listen(engine, "connect", _note_use)
     sa.event.listen(engine, "checkin", _note_use)
     sa.event.listen(engine, "checkout", partial(_try_again, engine.dialect))
     return engine

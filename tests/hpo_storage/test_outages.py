@@ -54,6 +54,18 @@ def in_thread(function: Callable[[], None]) -> Callable[[], BaseException | None
     return join
 
 
+def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_told(db: Database, monkeypatch: pytest.MonkeyPatch):
+    """As of a pooler whose server is gone. SQLAlchemy would say that it has lost two in a row, not that the server has."""
+
+    def is_away(connection: object) -> None:
+        raise db.engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
+
+    db.engine.dispose()
+    monkeypatch.setattr(db.engine.dialect, "do_ping", is_away)
+    with db.begin_read() as connection:  # which is as far as its first statement
+        assert connection.scalar(sa.select(1)) == 1
+
+
 def test_a_deadlock_is_tried_again(db: Database):
     """Fault 16: two transactions that lock two rows in opposite orders both end."""
     first, second = (create_study(db, name, {}, {}, {}, 1) for name in "ab")
