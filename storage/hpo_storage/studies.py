@@ -40,7 +40,7 @@ _IS_TRIAL = SLOTS.c.purpose == Purpose.TRIAL
 """Whether a slot is one of the budget."""
 
 
-def _slots(value: sa.ColumnElement[int], *where: sa.ColumnElement[bool]) -> sa.Select[tuple[int]]:
+def _slots(value: sa.ColumnElement[int], *where: sa.ColumnElement[bool]) -> sa.Select[int]:
     """Of a study's budget; by an index, so that it costs what is counted, whatever the study's size."""
     return sa.select(value).where(SLOTS.c.study_id == STUDIES.c.id, _IS_TRIAL, *where)
 
