@@ -8,7 +8,7 @@ random sampler, 30 reports, tell. After as many earlier trials of the same study
 
 * `hpo`, beside `stock`: commits and milliseconds of claim, with a fixed proposal, and finish; medians
 * `worker`: milliseconds of all that a worker does for a trial (look, claim, rules, look, tell), on average, without
-  what the sampler takes to propose, which is `TPE`; CPU time, which other work beside does not prolong, is this process'
+  what the sampler takes to propose, which is `TPE`; CPU time is that of this process, without the server
 * `start`: seconds of a worker's start: register, history, first claim
 * `run`: seconds and megabytes of an `hpo run` that adds 20 trials of no length, beyond those of one of an empty study
 
