@@ -139,7 +139,8 @@ def _connect(file: OpenFile) -> Connection:
 
 def _is_writable(path: str) -> bool:
     """Whether the file, and beside it its log, can be written."""
-    return os.access(Path(path).parent, os.W_OK) and (not Path(path).exists() or os.access(path, os.W_OK))
+    folder = Path(os.path.realpath(path)).parent
+    return os.access(folder, os.W_OK) and (not Path(path).exists() or os.access(path, os.W_OK))
 
 
 def is_writable(engine: sa.Engine) -> bool:

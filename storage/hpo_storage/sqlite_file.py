@@ -165,7 +165,7 @@ def _is_overwritten(file: OpenFile) -> bool:
         with contextlib.closing(open_connection(file.path, "ro&immutable=1")) as raw:
             application = raw.execute("PRAGMA application_id").fetchone()[0]
     except sqlite3.Error as error:
-        return code_of(error) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+        return code_of(error) == sqlite3.SQLITE_NOTADB  # it seems damaged while a log is written into it, too
     if found.st_size and application in (0, file.application):
         file.stamp = stamp
         return False

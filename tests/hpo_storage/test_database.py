@@ -1,5 +1,6 @@
 """Opening databases: what works, and what every other URL is told."""
 
+import contextlib
 import os
 import pickle
 import shutil
@@ -11,12 +12,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from hpo_storage.database import Database, connect, holds_tables, now, upgrade
-from hpo_storage.engine import make_engine, parse_url
+from hpo_storage.engine import explanation, make_engine, parse_url
 from hpo_storage.migrations import VERSION_TABLE
+from hpo_storage.sqlite import kind_of, use_write_ahead_log
 from hpo_storage.tables import METADATA, database_time
 from sqlalchemy.dialects import mysql, postgresql
 
-from hpo.errors import StorageError
+from hpo.errors import StorageAwayError, StorageError
 
 PASSWORD = "hunter2secret"
 
@@ -227,6 +229,31 @@ def test_a_locked_database_says_who_to_stop(file_db: Database, path: Path):
     ):
         pass
     holder.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (sqlite3.SQLITE_FULL, "see that the disk has room"),
+        (sqlite3.SQLITE_IOERR_WRITE, "its disk fails or is full"),
+        (sqlite3.SQLITE_PROTOCOL, "move it to a local disk"),
+        (sqlite3.SQLITE_CORRUPT, "go back to a copy"),
+        (sqlite3.SQLITE_BUSY_RECOVERY, "another process has held it"),
+        (sqlite3.SQLITE_READONLY_CANTINIT, "can be written"),
+    ],
+)
+def test_an_error_is_known_by_its_number(code: int, remedy: str):
+    error = sqlite3.OperationalError("whatever it is called")
+    error.sqlite_errorcode = code
+    assert remedy in explanation(parse_url("sqlite:///hpo.db"), error)
+    assert issubclass(kind_of(error), StorageAwayError) is (
+        code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
+    )
+
+
+def test_a_file_system_without_write_ahead_logs_is_refused():
+    with contextlib.closing(sqlite3.connect(":memory:")) as raw, pytest.raises(StorageError, match="to a local disk"):
+        use_write_ahead_log(raw, "sqlite:///hpo.db")
 
 
 def test_a_full_disk_is_told_and_undone(file_db: Database):
