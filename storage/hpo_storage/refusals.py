@@ -37,7 +37,13 @@ _LOST_BY_MYSQL = {1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 19
 
 # Of a connection that PostgreSQL or PgBouncer refused: libpq gives texts only. In another language they are waited for.
 _FULL_HOUSE_TEXTS = ("too many clients", "connection slots are reserved", "too many connections", "no more connections")
-_LOGIN_TEXTS = ("authentication failed", "no pg_hba.conf entry", "no password supplied", "no such user")
+_LOGIN_TEXTS = (
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "no password supplied",
+    "no such user",
+    "not permitted",
+)
 _NO_DATABASE_TEXTS = ("does not exist", "no such database")
 _NO_ENTRY_TEXTS = ("permission denied for database",)
 _WRONG_TEXTS = ("invalid ", "certificate", "does not support", "startup parameter")
