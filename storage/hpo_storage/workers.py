@@ -46,7 +46,6 @@ def start_worker(
     "run" and another run of the study is alive; StudyNotFoundError where the study has been deleted.
     """
     worker_id = worker_id or secrets.token_hex(16)
-    process = process_start(pid) if host == socket.gethostname() else None
     with _study_is_there(), db.begin_write() as connection:
         time = now(connection)
         if role == "run" and study_id is not None:
@@ -58,7 +57,7 @@ def start_worker(
                 role=role,
                 host=host[:HOST_LENGTH],
                 pid=pid,
-                process_start=process,
+                process_start=process_start(pid) if host == socket.gethostname() else None,
                 started=time,
                 last_seen=time,
                 lease_seconds=lease_seconds,
