@@ -225,8 +225,7 @@ def joined(
 ) -> Iterator[Worker]:
     """This process as a worker while the block runs. Begins with telling the results that are kept on this machine.
 
-    `runs` is the study that it runs, None for a worker of any. Raises StudyRunningError where another run of that
-    study is alive.
+    `runs` is the study that it runs, None for any. StudyRunningError where another run of that study is alive.
     """
     timing, spool, impatient = Timing.from_environment(), Spool(database), database.impatient
     worker_id = _register(database, runs, resources, timing)

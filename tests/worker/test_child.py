@@ -66,8 +66,8 @@ def test_messages_go_both_ways(module):
 
 
 def test_long_messages_arrive_whole(module):
-    child = Child(module("import json\nprint(json.dumps(['x' * 3_000_000]), flush=True)"))
-    assert collect(child) == [["x" * 3_000_000]]
+    child = Child(module("import json\nprint(json.dumps({'text': 'x' * 3_000_000}), flush=True)"))
+    assert collect(child) == [{"text": "x" * 3_000_000}]
     child.kill()
 
 
@@ -92,8 +92,8 @@ def test_children_get_no_passwords(module, monkeypatch):
     private = {"HPO_STORAGE": "postgresql://u:secret@h/db", "PGPASSWORD": "secret", "MYSQL_PWD": "secret"}
     for name, value in private.items():
         monkeypatch.setenv(name, value)
-    child = Child(module("import json, os\nprint(json.dumps([dict(os.environ)]), flush=True)"))
-    ((environment,),) = collect(child)
+    child = Child(module("import json, os\nprint('not a message')\nprint(json.dumps(dict(os.environ)), flush=True)"))
+    (environment,) = collect(child)
     child.kill()
     assert "PATH" in environment
     assert "secret" not in str(environment)
