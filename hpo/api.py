@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from hpo_storage.urls import STORAGE_VARIABLE, database_url
 
-from hpo.errors import InputError, StorageError, StudyError, use
+from hpo.errors import DataError, InputError, StorageError, StudyError, do, use
 from hpo.settings import SETTINGS
+from hpo.words import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Location = str | PathLike[str]
 Keywords = ParamSpec("Keywords")
 NAME_DIGITS = 8
+MOST_NAMES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +90,16 @@ class Study:
     @property
     def best(self) -> Best:
         """The best trial with all its replicates; StudyError where there is none."""
-        from hpo.study.standing import winner
+        from hpo.study.standing import failure_reasons, why_no_winner, winner
 
         trial = winner(self._record)
         if trial is None or trial.value is None:
-            reasons = "; ".join(sorted({t.reason for t in self._record.trials if t.reason})) or "none has run"
-            raise StudyError(f"a winner needs a trial with all its replicates, and {self.name!r} has none ({reasons})")
+            why = "; ".join([why_no_winner(self._record), *(reason for reason, _ in failure_reasons(self._record))])
+            raise StudyError(
+                f"a winner needs a trial with all its replicates, {self.name!r} has none: {why}; "
+                f"see {do('trials', self.name)}",
+                setting="study",
+            )
         return Best(
             number=trial.number,
             params=dict(trial.params),
@@ -122,17 +128,28 @@ class Study:
         return pd.DataFrame(rows)
 
     def report(self, path: str | PathLike[str]) -> Path:
-        """Write the report, one HTML file that needs no network, and return its path."""
+        """Write the report, one HTML file that needs no network, and return its path; InputError where it cannot be."""
+        from hpo.report.place import page_path
+
+        place = page_path(path, "path")
         from hpo.report.page import write_report
 
-        return write_report(self._record, Path(path))
+        try:
+            return write_report(self._record, place)
+        except OSError as error:
+            raise InputError(
+                f"path must name a file that can be written, got {str(place)!r} ({error.strerror}); choose another",
+                setting="path",
+            ) from error
 
     def plot(self, name: str) -> "go.Figure":
         """One of the report's figures: history, curves, importances, slice, parallel or timeline."""
         from hpo.report.figures import FIGURES
 
-        if name not in FIGURES:
-            raise InputError(f"a plot must be one of {', '.join(FIGURES)}, got {name!r}; choose one of them")
+        if not isinstance(name, str) or name not in FIGURES:
+            raise InputError(
+                f"a plot must be one of {', '.join(FIGURES)}, got {shown(name)}; choose one of them", setting="name"
+            )
         return FIGURES[name](self._record)
 
 
@@ -163,7 +180,7 @@ def showing_settings(function: "Callable[Keywords, Study]") -> "Callable[Keyword
     shown = signature(function)
     named = [p for p in shown.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
     settings = [
-        Parameter(setting.name, Parameter.KEYWORD_ONLY, default=None, annotation=setting.type)
+        Parameter(setting.name, Parameter.KEYWORD_ONLY, default=None, annotation=setting.accepted | None)
         for setting in SETTINGS.values()
         if setting.name not in shown.parameters
     ]
@@ -177,7 +194,7 @@ def tune(
     target: object = None,
     *,
     study: str | None = None,
-    storage: "Location | None" = None,
+    storage: Location | None = None,
     progress: bool = True,
     **settings: Any,  # noqa: ANN401 - of `hpo.settings`
 ) -> Study:
@@ -209,7 +226,7 @@ def create_study(
     target: object = None,
     *,
     study: str | None = None,
-    storage: "Location | None" = None,
+    storage: Location | None = None,
     progress: bool = True,
     **settings: Any,  # noqa: ANN401 - of `hpo.settings`
 ) -> Study:
@@ -220,7 +237,7 @@ def create_study(
         return Study(create(asked_for, url=_url(storage), view=_view(progress)))
 
 
-def open_study(name: str, storage: "Location | None" = None) -> Study:
+def open_study(name: str, storage: Location | None = None) -> Study:
     """A stored study; StudyNotFoundError names those there are."""
     from hpo_storage.studies import read_study
 
@@ -228,7 +245,7 @@ def open_study(name: str, storage: "Location | None" = None) -> Study:
         return Study(read_study(database, name))
 
 
-def extend_study(name: str, trials: int, storage: "Location | None" = None) -> None:
+def extend_study(name: str, trials: int, storage: Location | None = None) -> None:
     """Raise a study's budget to so many trials, for whoever works on it; StudyError where that would lower it."""
     from hpo.study import lifecycle
 
@@ -237,7 +254,7 @@ def extend_study(name: str, trials: int, storage: "Location | None" = None) -> N
         lifecycle.extend(database, name, budget)
 
 
-def limit_study(name: str, storage: "Location | None" = None, **limits: object) -> None:
+def limit_study(name: str, storage: Location | None = None, **limits: object) -> None:
     """Change a study's `time_limit`, `trainer_seconds` or `trial_timeout`; "none" lifts one."""
     from hpo.declaration import Duration, taken
     from hpo.settings import Work, asked
@@ -251,7 +268,7 @@ def limit_study(name: str, storage: "Location | None" = None, **limits: object) 
         lifecycle.limit(database, name, taken(Work, given))
 
 
-def delete_study(name: str, storage: "Location | None" = None) -> None:
+def delete_study(name: str, storage: Location | None = None) -> None:
     """Delete a study with all its trials; StudyRunningError where somebody works on it."""
     from hpo.study import lifecycle
 
@@ -259,7 +276,7 @@ def delete_study(name: str, storage: "Location | None" = None) -> None:
         lifecycle.delete(database, name)
 
 
-def upgrade(storage: "Location | None" = None) -> None:
+def upgrade(storage: Location | None = None) -> None:
     """Make a database's tables, or bring them up to date."""
     from hpo_storage.database import connect
     from hpo_storage.database import upgrade as upgrade_tables
@@ -274,10 +291,21 @@ def upgrade(storage: "Location | None" = None) -> None:
 @contextmanager
 def _request(data: object, target: object, name: str | None, settings: dict[str, Any]) -> "Iterator[StudyRequest]":
     """What is asked for; a frame is written to a file that lasts as long as the block."""
-    from hpo.data.frames import with_target, write_frame
+    from hpo.data.frames import TARGET, with_target, write_frame
     from hpo.study.resolve import request
 
+    if data is None and target is None and name is None and settings.get("objective") in (None, "mlp"):
+        raise DataError(
+            f"a new study needs data, got none; give {use('data')} and {use('target')}, or a stored {use('study')}",
+            setting="data",
+        )
     data, target = with_target(data, target)
+    columns = getattr(data, "columns", None)
+    if columns is not None and target is None and name is None and TARGET not in columns:
+        names = ", ".join(repr(column) for column in list(columns)[:MOST_NAMES])
+        raise DataError(
+            f"a target column is needed, got none; use {use('target')} with one of: {names}", setting="target"
+        )
     with tempfile.TemporaryDirectory(prefix="hpo-") as folder:
         frame = None
         if data is not None and not isinstance(data, str | PathLike):
@@ -324,7 +352,7 @@ def _content(asked_for: "StudyRequest") -> str:
 
 
 @contextmanager
-def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
+def _opened(name: str, storage: Location | None) -> "Iterator[Database]":
     """The database of a study whose name is one."""
     from hpo_storage.database import connect
 
@@ -339,10 +367,11 @@ def _opened(name: str, storage: "Location | None") -> "Iterator[Database]":
 
 
 def _url(storage: object) -> str:
-    location = storage or os.environ.get(STORAGE_VARIABLE)
+    is_given = storage is not None and not (isinstance(storage, str) and not storage)
+    location = storage if is_given else os.environ.get(STORAGE_VARIABLE)
     if location is not None and not isinstance(location, str | PathLike):
         raise StorageError(
-            f"a database is given as a URL or an SQLite file, got {location!r}; use {use('storage', 'team.db')}",
+            f"a database is given as a URL or an SQLite file, got {shown(location)}; use {use('storage', 'team.db')}",
             setting="storage",
         )
     return database_url(location)

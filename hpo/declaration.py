@@ -11,7 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hpo.errors import StudyError, use
-from hpo.words import comma_separated
+from hpo.words import comma_separated, shown
 
 Duration = NewType("Duration", float)
 """Seconds; given as a number, or as a text such as 10m; infinite for none."""
@@ -38,6 +38,7 @@ class About:
         example: how a value is called where it is asked for: COLUMN.
         otherwise: what happens where it is not given, if that is no constant.
         several: whether it may name several columns.
+        rule: what a text may be.
         least, most: bounds of a number, inclusive; above, below: exclusive ones.
         listed: whether it is shown where options are listed.
     """
@@ -48,6 +49,7 @@ class About:
     example: str = ""
     otherwise: str = ""
     several: bool = False
+    rule: str = ""
     least: float | None = None
     most: float | None = None
     above: float | None = None
@@ -81,6 +83,13 @@ class Setting:
         return get_args(self.type) if get_origin(self.type) is Literal else ()
 
     @property
+    def accepted(self) -> Any:  # noqa: ANN401 - a type
+        """The type of what may be given, for who reads it."""
+        if self.type is Duration:
+            return float | str
+        return str | list[str] if self.about.several else self.type
+
+    @property
     def text(self) -> str:
         """Help with unit and default."""
         default = self.about.otherwise or _default_text(self.default)
@@ -92,7 +101,9 @@ class Setting:
         plain = _plain(value)
         found = self._converted(plain)
         if found is None:
-            raise StudyError(f"{self.name} must be {self._rule}, got {plain!r}{self._close(plain)}", setting=self.name)
+            raise StudyError(
+                f"{use(self.name)} must be {self._rule}, got {shown(plain)}{self._close(plain)}", setting=self.name
+            )
         return found
 
     def _converted(self, value: object) -> object:
@@ -123,6 +134,8 @@ class Setting:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
         if self.about.several:
             return "the name of a column, or a list of several"
+        if self.about.rule or self.about.example == "COLUMN":
+            return self.about.rule or "the name of a column"
         kind = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[self.type]
         if self.about.least is not None and self.about.most is not None:
             return f"{kind} from {_number_text(self.about.least)} to {_number_text(self.about.most)}"
@@ -140,7 +153,8 @@ class Setting:
         close = get_close_matches(str(value).lower(), self.choices, n=1)
         if close:
             return f"; did you mean {use(self.name, close[0])}?"
-        if self.type is int and isinstance(value, int) and self.about.least is not None and value < self.about.least:
+        whole = _whole(value) if self.type is int else None
+        if whole is not None and self.about.least is not None and whole < self.about.least:
             return f"; use {use(self.name, int(self.about.least))} or more"
         return f"; change {use(self.name)}"
 

@@ -113,15 +113,12 @@ class InputError(HpoError):
     """The setting that is at fault where none is named."""
 
     def __init__(self, message: str = "", *, setting: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(written(message, PYTHON))  # what a traceback, `repr` and `args` show
         self.marked, self.setting = message, setting or self.usual
 
     def text(self, face: Face) -> str:
         """The message in the words of a face."""
         return written(self.marked, face)
-
-    def __str__(self) -> str:
-        return self.text(PYTHON)
 
 
 class DataError(InputError):

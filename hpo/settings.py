@@ -99,7 +99,12 @@ class Choice(Settings):
 
     objective: Annotated[
         str,
-        About(help="What is minimized: mlp, synthetic, or package.module:NAME.", group=Group.SEARCH, example="NAME"),
+        About(
+            help="What is minimized: mlp, synthetic, or package.module:NAME.",
+            group=Group.SEARCH,
+            example="NAME",
+            rule="a name, or package.module:NAME, which every worker can import",
+        ),
     ] = "mlp"
     data: Annotated[
         str | None,
@@ -115,7 +120,13 @@ class Choice(Settings):
         ),
     ] = None
     space: Annotated[
-        str, About(help="Search space: a name, or package.module:NAME.", group=Group.SEARCH, example="NAME")
+        str,
+        About(
+            help="Search space: a name, or package.module:NAME.",
+            group=Group.SEARCH,
+            example="NAME",
+            rule="a name, or package.module:NAME, which every worker can import",
+        ),
     ] = "mlp"
 
 

@@ -3,6 +3,7 @@
 import csv
 import html
 import io
+import reprlib
 from collections.abc import Sequence
 
 ABSENT = "–"
@@ -43,6 +44,11 @@ def duration_text(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def limit_text(seconds: float) -> str:
+    """A limit as it was given: `1 s`, `0.5 s`, `10 min 00 s`."""
+    return f"{seconds:g} s" if seconds < 9.95 else duration_text(seconds)
+
+
 def value_text(value: object) -> str:
     """A parameter's value: floats with three significant digits, anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
@@ -74,6 +80,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def shown(value: object) -> str:
+    """A value of a user's in a message, on one line and shortened: `[1, 2, 3, ...]`, `a Series of shape (9,)`."""
+    if getattr(value, "ndim", 0) and hasattr(value, "shape"):
+        return f"a {type(value).__name__} of shape {value.shape}"
+    brief = reprlib.Repr()
+    brief.maxstring = brief.maxother = 2 * LABEL_LENGTH
+    return printable(brief.repr(value))
 
 
 def comma_separated(names: Sequence[str]) -> str:

@@ -54,7 +54,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "hpo.settings": ("hpo.declaration", "hpo.errors"),
     "hpo.study.facts": (),
     "hpo.study.standing": ("hpo.errors", "hpo.words", "hpo_storage.records"),
-    "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings"),
+    "hpo.study.spec": ("hpo.declaration", "hpo.errors", "hpo.settings", "hpo.words"),
     "hpo.search": (*LEAVES, "hpo_spaces", "hpo_storage"),
     "hpo_spaces": ("hpo.errors", "hpo.network.architecture"),
     "hpo_storage": ("hpo.errors",),

@@ -7,6 +7,7 @@ import typer
 from hpo.cli.errors import NO_RESULT
 from hpo.cli.options import Storage, StudyName, opened
 from hpo.cli.output import write_text
+from hpo.words import count_text
 
 
 def delete(
@@ -26,7 +27,7 @@ def delete(
             raise StudyRunningError(
                 f"a study can be deleted when nothing works on it, and {study!r} is running; stop it"
             )
-        question = f"Delete {study} with its {len(record.trials)} trials?"
+        question = f"Delete {study} with its {count_text(len(record.trials), 'trial')}?"
         if not yes and not typer.confirm(question, err=True):
             write_text("nothing was deleted")
             return NO_RESULT

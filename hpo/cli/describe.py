@@ -10,7 +10,7 @@ from hpo.losses import loss_of
 from hpo.report.table_text import data_text, error_text
 from hpo.study import standing
 from hpo.study.facts import Facts, TrialInfo
-from hpo.words import count_text, duration_text, loss_text, value_text
+from hpo.words import count_text, duration_text, limit_text, loss_text, value_text
 
 if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord, StudySummary, TrialRecord
@@ -90,10 +90,18 @@ def limits_text(study: "StudyRecord") -> str:
         "one trial": study.limits.trial_seconds,
     }
     return ", ".join(
-        f"{name} {duration_text(seconds)}{' (used up)' if name == study.limit_reached else ''}"
+        f"{name} {limit_text(seconds)}{' (used up)' if name == study.limit_reached else ''}"
         for name, seconds in limits.items()
         if seconds is not None
     )
+
+
+def training_text(study: "StudyRecord") -> str:
+    """`2 min 10 s in replicates; 2 min 15 s in attempts, which is what a limit of trainer seconds counts`."""
+    replicates = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
+    attempts = sum(trial.seconds for trial in study.trials if trial.seconds is not None)
+    text = f"{duration_text(replicates)} in replicates, {duration_text(attempts)} in attempts"
+    return text if study.limits.trainer_seconds is None else f"{text}, which the limit of trainer seconds counts"
 
 
 def time_text(moment: datetime) -> str:
@@ -107,13 +115,12 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
 
     spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
     objective, table = described(spec), ", ".join(data_text(facts))
-    work = sum(replicate.seconds for trial in study.trials for replicate in trial.replicates)
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {trial.number}" for trial in standing.running(study)),
-        facts.loss_name: winner_text(study, best) if best else "no trial has all its replicates yet",
+        facts.loss_name: winner_text(study, best) if best else standing.why_no_winner(study),
         "compare": prior_text(study),
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
@@ -123,7 +130,7 @@ def status_fields(study: "StudyRecord") -> dict[str, str]:
         "evaluation": objective.summary,
         "search": _search_text(spec["search"]),
         "limits": limits_text(study),
-        "training": f"{duration_text(work)} in all trainers",
+        "training": training_text(study),
         "created": time_text(study.created),
     }
     return {name: text for name, text in fields.items() if text}

@@ -4,13 +4,10 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from hpo_storage.urls import DEFAULT_URL, FILE_ENDINGS, STORAGE_VARIABLE, database_url
-
-from hpo.errors import InputError
 
 if TYPE_CHECKING:
     from hpo_storage.database import Database
@@ -40,7 +37,7 @@ def stored_names(context: typer.Context, incomplete: str) -> list[str]:
 
 def runnable_names(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the stored and the built-in studies, for shell completion."""
-    from hpo.study.resolve import definition_names
+    from hpo.study.spec import definition_names
 
     stored = stored_names(context, incomplete)
     return stored + [n for n in definition_names() if n.startswith(incomplete) and n not in stored]
@@ -117,16 +114,3 @@ def read(storage: str | None, study: str) -> "StudyRecord":
 
     with opened(storage) as database:
         return read_study(database, study)
-
-
-def writable(path: Path, option: str) -> Path:
-    """Return the path of an HTML file that can be written; InputError where it cannot."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"{option} must name an HTML file, got {str(path)!r}; end it with .html")
-    if path.is_dir() or not path.parent.is_dir():
-        raise InputError(
-            f"{option} must name a file in a folder that exists, got {str(path)!r}; create the folder first"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{option} must name a file that can be written, got {str(path)!r}; choose another folder")
-    return path

@@ -20,7 +20,7 @@ from hpo.cli.options import AsJson, Storage, StudyName, opened, read, shown_stor
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.study.columns import parameter_columns
 from hpo.study.facts import Facts, TrialInfo
-from hpo.study.standing import study_state, trial_state, winner
+from hpo.study.standing import study_state, trial_state, why_no_winner, winner
 from hpo.words import duration_text, loss_text
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def best(study: StudyName, storage: Storage = None, as_json: AsJson = False) -> 
     elif found is not None:
         write_fields(winner_fields(record, found))
     if found is None:
-        complain(f"no trial of {study} has all its replicates yet; see hpo status --study {study}")
+        complain(f"{study} has no winner: {why_no_winner(record)}; see hpo trials --study {study}")
         return NO_RESULT
     return 0
 

@@ -17,15 +17,15 @@ from hpo.cli.options import (
     NewStudyName,
     Storage,
     with_storage,
-    writable,
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
 from hpo.errors import StudyError
+from hpo.report.place import page_path
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
-from hpo.study.standing import failure_reasons, is_over, winner
+from hpo.study.standing import failure_reasons, is_over, why_no_winner, winner
 from hpo.words import duration_text
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(
     The first Ctrl-C gives the trials that run 30 seconds to finish, the second stops at once; resuming redoes the rest.
     """
     if report is not None or not no_report:
-        writable(report or report_path(study), "--report")
+        page_path(report or report_path(study), "report")
     from hpo.study.resolve import request
 
     if no_pruning:
@@ -112,7 +112,7 @@ def _code(result: "RunResult") -> int:
 
 def _no_result(study: "StudyRecord") -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
-    return "\n".join([f"{study.name} has no result, as none of its {study.finished} trials came through:", *reasons])
+    return "\n".join([f"{study.name} has no result: {why_no_winner(study)}{':' if reasons else ''}", *reasons])
 
 
 def _conclude_json(result: "RunResult", seconds: float, path: Path | None) -> None:

@@ -1,12 +1,12 @@
 """From the settings of hpo to options of the command line."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpo.declaration import Duration, Group, Setting
+from hpo.declaration import Group, Setting
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -35,12 +35,25 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     declared = f"{name}/--no-{name.removeprefix('--')}" if is_switch else name
     option = typer.Option(
         declared,
-        metavar=about.example or None,
+        metavar=about.example or _metavar(setting),
+        autocompletion=_completed(setting.choices) if setting.choices else None,
         help=setting.text,
         rich_help_panel=None if about.group is Group.RUN else about.group,
         hidden=not about.listed,
     )
-    kind: Any = str if setting.type is Duration else setting.type
+    # Values stay texts: the setting checks them, and says what is wrong as it does in Python.
+    kind: Any = bool if setting.type is bool else str
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
+
+
+def _metavar(setting: Setting) -> str | None:
+    """What stands for the value in the list of options."""
+    if setting.choices:
+        return f"[{'|'.join(setting.choices)}]"
+    return {int: "INTEGER", float: "FLOAT"}.get(setting.type)
+
+
+def _completed(choices: Sequence[str]) -> Callable[[str], list[str]]:
+    return lambda incomplete: [choice for choice in choices if choice.startswith(incomplete)]

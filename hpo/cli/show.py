@@ -7,8 +7,9 @@ import typer
 from hpo_storage.urls import database_url
 
 from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import Figure, Open, Storage, StudyName, read, with_storage, writable
+from hpo.cli.options import Figure, Open, Storage, StudyName, read, with_storage
 from hpo.cli.output import write_text
+from hpo.report.place import page_path
 
 if TYPE_CHECKING:
     from hpo_storage.records import StudyRecord
@@ -24,7 +25,7 @@ def report_path(study: str) -> Path:
 
 def report(study: StudyName, storage: Storage = None, output: Output = None, open_: Open = False) -> int:
     """Write a study's report: one HTML file that needs no network. Default: report-STUDY.html."""
-    path = writable(output or report_path(study), "--output")
+    path = page_path(output or report_path(study), "output")
     return _finish(write_report(read(storage, study), path, database_url(storage)), open_)
 
 
@@ -35,7 +36,7 @@ def plot(
 
     Default: plot-NAME-STUDY.html.
     """
-    path = writable(output or Path(f"plot-{name}-{study}.html"), "--output")
+    path = page_path(output or Path(f"plot-{name}-{study}.html"), "output")
     return _finish(_write_plot(read(storage, study), name, path), open_)
 
 

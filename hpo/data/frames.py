@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo.errors import DataError
+from hpo.errors import DataError, use
+from hpo.words import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,9 +16,12 @@ TARGET = "target"
 def with_target(data: object, target: object) -> "tuple[object, Any]":
     """Inputs and outputs as scikit-learn takes them, joined to a frame and the name of its target.
 
-    `data` is a frame or an array (rows, columns), `target` a series or an array (rows,) or (rows, labels). All else is
-    returned as it is: `target` names columns then. DataError where their lengths differ or names would be lost.
+    `data` is a frame or an array (rows, columns), `target` a series, an array (rows,) or (rows, labels), or a list of
+    as many values. All else is returned as it is: `target` names columns then. DataError where their lengths differ or
+    names would be lost.
     """
+    if isinstance(target, list | tuple):
+        target = _listed(data, target)
     if isinstance(target, str) or not hasattr(target, "shape") or not hasattr(target, "__len__") or not target.shape:
         return data, target
     import numpy as np
@@ -45,6 +49,21 @@ def with_target(data: object, target: object) -> "tuple[object, Any]":
     return joined, [str(name) for name in outputs.columns]
 
 
+def _listed(data: object, target: "list[Any] | tuple[Any, ...]") -> object:
+    """A list of names as it is, one of values as a series or an array."""
+    import numpy as np
+    import pandas as pd
+
+    if not isinstance(data, pd.DataFrame | np.ndarray) or not target:
+        return target
+    if isinstance(data, pd.DataFrame):
+        names, columns = [str(name) for name in target], {str(name) for name in data.columns}
+        if len(target) != len(data) or (len(set(names)) == len(names) and columns.issuperset(names)):
+            return target
+    is_flat = not any(isinstance(value, list | tuple) for value in target)
+    return pd.Series(list(target)) if is_flat else np.array(target, dtype=object)
+
+
 def _outputs(target: Any) -> "pd.DataFrame":  # noqa: ANN401 - anything like an array
     import numpy as np
     import pandas as pd
@@ -59,6 +78,21 @@ def _outputs(target: Any) -> "pd.DataFrame":  # noqa: ANN401 - anything like an 
     return pd.DataFrame(values, columns=[f"y{number}" for number in range(values.shape[1])])
 
 
+def _no_frame(data: object) -> DataError:
+    """Why this is no frame, and what to do."""
+    shape = getattr(data, "shape", None)
+    rule, remedy = (
+        "data must be a pandas DataFrame, a path, a built-in name, or arrays of inputs and targets",
+        "convert it",
+    )
+    if isinstance(shape, tuple) and len(shape) not in (1, 2):
+        rule, remedy = "data must be a frame, or an array of 2 dimensions (rows, columns)", "reshape it"
+    elif isinstance(shape, tuple):
+        remedy = f"give an array of as many targets as {use('target')}, or make it a data frame"
+    got = shown(data) if shape is not None else type(data).__name__
+    return DataError(f"{rule}, got {got}; {remedy}", setting="data")
+
+
 def write_frame(frame: object, path: Path) -> Path:
     """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
 
@@ -70,12 +104,7 @@ def write_frame(frame: object, path: Path) -> Path:
     import pyarrow.parquet as pq
 
     if not isinstance(frame, pd.DataFrame):
-        kind = type(frame).__name__
-        raise DataError(
-            f"data must be a pandas DataFrame, a path, a built-in name, or arrays of inputs and targets, got {kind}; "
-            f"convert it",
-            setting="data",
-        )
+        raise _no_frame(frame)
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

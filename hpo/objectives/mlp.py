@@ -18,7 +18,7 @@ from hpo.objectives.base import Cost, Description, Json, Objective, RunChild, St
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
-from hpo.study.spec import StudySpec, of_another_version
+from hpo.study.spec import StudySpec, definition_names, of_another_version
 from hpo.words import count_text
 
 _OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
@@ -155,8 +155,8 @@ def _data(request: StudyRequest, stored: DataSpec | None, *, reads_stored: bool,
         return _as_given(_given_data(request, stored), given)
     if stored is None:
         raise StudyError(
-            f"a new study needs data: no study or built-in study is named {request.name!r}; "
-            f"give {use('data', 'FILE')} {use('target', 'COLUMN')}",
+            f"a new study needs data: no study or built-in study is named {request.name!r} "
+            f"(built-in: {', '.join(definition_names())}); give {use('data', 'FILE')} {use('target', 'COLUMN')}",
             setting="data",
         )
     is_read = reads_stored and stored.kind == "file" and not (has_copy and not Path(stored.source).exists())

@@ -8,6 +8,7 @@ from hpo_spaces.loading import load
 from hpo.errors import StudyError
 from hpo.objectives.base import Description, Objective
 from hpo.study.spec import StudySpec
+from hpo.words import shown
 
 OBJECTIVES = {
     "mlp": "hpo.objectives.mlp:MLP",
@@ -22,7 +23,7 @@ def load_objective(name: str) -> Objective:
     if isinstance(found, type) or not isinstance(found, Objective):
         raise StudyError(
             f"an objective must be an instance of a class that derives from hpo.objectives.base.Objective, "
-            f"got {found!r} for {name!r}; correct it",
+            f"got {shown(found)} for {name!r}; correct it",
             setting="objective",
         )
     return found

@@ -171,10 +171,13 @@ def _parameters(study: StudyRecord, best: TrialRecord, info: TrialInfo) -> dict[
 
 def _no_winner(study: StudyRecord) -> Answer:
     """Why there is no winner: nothing has ended, or everything failed and for which reasons."""
+    why = standing.why_no_winner(study)
+    why = f"{why[:1].upper()}{why[1:]}."
+    yet = "" if standing.is_over(study) else " yet"
     if study.finished == 0:
-        return Answer(value="No result yet", under="No trial has ended.")
+        return Answer(value=f"No result{yet}", under=why)
     if standing.counts(study)[TrialState.FAILED] < study.finished:
-        return Answer(value="No winner yet", under="No trial has all its replicates.")
+        return Answer(value=f"No winner{yet}", under=why)
     reasons = standing.failure_reasons(study)[:MOST_REASONS]
     return Answer(
         value="The one trial failed" if study.finished == 1 else f"All {study.finished} trials failed",

@@ -12,7 +12,7 @@ from hpo.objectives.registry import described
 from hpo.report.axes import Axis, axes
 from hpo.report.data import leader, trials_table, winner_table
 from hpo.study.facts import Facts
-from hpo.study.standing import winner
+from hpo.study.standing import why_no_winner, winner
 from hpo.words import ABSENT, duration_text, loss_text, value_text, widths_text
 
 MOST_CLASSES = 20
@@ -64,7 +64,7 @@ def replicates(study: StudyRecord) -> Table:
     """The winner's replicates, with their mean and its standard error."""
     best, table = winner(study), winner_table(study)
     if best is None:
-        return Table(title="Replicates", nothing="There is no winner yet.")
+        return Table(title="Replicates", nothing=f"There is no winner: {why_no_winner(study)}.")
     rows = [
         [
             Cell(str(row["replicate"]), row["replicate"]),

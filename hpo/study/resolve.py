@@ -1,27 +1,39 @@
 """From what a person asked for to a study's spec: new, built-in or stored."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hpo_spaces import SearchSpace, changed_dimensions, load_space
+from hpo_spaces import SearchSpace, load_space, space_changes
 
 from hpo.data.fingerprint import encoding_name
 from hpo.declaration import settings_of, taken
-from hpo.errors import StudyError, use
+from hpo.errors import InputError, StudyError, use
 from hpo.objectives.base import Objective, StudyRequest
 from hpo.objectives.registry import load_objective
 from hpo.search.incumbent import Leaderboard
 from hpo.settings import SETTINGS, SearchSpec, Training, Work, asked
-from hpo.study.spec import ObjectiveSpec, SpaceSpec, StudySpec, check_study_name, differences
+from hpo.study.spec import (
+    Difference,
+    ObjectiveSpec,
+    SpaceSpec,
+    StudySpec,
+    check_study_name,
+    definition_names,
+    differences,
+)
+from hpo.words import shown
 
 _FOR_ALL = frozenset(
     {"objective", "space", *(setting.name for group in (Work, Training, SearchSpec) for setting in settings_of(group))}
 )
 """Settings that every study has, whatever its objective."""
+Found = TypeVar("Found")
+_DATA = "objective.part.data."
+"""Where a spec says what its data is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +78,7 @@ def resolve(asked_for: StudyRequest, stored: StudySpec | None = None, *, has_cop
         search=taken(SearchSpec, asked_for.given, stored.search if stored else None),
     )
     if stored is not None:
-        _refuse_differences(stored, spec, objective)
+        _refuse_differences(asked_for, stored, spec, objective)
     return ResolvedStudy(spec=spec, space=space, objective=objective)
 
 
@@ -76,16 +88,33 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     Raises SpaceError or StudyError where its space or objective cannot be imported here, or is another one here.
     """
     reference = spec.space.reference
-    space = load_space(reference)
-    if changes := changed_dimensions(spec.space.description, space.describe()):
+    space = _found_here(spec, "space", reference, load_space)
+    if changes := space_changes(spec.space.description, space.describe()):
         raise StudyError(
             f"a study needs the search space that it was made with, {reference!r} differs here from that of "
             f"{spec.name!r}: {'; '.join(changes)}; install the version of it that the study was made with",
             setting="space",
         )
-    objective = load_objective(spec.objective.name)
+    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
     objective.check_space(space)
     return ResolvedStudy(spec=spec, space=space, objective=objective)
+
+
+def _found_here(spec: StudySpec, setting: str, reference: str, load: Callable[[str], Found]) -> Found:
+    """What a stored study refers to; where its module is not here say so, as the reference is no mistake."""
+    try:
+        return load(reference)
+    except InputError as error:
+        module = reference.partition(":")[0]
+        cause = error.__cause__
+        if not isinstance(cause, ModuleNotFoundError) or not f"{module}.".startswith(f"{cause.name}."):
+            raise
+        raise StudyError(
+            f"the {setting} of study {spec.name!r} must be importable where the study is worked on, its module "
+            f"{module!r} is not in {Path.cwd()} or among the installed packages; start in the folder that holds it, or "
+            f"put that folder on PYTHONPATH",
+            setting=setting,
+        ) from cause
 
 
 def trainer_of(study: ResolvedStudy) -> str:
@@ -118,7 +147,7 @@ def refuse_changes(asked_for: StudyRequest, stored: StudySpec) -> None:
         space=space,
         search=taken(SearchSpec, given, stored.search),
     )
-    _refuse_differences(stored, spec, objective)
+    _refuse_differences(asked_for, stored, spec, objective)
 
 
 def fixed_settings(asked_for: StudyRequest) -> dict[str, Any]:
@@ -153,12 +182,6 @@ def _alike(stored: StudySpec | None, objective: str) -> StudySpec | None:
     return stored if stored is not None and stored.objective.name == objective else None
 
 
-def definition_names() -> list[str]:
-    """Names of the built-in studies."""
-    folder = files("hpo.study") / "definitions"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
 def _definition(asked_for: StudyRequest) -> dict[str, Any]:
     """Settings of the built-in study of that name, where the user named no data and no objective of his own."""
     own = asked_for.frame is not None or {"data", "objective"} & asked_for.given.keys()
@@ -168,23 +191,59 @@ def _definition(asked_for: StudyRequest) -> dict[str, Any]:
     return asked(tomllib.loads(text))
 
 
-def _refuse_differences(stored: StudySpec, spec: StudySpec, objective: Objective | None) -> None:
+def _refuse_differences(
+    asked_for: StudyRequest, stored: StudySpec, spec: StudySpec, objective: Objective | None
+) -> None:
     """Raise StudyError where the specs differ; without an objective, its part is the same."""
-    if objective is not None and stored.objective.name == spec.objective.name:
-        part = objective.comparable(stored.objective.part, spec.objective.part)
-        stored = replace(stored, objective=replace(stored.objective, part=part))
-    same_space = stored.space.reference == spec.space.reference
-    dimensions = changed_dimensions(stored.space.description, spec.space.description) if same_space else []
-    lines = [line for line in differences(stored, spec) if not line.startswith("space.description")]
-    if lines or dimensions:
-        changes = "; ".join([*lines, *(f"search space: {line}" for line in dimensions)])
+    if stored.objective.name != spec.objective.name:
+        found = [Difference("objective", stored.objective.name, spec.objective.name)]  # the rest follows from it
+    else:
+        if objective is not None:
+            part = objective.comparable(stored.objective.part, spec.objective.part)
+            stored = replace(stored, objective=replace(stored.objective, part=part))
+        found = [each for each in differences(stored, spec) if not each.place.startswith("space.description")]
+    lines = _lines(found, spec, asked_for.given)
+    changes = []
+    if stored.space.reference == spec.space.reference:
+        changes = space_changes(stored.space.description, spec.space.description)
+        lines |= {f"the search space's {change}": "space" for change in changes}
+    if lines:
         raise StudyError(
-            f"study {spec.name!r} is stored with other settings, and they cannot change: {changes}; "
-            f"resume it without these, or choose another name with {use('study')}",
-            setting=_last_part(lines[0]) if lines else "space",
+            f"study {spec.name!r} is stored with other settings, and they cannot change: {'; '.join(lines)}; "
+            f"{_remedy(asked_for, lines)}, or choose another name with {use('study')}",
+            setting=next(iter(lines.values())),
         )
 
 
-def _last_part(line: str) -> str:
-    """The setting that a line of `differences` is about: `patience` in `evaluation.patience: stored 10, now 5`."""
-    return line.partition(":")[0].rpartition(".")[2]
+def _lines(found: list[Difference], spec: StudySpec, given: Mapping[str, Any]) -> dict[str, str]:
+    """A line for each difference, in the words of who gave the settings, and the setting that it is about.
+
+    How other data is read follows from it, unless that was given as well.
+    """
+    lines = {}
+    data = {each.place.removeprefix(_DATA): each for each in found if each.place.startswith(_DATA)}
+    for each in found:
+        name = each.place.rpartition(".")[2]
+        if each.place.startswith(_DATA) and name in ("kind", "source", "sha256"):
+            lines[_data_line(data, spec)] = "data"
+        elif name not in data or "source" not in data or name in given:
+            name = "space" if each.place == "space.reference" else name
+            said = use(name) if name in SETTINGS else name
+            lines[f"{said}: stored {shown(each.stored)}, now {shown(each.now)}"] = name
+    return lines
+
+
+def _data_line(changed: Mapping[str, Difference], spec: StudySpec) -> str:
+    if (source := changed.get("source")) is not None:
+        return f"{use('data')}: stored {shown(source.stored)}, now {shown(source.now)}"
+    return f"{use('data')}: {shown(spec.objective.part['data']['source'])} has other content now"
+
+
+def _remedy(asked_for: StudyRequest, lines: Mapping[str, str]) -> str:
+    """What to do about the differences: leave away what was given, put back what has changed by itself."""
+    names = [name for line, name in lines.items() if "stored" in line]
+    given = [use(name) for name in dict.fromkeys(names) if name in asked_for.given]
+    others = {"data": "the data", "space": "the search space"}
+    back = [others.get(n, f"the objective's {n}") for n in dict.fromkeys(lines.values()) if use(n) not in given]
+    remedies = [f"resume it without {' and '.join(given)}"] if given else []
+    return " and ".join(remedies + ([f"put back {' and '.join(back)}"] if back else []))

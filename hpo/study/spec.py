@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, Self
 
 from hpo.declaration import to_json
 from hpo.errors import StudyError, use
 from hpo.settings import SearchSpec
+from hpo.words import shown
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_OWN_PART = "objective.part."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,30 +71,43 @@ def of_another_version(study: str, error: Exception) -> StudyError:
     )
 
 
+def definition_names() -> list[str]:
+    """Names of the built-in studies."""
+    folder = files("hpo.study") / "definitions"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
 def check_study_name(name: object) -> str:
     """Return `name`; raise StudyError where it is not allowed."""
     if not isinstance(name, str) or not STUDY_NAME.fullmatch(name):
-        shown = repr(name[:60] if isinstance(name, str) else name)
         raise StudyError(
             f"a study name must be 1 to 100 letters, digits, '.', '_' or '-' and start with a letter or digit, "
-            f"got {shown}; choose another {use('study')}",
+            f"got {shown(name)}; choose another {use('study')}",
             setting="study",
         )
     return name
 
 
-def differences(stored: StudySpec, given: StudySpec) -> list[str]:
-    """One line per setting that differs: `evaluation.patience: stored 10, now 5`."""
-    lines = _differences("", stored.to_json(), given.to_json())
-    return [line.removeprefix(_OWN_PART) for line in lines]
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What two specs differ in: its place in their JSON, such as `search.seed`, and both values."""
+
+    place: str
+    stored: Any
+    now: Any
 
 
-def _differences(prefix: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    lines: list[str] = []
+def differences(stored: StudySpec, given: StudySpec) -> list[Difference]:
+    """What differs, in the order of the places."""
+    return _differences("", stored.to_json(), given.to_json())
+
+
+def _differences(prefix: str, stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[Difference]:
+    found: list[Difference] = []
     for key in sorted(stored.keys() | given.keys()):
         old, new = stored.get(key), given.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += _differences(f"{prefix}{key}.", old, new)
+            found += _differences(f"{prefix}{key}.", old, new)
         elif old != new:
-            lines.append(f"{prefix}{key}: stored {old!r}, now {new!r}")
-    return lines
+            found.append(Difference(f"{prefix}{key}", old, new))
+    return found

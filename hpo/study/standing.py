@@ -10,6 +10,8 @@ from typing import Literal, Protocol
 
 from hpo_storage.records import RANKED, Limit, StudyRecord, StudySummary, TrialRecord, TrialState
 
+from hpo.words import limit_text
+
 NO_REASON = "no reason was stored"
 
 
@@ -106,6 +108,24 @@ def failure_reasons(study: StudyRecord) -> list[tuple[str, int]]:
     last = {trial.slot: trial for trial in study.trials}
     failed = (trial for trial in last.values() if trial.state == TrialState.FAILED)
     return Counter(trial.reason or NO_REASON for trial in failed).most_common()
+
+
+def why_no_winner(study: StudyRecord) -> str:
+    """Why there is none: `no trial ended within 1 s`, `its one trial failed`, `no trial has all its replicates`."""
+    if not study.trials and study.limit_reached is None:
+        return "no trial has begun"
+    if not study.finished:
+        limits = {"wall time": study.limits.wall_seconds, "trainer seconds": study.limits.trainer_seconds}
+        seconds = limits[study.limit_reached] if study.limit_reached else None
+        if seconds is None:
+            return "no trial has ended"
+        of_what = "" if study.limit_reached == "wall time" else " of trainer time"
+        return f"no trial ended within {limit_text(seconds)}{of_what}"
+    ended = {str(state): count for state, count in counts(study).items() if count}
+    if ended.keys() == {str(TrialState.FAILED)}:
+        return "its one trial failed" if study.finished == 1 else f"all its {study.finished} trials failed"
+    listed = ", ".join(f"{count} {state}" for state, count in ended.items())
+    return f"no trial has all its replicates ({listed})"
 
 
 def attempts_repeated(study: StudyRecord) -> int:

@@ -12,7 +12,7 @@ from hpo_storage.database import Database, connect, holds_tables, prepare
 from hpo_storage.records import StudyHeader, StudyRecord
 
 from hpo.declaration import to_json
-from hpo.errors import StudyError, use
+from hpo.errors import StudyError, do, use
 from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.settings import DRAIN_SECONDS, Training, Work
@@ -153,6 +153,11 @@ class Run:
     def _have_it_done(self, folder: Path, stack: ExitStack) -> None:
         """Store the study, start workers elsewhere where that is asked for, and watch."""
         plan, work, check = self._plan, self._plan.request.work, None
+        if plan.study.objective.trainer is None:
+            self._view.message(
+                f"nothing trains {self._name}: a program of yours asks for its trials and tells what came out, see "
+                f"docs/objectives.md; this command only watches"
+            )
         if plan.stored is None:
             self.store(folder)
         else:
@@ -189,9 +194,21 @@ class Run:
     def _change(self) -> None:
         """Extend a stored study, and change its limits, as far as that is asked for."""
         work = self._plan.request.work
+        self._say_where_data_is()
         if work.trials is not None:
             lifecycle.extend(self._database, self._name, work.trials)
         lifecycle.limit(self._database, self._name, work)
+
+    def _say_where_data_is(self) -> None:
+        """Where it was asked for otherwise: that is decided once."""
+        plan, asked = self._plan, self._plan.request.given.get("store_data")
+        is_stored = plan.stored is not None and plan.stored.dataset is not None
+        if asked is not None and asked != is_stored and plan.study.objective.data_file(plan.study.spec) is not None:
+            where = "in" if is_stored else "not in"
+            self._view.message(
+                f"the data of {self._name} is {where} the database, as was decided when it was made; "
+                f"{use('store_data', asked)} changes nothing"
+            )
 
     def _join(self, study_id: int, stack: ExitStack, resources: Resources) -> Worker:
         """This process as the study's run until the stack unwinds; it takes over what dead ones left."""
@@ -260,7 +277,7 @@ def _refuse_training(training: Training, why: str) -> None:
     """Raise StudyError for a setting of what trains here, where nothing does."""
     for name, value in to_json(training).items():
         if value is not None:
-            raise StudyError(f"{why}, got {use(name, value)}; give it to the workers", setting=name)
+            raise StudyError(f"{why}, got {use(name, value)}; give it to {do('worker')}", setting=name)
 
 
 def _stored(database: Database, name: str) -> StudyRecord | None:

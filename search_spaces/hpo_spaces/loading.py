@@ -97,10 +97,11 @@ def _import(name: str, setting: str, error: type[InputError]) -> ModuleType:
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             raise error(
                 f"{rule}, got {name!r}, of which {missing!r} was not found in {folder} or among the installed "
-                f"packages; correct {use(setting)}, or change folder",
+                f"packages; correct {use(setting)}, start in the folder that holds it, or put that on PYTHONPATH",
                 setting=setting,
             ) from cause
-        is_former = (missing or "").partition(".")[0] == "search_spaces"
+        # A folder of that name, as in a checkout of hpo's, makes an empty package of it.
+        is_former = isinstance(cause, ImportError) and (cause.name or "").partition(".")[0] == "search_spaces"
         remedy = "import from hpo.spaces instead" if is_former else "correct the module"
         raise error(f"{rule}, got {type(cause).__name__} from {name!r}: {cause}; {remedy}", setting=setting) from cause
 

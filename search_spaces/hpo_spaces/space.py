@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,14 @@ class SearchSpace:
     dimensions: tuple[Dimension, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     starts: tuple[Params, ...] = ()
+
+    def __new__(cls, *_: object, **fields: object) -> Self:
+        """Refuse what only a space of networks has."""
+        if cls is SearchSpace and "architecture" in fields:
+            raise SpaceError(
+                "a SearchSpace has dimensions only, got architecture; write MlpSpace(..., architecture=...)"
+            )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
@@ -152,6 +160,32 @@ def changed_dimensions(stored: Mapping[str, Any], now: Mapping[str, Any]) -> lis
     old, new = stored["settings"], now["settings"]
     changed += [f"setting {key}" for key in {**old, **new} if old.get(key, ...) != new.get(key, ...)]
     return changed + ["name of the space"] * (stored["name"] != now["name"])
+
+
+def space_changes(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two `describe()` results, in words: `dimension 'dropout': high 0.5 -> 0.7`."""
+    before = {fields["name"]: fields for fields in stored["dimensions"]}
+    after = {fields["name"]: fields for fields in now["dimensions"]}
+    lines = []
+    for name in changed_dimensions(stored, now):
+        if name not in before and name not in after:
+            key = name.removeprefix("setting ")
+            old, new = (stored["name"], now["name"]) if name == "name of the space" else _both(stored, now, key)
+            lines.append(f"{name}: {old!r} -> {new!r}")
+        elif name not in after:
+            lines.append(f"dimension {name!r}: removed")
+        elif name not in before:
+            lines.append(f"dimension {name!r}: new")
+        else:
+            old, new = before[name], after[name]
+            fields = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            changes = ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in fields)
+            lines.append(f"dimension {name!r}: {changes or 'in another place'}")
+    return lines
+
+
+def _both(stored: Mapping[str, Any], now: Mapping[str, Any], key: str) -> tuple[Any, Any]:
+    return stored["settings"].get(key), now["settings"].get(key)
 
 
 def _checked_dimensions(space: str, dimensions: object) -> tuple[Dimension, ...]:

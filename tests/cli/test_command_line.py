@@ -82,9 +82,7 @@ def test_without_a_command_there_is_help(hpo):
     [
         (["frobnicate"], "frobnicate"),
         (["run"], "--study"),
-        (["run", "--study", "x", "--trials", "many"], "--trials"),
         (["run", "--study", "x", "--colour", "red"], "--colour"),
-        (["run", "--study", "x", "--method", "\x1b[31mred"], "bootstrap"),
         (["run", "\x1b[31m\x07\u202e", "--study", "x"], "\\u202e"),
         (["plot", "pie", "--study", "x"], "timeline"),
         (["plot", "--study", "x"], "NAME"),
@@ -96,6 +94,28 @@ def test_wrong_usage_is_one_line_and_exit_code_2(hpo, words, named):
     assert re.fullmatch(r"error: .*; see hpo.* --help\n", ended.err)
     assert named in ended.err
     assert "\x1b" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trials", "many"], "--trials must be a whole number from 1 to 1000000, got 'many'; change --trials"),
+        (["--trials", "0"], "--trials must be a whole number from 1 to 1000000, got '0'; use --trials 1 or more"),
+        (["--method", "\x1b[31mred"], "--method must be one of bootstrap, shuffle, kfold, holdout, got '\\x1b[31mred'"),
+        (["--sampler", "TPE"], "--sampler must be one of tpe, random, got 'TPE'; did you mean --sampler tpe?"),
+        (
+            ["--time-limit", "soon"],
+            "--time-limit must be a time above 0, such as 90, 10m, 2h or 1d, or none, got 'soon'",
+        ),
+        (["--stop-fraction", "half"], "--stop-fraction must be a number above 0 and below 0.5, got 'half'"),
+        (["--min-delta", "nan"], "--min-delta must be a number of at least 0, got 'nan'"),
+        (["--report", "a.txt"], "--report must name an HTML file, got 'a.txt'; end it with .html"),
+    ],
+)
+def test_a_bad_value_is_refused_with_rule_value_and_remedy(hpo, words, said):
+    ended = hpo("run", "--study", "x", *words)
+    assert (ended.code, ended.err.startswith(f"error: {said}")) == (2, True), ended.err
+    assert ended.err.count("\n") == 1
 
 
 NAMES = {

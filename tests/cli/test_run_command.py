@@ -101,11 +101,11 @@ def test_a_finished_study_needs_its_data_no_more(bench, hpo):
         (["--trials", "3"], "there is no data.csv"),
         (["--data", "moved.csv"], "data.sha256: stored"),
         (["--data", "data.csv"], "there is no data.csv"),
-        (["--data", "wine"], "data.kind: stored 'file', now 'builtin'"),
-        (["--target", "x"], "data.target: stored 'y', now 'x'"),
-        (["--encoding", "cp1252"], "data.encoding: stored 'utf-8', now 'cp1252'"),
-        (["--no-missing-words"], "data.missing_words: stored True, now False"),
-        (["--seed", "1"], "search.seed: stored 0, now 1"),
+        (["--data", "wine"], "--data: stored 'data.csv', now 'wine'; resume it without --data"),
+        (["--target", "x"], "--target: stored 'y', now 'x'"),
+        (["--encoding", "cp1252"], "--encoding: stored 'utf-8', now 'cp1252'"),
+        (["--no-missing-words"], "--missing-words: stored True, now False"),
+        (["--seed", "1"], "--seed: stored 0, now 1; resume it without --seed, or choose"),
     ):
         ended = hpo("run", "--study", "churn", *more)
         assert ended.code == 2
@@ -140,7 +140,7 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
     bench.add("doomed", ["failed"] * 3)
     ended = hpo("run", "--study", "doomed")
     assert ended.code == 1
-    assert "none of its 3 trials" in ended.err
+    assert "all its 3 trials failed" in ended.err
     assert "3 × loss was not finite at epoch 3 of replicate 0\\x1b[31m" in ended.err
     assert "\x1b" not in ended.err
 
@@ -148,12 +148,12 @@ def test_a_study_whose_trials_all_failed_says_why(bench, hpo):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--seed", "7"], "search.seed: stored 0, now 7"),
-        (["--replicates", "4"], "evaluation.replicates: stored 3, now 4"),
-        (["--no-racing"], "search.racing: stored True, now False"),
-        (["--no-pruning"], "search.pruner: stored 'curve', now 'none'"),
-        (["--data", "iris"], "data.source: stored 'wine', now 'iris'"),
-        (["--target", "x"], "data.target: stored 'target', now 'x'"),
+        (["--seed", "7"], "--seed: stored 0, now 7"),
+        (["--replicates", "4"], "--replicates: stored 3, now 4"),
+        (["--no-racing"], "--racing: stored True, now False"),
+        (["--no-pruning"], "--pruner: stored 'curve', now 'none'"),
+        (["--data", "iris"], "--data: stored 'wine', now 'iris'"),
+        (["--target", "x"], "--target: stored 'target', now 'x'"),
         (["--trials", "1"], "can only grow"),
     ],
 )

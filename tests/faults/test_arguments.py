@@ -11,6 +11,7 @@ import pytest
 import hpo
 from hpo import api
 from hpo.errors import InputError
+from hpo.spaces import Float, SearchSpace
 
 ROWS = 40
 X = np.stack([np.arange(ROWS) % 7, np.arange(ROWS) % 3], axis=1)
@@ -36,6 +37,9 @@ def asked(*data, **settings):
         (X, np.stack([LABELS == "a", X[:, 0] > 2], axis=1), "y0,y1", 2),
         (pd.DataFrame(X, columns=["p", "q"]), LABELS, "target", 2),
         (pd.DataFrame(X, columns=["p", "q"], index=range(100, 100 + ROWS)), pd.Series(LABELS), "target", 2),
+        (X, list(LABELS), "target", 2),
+        (pd.DataFrame(X, columns=["a", "q"]), list(LABELS), "target", 2),
+        (X, [[True, False]] * ROWS, "y0,y1", 2),
         (FRAME, 3, "3", 2),
         (FRAME, np.int64(3), "3", 2),
         (FRAME, [3], "3", 2),
@@ -99,11 +103,11 @@ def test_fault_48_other_settings_with_a_plain_meaning(tmp_path, monkeypatch):
         ({"study": 5}, "a study name must be"),
         ({"study": ["x"]}, "a study name must be"),
         ({"space": 5}, "space"),
-        ({"space": object()}, "space must be a text"),
+        ({"space": object()}, "space must be a name, or package.module:NAME"),
         ({"sampler": None, "pruner": 3}, "pruner must be one of"),
         ({"class_weights": {"a": 1}}, "class_weights must be one of"),
         ({"encoding": 8}, "encoding"),
-        ({"weight": ["a", "b"]}, "weight must be a text"),
+        ({"weight": ["a", "b"]}, "weight must be the name of a column, got ['a', 'b']"),
         ({"group": object()}, "group"),
         ({"time_limit": [1]}, "time_limit"),
         ({"time_limit": float("nan")}, "time_limit"),
@@ -137,7 +141,14 @@ def test_fault_48_settings_without_a_meaning_are_named(tmp_path, monkeypatch, se
         ([1, 2], "x", "list"),
         (5, "x", "int"),
         (b"iris", "x", "bytes"),
-        (np.zeros((2, 2, 2)), np.zeros(2), "data must be"),
+        (
+            np.zeros((2, 2, 2)),
+            np.zeros(2),
+            "2 dimensions (rows, columns), got a ndarray of shape (2, 2, 2); reshape it",
+        ),
+        (FRAME, None, "a target column is needed, got none; use target with one of: 0, 1, 3"),
+        (None, None, "a new study needs data, got none; give data and target, or a stored study"),
+        (X, ["a"] * 7, "a target for each row, got 7 for 40 rows"),
     ],
 )
 def test_fault_48_data_and_targets_without_a_meaning_are_named(tmp_path, monkeypatch, data, target, named):
@@ -156,6 +167,9 @@ def test_fault_48_data_and_targets_without_a_meaning_are_named(tmp_path, monkeyp
         (lambda: hpo.limit_study("x", time_limt=3), "time_limt"),
         (lambda: hpo.limit_study("x", trials=3), "trials"),
         (lambda: hpo.delete_study(None), "a study name must be"),
+        (lambda: hpo.open_study("x", storage=FRAME), "URL or an SQLite file, got a DataFrame of shape (40, 3)"),
+        (lambda: hpo.open_study(FRAME), "got a DataFrame of shape (40, 3)"),
+        (lambda: SearchSpace(name="s", dimensions=(Float("x", 0, 1),), architecture=len), "write MlpSpace(..."),
     ],
 )
 def test_fault_48_the_other_functions(tmp_path, monkeypatch, call, named):

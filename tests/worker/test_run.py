@@ -78,9 +78,9 @@ def test_run_resume_extend_and_refuse_other_settings(url, tmp_path):
     assert_exact(extended.record, 4)
     assert extended.record.trials[:3] == result.record.trials
 
-    with pytest.raises(StudyError, match=r"evaluation.patience: stored 10, now 3"):
+    with pytest.raises(StudyError, match=r"patience: stored 10, now 3"):
         run(request("s", patience=3), url=url)
-    with pytest.raises(StudyError, match=r"data.source: stored 'iris', now 'wine'"):
+    with pytest.raises(StudyError, match=r"data: stored 'iris', now 'wine'"):
         run(request("s", data="wine"), url=url)
     with pytest.raises(StudyError, match=r"budget can only grow.*has 4 trials, got 2"):
         run(request("s", trials=2), url=url)
