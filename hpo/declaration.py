@@ -113,6 +113,8 @@ class Setting:
             return _seconds(value)
         if self.about.several and isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return _joined(value)
+        if self.about.rule and not str(value).strip():
+            return None
         convert = {bool: _boolean, int: _whole, float: _number, str: _text}[self.type]
         found = convert(value)
         return found if found is None or isinstance(found, bool | str) or self._within(found) else None

@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from hpo.errors import StudyError, use
 from hpo.settings import BackendChoice, Training
-from hpo.words import count_text
+from hpo.words import count_text, shown
 
 BACKENDS = get_args(BackendChoice)
 MOST_TRIALS_AT_ONCE, LEAST_ROUNDS = 64, 5
@@ -53,7 +53,7 @@ def choose_backend(wanted: str | None) -> str:
     if name not in BACKENDS:
         source = use("backend") if wanted else f"the variable KERAS_BACKEND, or give {use('backend')}"
         raise StudyError(
-            f"the backend must be one of {', '.join(BACKENDS)}, got {name!r}; change {source}", setting="backend"
+            f"the backend must be one of {', '.join(BACKENDS)}, got {shown(name)}; change {source}", setting="backend"
         )
     if name == "auto":
         return "jax" if _installed("jax") and (has_gpu() or not _installed("tensorflow")) else "tensorflow"

@@ -357,6 +357,26 @@ def test_parameters_called_like_a_column_are_told_apart():
     assert frame[named].iloc[0].tolist() == list(params.values())
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (None, "path must be the path of an HTML file, got None; give one"),
+        (3, "path must be the path of an HTML file, got 3"),
+        ("no/such/folder/r.html", "path must name a file in a folder that exists, got 'no/such/folder/r.html'"),
+        ("r.txt", "path must name an HTML file, got 'r.txt'; end it with .html"),
+        ("a\0b.html", "path must name a file in a folder"),
+    ],
+)
+def test_a_report_goes_where_one_can_be(tmp_path, monkeypatch, place, said):
+    monkeypatch.chdir(tmp_path)
+    study = hpo.create_study(objective="synthetic", study="s", trials=1, progress=False, storage="hpo.db")
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        study.report(place)
+    assert caught.value.setting == "path"
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".db"] == []
+    assert study.report(tmp_path / "r.html").is_file()
+
+
 def test_plots_are_those_of_the_report():
     with pytest.raises(InputError, match=r"history.*'pie'"):
         api.Study(study_of(0.5)).plot("pie")

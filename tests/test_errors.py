@@ -1,8 +1,10 @@
 """Errors say the same in the words of Python and of the command line."""
 
+import copy
 import pickle
 import shlex
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +129,15 @@ def test_an_error_names_the_setting_at_fault():
 def test_an_error_that_is_pickled_keeps_marks_and_setting():
     error = pickle.loads(pickle.dumps(DataError(f"use {use('weight')}", setting="weight")))
     assert (error.text(SHELL), error.setting) == ("use --weight", "weight")
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_what_python_shows_of_an_error_has_no_marks_and_a_copy_keeps_them(again):
+    error = again(StudyNotFoundError(f"use {use('trials', 3)}, or {do('run')}"))
+    said = "use trials=3, or hpo.tune(...)"
+    assert (str(error), error.args, repr(error)) == (said, (said,), f"StudyNotFoundError({said!r})")
+    assert (error.text(SHELL), error.setting) == ("use --trials 3, or hpo run", "study")
+    assert "".join(traceback.format_exception_only(error)).isascii()
 
 
 def test_other_errors_are_shown_as_they_are():

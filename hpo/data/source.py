@@ -170,6 +170,11 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
         remedy = f"save the file as UTF-8, or name its encoding, for instance {use('encoding', 'cp1252')}"
         reason = f"byte 0x{data[error.start]:02x} is not {encoding.upper()}; {remedy}"
         raise _at_line(name, _line(before, len(before)), reason, setting="encoding") from None
+    except UnicodeError as error:  # of an encoding that no text file has
+        raise DataError(
+            f"{name} is not {encoding.upper()}: {error}; use the {use('encoding')} that it was saved in",
+            setting="encoding",
+        ) from None
     if (place := text.find("\0")) >= 0:
         remedy = f"write it again as text, or name its encoding, for instance {use('encoding', 'utf-16-le')}"
         raise _at_line(name, _line(text, place), f"a NUL byte, which text in {encoding.upper()} has not; {remedy}")

@@ -64,6 +64,8 @@ def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
     for role, name in roles:
         _check_column(source, role, name)
         if name in taken:
+            if taken[name] == role:
+                raise DataError(f"a {role} must name each column once, got {name!r} twice; name it once", setting=role)
             raise DataError(
                 f"the {role} column must not be the {taken[name]}, got {name!r}; use another {use(role)}", setting=role
             )

@@ -1,5 +1,6 @@
 """From what a person asked for to a study's spec: new, built-in or stored."""
 
+import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -119,13 +120,20 @@ def _found_here(spec: StudySpec, setting: str, reference: str, load: Callable[[s
 
 def trainer_of(study: ResolvedStudy) -> str:
     """The module that evaluates its trials; StudyError where nobody here does."""
-    if study.objective.trainer is None:
+    module = study.objective.trainer
+    if module is None:
         raise StudyError(
             f"trials that are trained here need a trainer, the objective of {study.spec.name!r} has none: others ask "
             f"for its points and tell what they found",
             setting="objective",
         )
-    return study.objective.trainer
+    if not isinstance(module, str) or not importlib.util.find_spec(module.partition(".")[0] or "?"):
+        raise StudyError(
+            f"the trainer of an objective must be a module that can be imported here, {shown(module)} of "
+            f"{study.spec.objective.name!r} cannot; correct it, or start in the folder that holds it",
+            setting="objective",
+        )
+    return module
 
 
 def refuse_changes(asked_for: StudyRequest, stored: StudySpec) -> None:
@@ -171,7 +179,8 @@ def _objective(name: str, given: Mapping[str, Any]) -> Objective:
         if setting not in _FOR_ALL | objective.settings:
             there = ", ".join(sorted(objective.settings)) or "none of its own"
             raise StudyError(
-                f"a setting must be one of the objective's, {name!r} has no {setting}; leave it away (it has {there})",
+                f"a setting must be one of the objective's, {name!r} has no {use(setting)}; leave it away "
+                f"(it has {there})",
                 setting=setting,
             )
     return objective

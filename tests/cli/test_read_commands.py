@@ -122,7 +122,7 @@ def test_best_without_a_result(bench, hpo):
     assert hpo("best", "--study", "doomed").code == 1
     ended = hpo("best", "--study", "doomed", "--json")
     assert (ended.code, json.loads(ended.out)) == (1, None)
-    assert "hpo status --study doomed" in ended.err
+    assert ended.err == "error: doomed has no winner: its one trial failed; see hpo trials --study doomed\n"
 
 
 def test_trials_in_a_pipe_are_a_table_with_every_number_in_full(bench, hpo):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FAULTS = (*range(1, 21), 31, 32, 33, 43, 48, 49)
+FAULTS = (*range(1, 21), 31, 32, 33, 43, 48, 49, 56, 58)
 ROWS = re.findall(r"^\| (\d+) \|.*$", (HERE / "README.md").read_text(), re.MULTILINE)
 NAMED = re.findall(r"`([\w/]+\.py)::(\w+)`", (HERE / "README.md").read_text())
 

@@ -248,8 +248,12 @@ def test_a_reference_of_a_former_version_is_followed():
     assert load_space("search_spaces.mlp:MLP") is MLP
 
 
-def test_a_module_that_imports_the_former_package_is_told_the_new_one(module):
-    name = module("from search_spaces.mlp import MLP as OLD")
+@pytest.mark.parametrize("line", ["from search_spaces.mlp import MLP as OLD", "from search_spaces import Float"])
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_module_that_imports_the_former_package_is_told_the_new_one(module, tmp_path, line, is_folder):
+    if is_folder:  # as in a checkout of hpo's
+        (tmp_path / "search_spaces").mkdir()
+    name = module(line)
     with pytest.raises(SpaceError, match=r"import from hpo\.spaces instead"):
         load_space(f"{name}:SPACE")
 

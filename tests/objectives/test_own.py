@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +110,29 @@ def test_a_worker_leaves_what_others_evaluate_to_them(fleet):
     assert json.loads(status.output)["finished"] == 0
 
 
+@pytest.mark.slow
+def test_a_run_of_what_others_evaluate_says_so_and_watches(fleet):
+    create("ASKED", 2)
+    run = fleet.start("run", "--study", "own")
+    fleet.wait_for(lambda: "watching its workers" in run.output)
+    assert "nothing trains own: a program of yours asks for its trials and tells what came out" in run.output
+    run.send(signal.SIGINT)
+    assert run.wait() == 130
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("worker", "--study", "own", "--once"), ("worker", "--once")])
+def test_a_worker_in_another_folder_says_which_module_of_which_study_it_lacks(fleet, tmp_path, words):
+    create("TRAINED", 2)
+    (tmp_path / "parabola.py").unlink()
+    worker = fleet.start(*words)
+    fleet.wait_for(lambda: "must be importable" in worker.output)
+    worker.send(signal.SIGTERM)
+    worker.wait()
+    said = "the space of study 'own' must be importable where the study is worked on, its module 'parabola' is not in "
+    assert f"{said}{tmp_path} or among the installed packages; start in the folder that holds it" in worker.output
+
+
 LOSSY = """
 import sys
 from hpo_storage.records import Outcome
@@ -159,6 +183,14 @@ def test_a_trainer_lies_where_its_objective_does(fleet):
         [sys.executable, "../script.py"], cwd=fleet.folder / "elsewhere", capture_output=True, text=True, check=True
     )
     assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("trainer", ["'nosuch'", "'no such.thing'", "5"])
+def test_a_trainer_that_is_nowhere_is_refused(fleet, trainer):
+    (fleet.folder / "parabola.py").write_text(OWN.read_text().replace('"parabola"', trainer))
+    run = fleet.start("run", "--study", "own", "--objective", "parabola:TRAINED", "--space", "parabola:SPACE")
+    assert run.wait() == 2
+    assert f"must be a module that can be imported here, {trainer} of 'parabola:TRAINED' cannot" in run.output
 
 
 def test_what_is_no_objective_is_refused(fleet):
