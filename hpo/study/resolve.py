@@ -244,7 +244,8 @@ def _lines(found: list[Difference], spec: StudySpec, given: Mapping[str, Any]) -
 
 def _data_line(changed: Mapping[str, Difference], spec: StudySpec) -> str:
     if (source := changed.get("source")) is not None:
-        return f"{use('data')}: stored {shown(source.stored)}, now {shown(source.now)}"
+        other = " with other content" if "sha256" in changed and "kind" not in changed else ""
+        return f"{use('data')}: stored {shown(source.stored)}, now {shown(source.now)}{other}"
     return f"{use('data')}: {shown(spec.objective.part['data']['source'])} has other content now"
 
 

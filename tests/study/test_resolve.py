@@ -100,7 +100,10 @@ def test_without_work_only_what_is_named_is_looked_at(csv, tmp_path):
         refuse_changes(request("s", **options), stored)
     moved.write_text("x,label\n1,b\n2,b\n")
     for options, named in (
-        ({"data": str(moved)}, r"data: stored '.*', now '.*elsewhere.csv'; resume it without data, or"),
+        (
+            {"data": str(moved)},
+            r"data: stored '.*', now '.*elsewhere.csv' with other content; resume it without data, or",
+        ),
         ({"target": "x"}, r"target: stored 'label', now 'x'"),
         ({"seed": 4}, r"seed: stored 0, now 4"),
         ({"missing_words": False}, r"missing_words: stored True"),
