@@ -20,6 +20,8 @@ def open_streams() -> None:
             if opened != number:
                 os.dup2(opened, number)
                 os.close(opened)
+        with contextlib.suppress(OSError):
+            os.set_blocking(number, True)  # what a parent has made not block would lose text
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

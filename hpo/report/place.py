@@ -19,7 +19,7 @@ def page_path(place: object, setting: str) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"{rule} an HTML file, got {shown(str(path))}; end it with .html", setting=setting)
     try:
-        is_place = path.parent.is_dir() and not path.is_dir()
+        is_place = path.parent.is_dir() and not path.is_dir() and "\0" not in path.name
     except (OSError, ValueError):  # a name that no file could have
         is_place = False
     if not is_place:

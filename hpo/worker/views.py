@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import select
 import sys
 import time
 from collections import deque
@@ -23,6 +24,8 @@ from hpo.worker.progress import ProgressView, Running, SilentView, Snapshot, Tri
 
 SHOWN_TRAINERS = 8
 REDRAW_SECONDS = 0.1
+READER_SECONDS = 1.0
+"""How long a reader may let a line wait; then it is lost."""
 ETA_TRIALS = 20
 """The time left is judged by at most this many trials, the latest."""
 ETA_FIRST_TRIALS = 3
@@ -42,10 +45,11 @@ def make_view(stream: TextIO | None, face: Face = PYTHON) -> ProgressView:
 
 
 class Unfailing(io.TextIOBase):
-    """A stream on which nothing fails: a full disk or a terminal that is gone are no reason to stop a run."""
+    """A stream on which nothing fails, and nothing waits for long: a full disk, a terminal that is gone or paused, or a
+    reader that reads no more are no reason to stop a run."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        self._stream, self._patience = stream, READER_SECONDS
 
     @property
     def encoding(self) -> str:  # type: ignore[override] # it has no setter
@@ -61,10 +65,20 @@ class Unfailing(io.TextIOBase):
         return False
 
     def write(self, text: str) -> int:
-        """Write what the stream can, other characters as their escapes."""
+        """Write what the stream can, other characters as their escapes; nothing while nobody takes it."""
         with contextlib.suppress(Exception):
-            self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+            if self._takes():
+                self._stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
         return len(text)
+
+    def _takes(self) -> bool:
+        """Whether a write returns; who was waited for once is not waited for again until he takes something."""
+        try:
+            takes = bool(select.select((), (self._stream.fileno(),), (), self._patience)[1])
+        except (OSError, ValueError, AttributeError):  # it is no file
+            return True
+        self._patience = READER_SECONDS if takes else 0.0
+        return takes
 
     def flush(self) -> None:
         """Flush a stream that can."""
