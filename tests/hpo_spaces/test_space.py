@@ -12,7 +12,9 @@ from hpo_spaces import (
     LogFloat,
     MlpSpace,
     Ordered,
+    SearchSpace,
     changed_dimensions,
+    space_changes,
 )
 from hpo_spaces.mlp import MLP, mlp_space
 from hypothesis import given
@@ -226,3 +228,15 @@ def test_spaces_can_be_sent_to_another_process(searched):
     copy = pickle.loads(pickle.dumps(searched))
     vector = [0.3] * searched.size
     assert copy.architecture(copy.decode(vector)) == searched.architecture(searched.decode(vector))
+
+
+def test_changes_of_a_space_are_told_with_both_values():
+    old = SearchSpace(name="s", dimensions=(Float("x", 0, 1), Float("gone", 0, 1)), settings={"units": 5})
+    new = SearchSpace(name="s", dimensions=(Float("x", 0, 2), Float("more", 0, 1)), settings={"units": 7})
+    assert space_changes(old.describe(), new.describe()) == [
+        "dimension 'x': high 1.0 -> 2.0",
+        "dimension 'gone': removed",
+        "dimension 'more': new",
+        "setting units: 5 -> 7",
+    ]
+    assert space_changes(old.describe(), old.describe()) == []
