@@ -55,7 +55,7 @@ def in_thread(function: Callable[[], None]) -> Callable[[], BaseException | None
 
 
 def test_a_connection_that_is_lost_as_soon_as_it_is_made_is_told(db: Database, monkeypatch: pytest.MonkeyPatch):
-    """As of a pooler whose server is gone. SQLAlchemy would say that two in a row are lost, not that the server is."""
+    """As of a pooler whose server is gone. SQLAlchemy would say that it is closed, not that nobody answers."""
 
     def is_away(connection: object) -> None:
         raise db.engine.dialect.loaded_dbapi.OperationalError("server closed the connection unexpectedly")
