@@ -42,7 +42,7 @@ def test_a_loss_is_called_by_its_name_alone(studies, tmp_path, name):
     loss = loss_of(Facts.from_json(study.facts))
     assert set(titles) == {loss.title}
     assert FIGURES["parallel"](study).data[0].dimensions[-1].label == loss.name
-    fields = str([status_fields(study, 0.0), winner_fields(study, winner(study)), summary_json(study)])
+    fields = str([status_fields(study, 1.0), winner_fields(study, winner(study)), summary_json(study)])
     for other in NAMES:
         assert (other.lower() in page.lower()) == (other == name)
         assert (other in fields) == (other == name)
