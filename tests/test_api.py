@@ -335,7 +335,7 @@ def test_best_is_the_winner():
     assert best.network["widths"] == [20, 10]
 
 
-@pytest.mark.parametrize(("values", "reason"), [((), "none has run"), ((None, None), "loss was not finite")])
+@pytest.mark.parametrize(("values", "reason"), [((), "no trial has begun"), ((None, None), "loss was not finite")])
 def test_without_a_result_there_is_no_best(values, reason):
     study = api.Study(study_of(*values))
     with pytest.raises(StudyError, match=reason):

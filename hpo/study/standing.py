@@ -152,7 +152,7 @@ def failure_reasons(study: Standing) -> list[tuple[str, int]]:
 
 def why_no_winner(study: Standing) -> str:
     """Why there is none: `no trial ended within 1 s`, `its one trial failed`, `no trial has all its replicates`."""
-    begun = study.claimed or study.finished if isinstance(study, StudyOverview) else study.trials
+    begun = study.begun if isinstance(study, StudyOverview) else study.trials
     if not begun and study.limit_reached is None:
         return "no trial has begun"
     if not study.finished:

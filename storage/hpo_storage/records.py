@@ -190,6 +190,7 @@ class StudyOverview(StudyHeader):
         best: the winner so far.
         failures: why slots failed at their last attempt, and how many, the most frequent first.
         claimed: numbers of the trials that hold a slot.
+        begun: whether there is any trial.
         seconds: that attempts have taken, those not included that run.
     """
 
@@ -199,6 +200,7 @@ class StudyOverview(StudyHeader):
     best: TrialRecord | None
     failures: tuple[tuple[str | None, int], ...]
     claimed: tuple[int, ...]
+    begun: bool = False
     seconds: float = 0.0
     limit_reached: Limit | None = None
 

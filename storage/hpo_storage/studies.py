@@ -233,6 +233,7 @@ def read_overview(db: Database, name: str) -> StudyOverview:
             best=best_trial(connection, study.id),
             failures=failures(connection, study.id),
             claimed=tuple(sorted(position.running.values())),
+            begun=position.last >= 0,
             seconds=position.seconds,
         )
 

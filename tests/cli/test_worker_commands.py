@@ -83,7 +83,7 @@ def test_a_study_that_has_used_up_its_time_is_over(bench, hpo):
     assert ended.code == 0
     assert "wine is over, as its wall time is used up; nothing was done" in ended.out
     assert "next: hpo run --study wine --time-limit none\n" in ended.out
-    assert "limits\twall time 0.0 s (used up), one trial 10 min 00 s\n" in hpo("status", "--study", "wine").out
+    assert "limits\twall time 1e-06 s (used up), one trial 10 min 00 s\n" in hpo("status", "--study", "wine").out
     shown = json.loads(hpo("status", "--study", "wine", "--json").out)
     assert shown["limits"] == {"wall_seconds": 1e-6, "trainer_seconds": None, "trial_seconds": 600.0}
     assert shown["limit_reached"] == "wall time"

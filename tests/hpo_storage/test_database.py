@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from hpo_storage.database import Database, connect, holds_tables, now, upgrade
-from hpo_storage.engine import explanation, make_engine, parse_url
+from hpo_storage.engine import make_engine, parse_url
 from hpo_storage.migrations import VERSION_TABLE
-from hpo_storage.sqlite import kind_of, use_write_ahead_log
+from hpo_storage.sqlite import explanation, kind_of, use_write_ahead_log
 from hpo_storage.tables import METADATA, database_time
 from sqlalchemy.dialects import mysql, postgresql
 
@@ -245,7 +245,7 @@ def test_a_locked_database_says_who_to_stop(file_db: Database, path: Path):
 def test_an_error_is_known_by_its_number(code: int, remedy: str):
     error = sqlite3.OperationalError("whatever it is called")
     error.sqlite_errorcode = code
-    assert remedy in explanation(parse_url("sqlite:///hpo.db"), error)
+    assert remedy in explanation("sqlite:///hpo.db", error)
     assert issubclass(kind_of(error), StorageAwayError) is (
         code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_PROTOCOL)
     )

@@ -152,17 +152,18 @@ def test_an_upgraded_study_goes_on(path: Path, revision: str, name: str, slot: i
     assert (study.name, study.open, study.claimed) == (name, 1, 1)
     assert requeue_orphans(db, study.id) == 0  # its worker may be on another host, for all that is known
     assert sweep(db) == 1
+    worker, dimensions = start_worker(db, study.id, host="elsewhere", pid=1), load_space("mlp").distributions()
+    claims = [claim(db, study.id, worker, lambda offer: POINT, dimensions) for _ in range(3)]
+    # What broke off comes last, with the point that it had.
+    assert [(c.slot, c.attempt) for c in claims if c] == [(slot + 1, 1), (slot, attempts + 1)]
     extend_study(db, study.id, slot + 3)
-    worker = start_worker(db, study.id, host="elsewhere", pid=1)
-    claimed = claim(db, study.id, worker, lambda offer: {}, load_space("mlp").distributions())
-    assert claimed is not None
-    assert (claimed.slot, claimed.attempt) == (slot, attempts + 1)
     assert broken_rules(db) == []
-    assert progress(db, study.id).open == 2
+    assert progress(db, study.id).open == 1
     assert len(list_workers(db)) == 1
     db.close()
 
 
+POINT = {"dropout": 0.25, "learning_rate": 0.01, "activation": "relu", "batch_exponent": 4}
 DATA = {"kind": "builtin", "source": "wine", "target": "target", "sha256": ""}
 SPACE = {"reference": "mlp", "description": {}}
 EVALUATION = {"method": "kfold", "replicates": 3, "max_epochs": 50, "patience": 7}
@@ -240,7 +241,7 @@ def make_older(db: Database) -> None:
     with db.begin_write() as connection:
         for statement in (
             "INSERT INTO studies (study_id, study_name) VALUES (7, 'a')",
-            "INSERT INTO hpo_studies VALUES (7, 'a', '{}', '{}', '{}', 1, '2026-01-01 00:00:00')",
+            "INSERT INTO hpo_studies VALUES (7, 'a', '{}', '{}', '{}', 3, '2026-01-01 00:00:00')",
             "INSERT INTO hpo_workers VALUES ('w', 7, 'h', 1, NULL, '2026-01-01 00:00:00', '2026-01-01 00:00:00', NULL)",
             "INSERT INTO hpo_slots VALUES (1, 7, 0, 'open', NULL, 0, 0, NULL, NULL, NULL, NULL)",
             "INSERT INTO hpo_slots VALUES (2, 7, 1, 'complete', NULL, 1, 0, NULL, 1, NULL, NULL)",

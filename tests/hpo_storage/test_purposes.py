@@ -41,13 +41,14 @@ def claim_final(bench) -> Claim | None:
 
 def seen(bench) -> tuple[object, ...]:
     """All that is told of the study's budget."""
+    told = look(bench.db, bench.study_id, None)
     return (
         progress(bench.db, bench.study_id),
         read_study(bench.db, "churn"),
         list_studies(bench.db),
         [(study.open, study.claimed) for study in open_studies(bench.db)],
         read_overview(bench.db, "churn"),
-        look(bench.db, bench.study_id, None),
+        (told.progress, told.trials),
     )
 
 

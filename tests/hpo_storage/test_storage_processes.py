@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -14,13 +15,13 @@ from hpo_storage.checks import broken_rules
 from hpo_storage.database import Database, connect
 from hpo_storage.failpoints import failpoint
 from hpo_storage.records import Outcome
-from hpo_storage.slots import Claim, claim, finish
+from hpo_storage.slots import claim, finish
 from hpo_storage.studies import create_study, list_studies, progress, read_study
 from hpo_storage.tables import SLOTS
 from hpo_storage.workers import requeue_orphans, start_worker, sweep
 from optuna.trial import TrialState
 
-from hpo.errors import LeaseLostError
+from hpo.errors import LeaseLostError, StudyNotFoundError
 
 MakeOutcome = Callable[..., Outcome]
 COMMON = """
@@ -154,8 +155,8 @@ def test_a_sweeper_killed_within_its_transaction_loses_no_attempt(bench, url: st
     with bench.db.begin_write() as connection:
         connection.execute(SLOTS.update().values(lease_until=SLOTS.c.started))
     killed_at("mid_sweep", SWEEP, url)
-    assert states(bench.db) == ["claimed", "claimed"]
-    assert sweep(bench.db) == 2
+    assert states(bench.db) == ["claimed"] * 3
+    assert sweep(bench.db) == 3
     again = bench.claim()
     assert (again.slot, again.attempt, again.params) == (late.slot, 2, late.params)
     bench.claim()
@@ -206,6 +207,8 @@ def test_failpoints(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_claim_cannot_be_made_up(bench, outcome: MakeOutcome):
-    made_up = Claim(slot=0, attempt=1, token="0" * 32, trial_id=10**6, number=0, params={})
+    made_up = replace(bench.claim(), token="0" * 32)
     with pytest.raises(LeaseLostError):
         finish(bench.db, made_up, outcome())
+    with pytest.raises(StudyNotFoundError):  # as for all that can be told of a trial that is not there
+        finish(bench.db, replace(made_up, trial_id=10**6), outcome())

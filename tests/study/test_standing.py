@@ -213,7 +213,8 @@ def test_a_study_that_goes_on_does_not_wait(changes, activity):
 
 def test_what_an_ended_worker_said_before_the_last_result_is_past():
     made = study(trial(0, value=0.5), finished=1)
-    nobody = {"open": 9, "claimed": 0, "broken_off": 0, "failures": 0, "reasons": ()}
+    last = made.trials[0].finished
+    nobody = {"open": 9, "claimed": 0, "broken_off": 0, "failures": 0, "reasons": (), "last_result": last}
     found = standing.waiting(made, Activity(**nobody, workers=(worker(1, "sick", alive=False),)))
     assert found is not None
     assert "sick" not in found.text

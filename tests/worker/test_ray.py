@@ -66,7 +66,7 @@ def test_options_become_those_of_the_command():
 
 
 def test_a_worker_that_cannot_start_says_why(short_leases, tmp_path):
-    with pytest.raises(WorkerError, match=r"exit code 2 on .*trainers must be a whole number of at least 1"):
+    with pytest.raises(WorkerError, match=r"exit code 2 on .*trainers must be a whole number from 1 to 1000"):
         ray_launcher._work(f"sqlite:///{tmp_path}/none.db", ["--trainers", "0"])
 
 
