@@ -9,6 +9,7 @@ HpoError
 │   │   ├── StudyNotFoundError
 │   │   └── StudyRunningError
 │   └── StorageError       a database URL, or a database that cannot be opened or is too old
+│       ├── StorageLostError       an SQLite file that was removed or replaced while it was open
 │       ├── StorageRefusedError    a database that answers, and refuses: a right, the login, room, the tables
 │       └── StorageAwayError       a database that does not answer now; it may be back later
 │           ├── StorageHostError   its host has no address
@@ -180,6 +181,10 @@ class StorageError(InputError):
 
 class StorageRefusedError(StorageError):
     """The database answers, and refuses: somebody must give a right, a login, room or the tables."""
+
+
+class StorageLostError(StorageError):
+    """An SQLite file is not the one any more that was opened: nobody finds what is written to it."""
 
 
 class StorageAwayError(StorageError):

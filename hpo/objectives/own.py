@@ -42,6 +42,8 @@ class OwnObjective:
                 f"an objective's {method} must work, got {said(error)} from {self._name!r}; correct it",
                 setting="objective",
             ) from error
+        if method == "cost_of" and callable(answer):
+            return lambda result: self._ask("cost", lambda: answer(result))
         return answer
 
 

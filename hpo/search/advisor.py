@@ -89,8 +89,8 @@ class Advisor:
         """
         slots.finish(self._database, claim, outcome)
         failpoint("after_tell")
-        self.progress = self.progress.after(outcome.state)
-        if self.history.add(claim.number, outcome):
+        if self.history.add(claim.number, outcome):  # or else a look has counted it: the first answer got lost
+            self.progress = self.progress.after(outcome.state)
             self._proposer.observe(claim.number, claim.params, outcome)
         return self.history.best is outcome
 

@@ -1,7 +1,6 @@
 """From what a person asked for to a study's spec: new, built-in or stored."""
 
 import contextlib
-import importlib.util
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hpo_spaces import SearchSpace, load_space, space_changes
-from hpo_spaces.loading import forget_module
+from hpo_spaces.loading import forget_module, is_there
 
 from hpo.declaration import settings_of, taken
 from hpo.errors import InputError, StudyError, use
@@ -135,7 +134,7 @@ def trainer_of(study: ResolvedStudy) -> str:
             f"for its points and tell what they found",
             setting="objective",
         )
-    if not isinstance(module, str) or not importlib.util.find_spec(module.partition(".")[0] or "?"):
+    if not isinstance(module, str) or not is_there(module):
         raise StudyError(
             f"the trainer of an objective must be a module that can be imported here, {shown(module)} of "
             f"{study.spec.objective.name!r} cannot; correct it, or start in the folder that holds it",

@@ -13,7 +13,7 @@ from hpo_storage.records import Outcome, TrialState
 from hpo_storage.slots import Claim, check_outcome
 from hpo_storage.timing import LEASE_SECONDS, Timing, silence_seconds
 
-from hpo.errors import SickHostError, TrainersError, do
+from hpo.errors import ResourceError, SickHostError, TrainersError, do
 from hpo.words import duration_text
 from hpo.worker.child import Child, wait_for_output
 from hpo.worker.progress import Running
@@ -306,8 +306,13 @@ class TrainerPool:
         reason = reason or f"trainer died: {ending}"
         if trainer.claims:
             self.health.broke(reason, errors, known=_known(trainer))
+        claims = dict(trainer.claims)
         ended = trainer.break_off(reason)
-        trainer.restart()
+        try:
+            trainer.restart()
+        except ResourceError:
+            trainer.claims = claims  # for whoever closes the session to give back
+            raise
         return ended
 
 

@@ -20,6 +20,7 @@ from hpo.errors import (
     SickHostError,
     StorageAwayError,
     StorageError,
+    StorageLostError,
     StudyNotFoundError,
     marked,
 )
@@ -146,7 +147,7 @@ class StudyServer:
         self._study, self._terms, self._worker, self._resources = study, terms, worker, resources
         self._data = stack.enter_context(working_folder()) / "study"
         self._pool = TrainerPool(resources.environment)
-        stack.callback(self._pool.close)
+        stack.callback(lambda: self._pool.close())
         self._opened: Opened | None = None
         self._refused: dict[int, Refusal] = {}
         self._finished = 0
@@ -206,8 +207,12 @@ class StudyServer:
             return  # it was deleted meanwhile
         try:
             self._run(header, time.monotonic())
-        except (StorageAwayError, SickHostError):
+        except (StorageAwayError, StorageLostError):
             raise
+        except SickHostError as error:
+            if not self._may_serve_others(header):
+                raise
+            self._refuse(header, error)
         except StudyNotFoundError as error:
             self._worker.view.message(f"{header.name}: {marked(error)}")
             self._put_off(header, error, 1, None if self._terms.once else LONGEST_PAUSE)  # part of it may be there
@@ -226,6 +231,7 @@ class StudyServer:
         if pause is None and self._study is not None:
             raise error
         self._put_off(header, error, tries, pause)
+        self._start_anew()
         forget(header.spec)
         if before is not None and before.why == why:
             return
@@ -234,6 +240,18 @@ class StudyServer:
         then = "" if pause is None else "; it is tried again from time to time"
         self._worker.view.message(f"this worker leaves {header.name} to others: {why}{then}")
         self._note(f"{header.name}: {why}")
+
+    def _may_serve_others(self, header: StudyHeader) -> bool:
+        """Whether another study can tell if what breaks off here is this machine's doing, or the study's."""
+        if self._study is not None:
+            return False
+        return any(study.open and study.id != header.id for study in self._worker.outage.insist(self._unfinished))
+
+    def _start_anew(self) -> None:
+        """Let the next study have new trainers, and data that is prepared again, whatever was wrong with these."""
+        self._pool.close()
+        self._pool = TrainerPool(self._resources.environment)
+        self._opened = None
 
     def _put_off(self, header: StudyHeader, error: Exception, tries: int, leases: float | None) -> None:
         again = None if leases is None else time.monotonic() + leases * self._worker.timing.lease
@@ -326,6 +344,7 @@ class StudyServer:
         if not workers.serve(self._worker.database, self._worker.id, header.id):
             self._worker.register()
             workers.serve(self._worker.database, self._worker.id, header.id)
+        workers.note(self._worker.database, self._worker.id, None)
         workers.requeue_orphans(self._worker.database, header.id)
 
     def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: Callable[[], None]) -> None:

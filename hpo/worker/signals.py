@@ -88,6 +88,8 @@ class _Ear:
 
     def __init__(self, request: StopRequest, interrupts: bool) -> None:
         self._request, self._interrupts = request, interrupts
+        self._caught = [n for n in STOPS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
+        self._previous: dict[int, object] = {}
         self._here, self._there = socket.socketpair()
         self._there.setblocking(False)
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)
@@ -95,8 +97,8 @@ class _Ear:
     def __enter__(self) -> None:
         self._thread.start()
         self._wakeup = signal.set_wakeup_fd(self._there.fileno(), warn_on_full_buffer=False)
-        caught = [n for n in STOPS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
-        self._previous = {number: signal.signal(number, self._handle) for number in caught}
+        for number in self._caught:
+            self._previous[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
@@ -123,7 +125,7 @@ class _Ear:
             if not numbers:
                 return
             for number in numbers:
-                if number in self._previous:
+                if number in self._caught:
                     self._request.ask(number)
 
 

@@ -72,6 +72,12 @@ def forget_module(reference: str) -> None:
         sys.modules.pop(match["module"], None)
 
 
+def is_there(module: str) -> bool:
+    """Whether `run_own`, started here, would find the module."""
+    top = module.partition(".")[0] or "?"
+    return top in sys.modules or any(PathFinder.find_spec(top, path) for path in (None, [str(Path.cwd())]))
+
+
 def _remedy(reference: str, names: Iterable[str], setting: str) -> str:
     """What to write instead of a reference that is none."""
     module = reference.removesuffix(".py").replace("/", ".")

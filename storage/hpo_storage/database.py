@@ -235,6 +235,11 @@ def _check_is_current(db: Database) -> None:
     revision = schema(db)
     if revision == HEAD:
         return
+    if revision is None and db.on_sqlite and _lacks_its_log(db):
+        raise StorageError(
+            f"a copy of a file that is in use needs what lies beside it, got {db.url} without its -wal; "
+            f"copy it with {do('backup')}"
+        )
     if revision is None:
         raise StorageError(f"a database must hold hpo's tables to be read, got {db.url}; {do('run')} creates them")
     _check_known(revision, db.url)
@@ -244,6 +249,11 @@ def _check_is_current(db: Database) -> None:
             f"copy it to a folder of yours with {do('backup')}, and run {do('upgrade')} on the copy"
         )
     raise _older(revision, db.url)
+
+
+def _lacks_its_log(db: Database) -> bool:
+    with db.begin_read() as connection:
+        return sqlite.is_copy_without_log(connection)
 
 
 def _older(revision: str, url: str) -> StorageError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from hpo_storage.records import ACCEPTED, Position, Purpose, TrialState
+from hpo_storage.records import ACCEPTED, SHOWN_TRIALS, Position, Purpose, TrialState
 from hpo_storage.tables import SLOTS, TRIALS
 
 _NUMBERS = sa.table(
@@ -70,11 +70,12 @@ def _after(connection: sa.Connection, study_id: int, position: Position) -> dict
 
 
 def _read(connection: sa.Connection, ids: list[int]) -> list[sa.Row[Any]]:
-    if not ids:
-        return []
+    """In parts, as databases limit how many values a statement may have."""
     columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.started, TRIALS.c.finished)
     query = sa.select(*columns).join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
-    return list(connection.execute(query.where(TRIALS.c.id.in_(ids), SLOTS.c.purpose == Purpose.TRIAL)))
+    parts = [ids[start : start + SHOWN_TRIALS] for start in range(0, len(ids), SHOWN_TRIALS)]
+    found = (connection.execute(query.where(TRIALS.c.id.in_(part), SLOTS.c.purpose == Purpose.TRIAL)) for part in parts)
+    return [trial for trials in found for trial in trials]
 
 
 def between(start: datetime, end: datetime) -> float:

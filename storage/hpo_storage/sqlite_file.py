@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from hpo.errors import StorageError, use
+from hpo.errors import StorageError, StorageLostError, use
 from hpo_storage.urls import file_url
 
 BUSY_SECONDS = 60.0
@@ -85,14 +85,14 @@ def open_connection(path: str, mode: str) -> Connection:
 
 @contextmanager
 def connecting(file: OpenFile) -> Iterator[bool]:
-    """Around the opening of one more connection: whether the file is there; StorageError where it is another by now."""
+    """Around the opening of one more connection: whether the file is there; StorageLostError where it is another by now."""
     before = _identity(file.path)
     if file.identity not in (None, before):
-        raise StorageError(_rescued.get(file.identity) or _gone(file.path, _by_name(before), "go back to a copy"))
+        raise StorageLostError(_rescued.get(file.identity) or _gone(file.path, _by_name(before), "go back to a copy"))
     yield before is not None
     after = _identity(file.path)
     if after is None or before not in (None, after):
-        raise StorageError(_gone(file.path, _by_name(after), "do the same again"))
+        raise StorageLostError(_gone(file.path, _by_name(after), "do the same again"))
     if file.identity is None:
         _rescued.pop(after, None)  # the number of a file that is gone may be another's by now
     file.identity = after
@@ -108,7 +108,7 @@ def note(connection: sa.Connection) -> None:
 
 
 def check(connection: sa.Connection) -> None:
-    """StorageError, with what the file held saved beside it, where its name leads to another one now, or to none."""
+    """StorageLostError, with what the file held saved beside it, where its name leads to another one now, or to none."""
     held, raw = held_by(connection)
     file, now = held.file, _identity(held.file.path)
     lost = [name for name, identity in held.logs.items() if _identity(name) != identity]
@@ -127,7 +127,7 @@ def check(connection: sa.Connection) -> None:
             saved = "what it held is lost; go back to a copy" if what == _OVERWRITTEN else _rescue(raw, file.path)
             _rescued[file.identity] = _gone(file.path, what, saved)
             _remove_logs(held, what == _OVERWRITTEN)
-    raise StorageError(_rescued[file.identity])
+    raise StorageLostError(_rescued[file.identity])
 
 
 def _logs(path: str) -> dict[str, Identity]:

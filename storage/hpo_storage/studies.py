@@ -58,7 +58,6 @@ _HOW_FAR = sa.select(
 """Studies, with how many slots of their budgets have been made, are open again or claimed; the others are used up."""
 
 
-@retried
 def create_study(
     db: Database,
     name: str,

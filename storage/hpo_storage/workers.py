@@ -5,8 +5,8 @@ import secrets
 import socket
 import subprocess
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def start_worker(
 def _register(db: Database, worker: Mapping[str, Any]) -> str:
     """Store a worker, and return its id; nothing where it is there, as the answer to an earlier call got lost."""
     worker_id, study_id = worker["id"], worker["study_id"]
-    with _study_is_there(), db.begin_write() as connection:
+    with db.begin_write() as connection:
         if connection.scalar(sa.select(WORKERS.c.id).where(WORKERS.c.id == worker_id)) is None:
             time = now(connection)
             if worker["role"] == "run" and study_id is not None:
@@ -78,7 +78,7 @@ def serve(db: Database, worker_id: str, study_id: int | None) -> bool:
 
     StudyNotFoundError where the study has been deleted.
     """
-    with _study_is_there(), db.begin_write() as connection:
+    with db.begin_write() as connection:
         query = WORKERS.update().where(WORKERS.c.id == worker_id).values(study_id=study_id)
         return connection.execute(query).rowcount > 0
 
@@ -247,15 +247,6 @@ def _record(worker: sa.Row[Any], time: datetime, running: int, finished: int) ->
         trials_per_hour=finished / hours if hours > 0 else 0.0,
         note=worker.note,
     )
-
-
-@contextmanager
-def _study_is_there() -> Iterator[None]:
-    """StudyNotFoundError where a worker's study has been deleted meanwhile."""
-    try:
-        yield
-    except sa.exc.IntegrityError:
-        raise StudyNotFoundError("a study must be there to be worked on, and it has been deleted") from None
 
 
 def check_not_running(
