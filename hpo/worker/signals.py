@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from hpo.processes import end_by_force
 from hpo.usercode import STOPS, RequestedInterrupt
@@ -89,7 +90,7 @@ class _Ear:
     def __init__(self, request: StopRequest, interrupts: bool) -> None:
         self._request, self._interrupts = request, interrupts
         self._caught = [n for n in STOPS if n != _HANGUP or signal.getsignal(n) is not signal.SIG_IGN]
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
         self._here, self._there = socket.socketpair()
         self._there.setblocking(False)
         self._thread = threading.Thread(target=self._listen, name="signals", daemon=True)

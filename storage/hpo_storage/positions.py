@@ -74,8 +74,10 @@ def _read(connection: sa.Connection, ids: list[int]) -> list[sa.Row[Any]]:
     columns = (TRIALS.c.id, TRIALS.c.number, TRIALS.c.state, TRIALS.c.started, TRIALS.c.finished)
     query = sa.select(*columns).join(SLOTS, TRIALS.c.slot_id == SLOTS.c.id)
     parts = [ids[start : start + SHOWN_TRIALS] for start in range(0, len(ids), SHOWN_TRIALS)]
-    found = (connection.execute(query.where(TRIALS.c.id.in_(part), SLOTS.c.purpose == Purpose.TRIAL)) for part in parts)
-    return [trial for trials in found for trial in trials]
+    found: list[sa.Row[Any]] = []
+    for part in parts:
+        found += connection.execute(query.where(TRIALS.c.id.in_(part), SLOTS.c.purpose == Purpose.TRIAL))
+    return found
 
 
 def between(start: datetime, end: datetime) -> float:

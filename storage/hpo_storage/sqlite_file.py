@@ -85,7 +85,7 @@ def open_connection(path: str, mode: str) -> Connection:
 
 @contextmanager
 def connecting(file: OpenFile) -> Iterator[bool]:
-    """Around the opening of one more connection: whether the file is there; StorageLostError where it is another by now."""
+    """Around the opening of one more connection: whether the file is there; StorageLostError where it is another."""
     before = _identity(file.path)
     if file.identity not in (None, before):
         raise StorageLostError(_rescued.get(file.identity) or _gone(file.path, _by_name(before), "go back to a copy"))
@@ -108,7 +108,7 @@ def note(connection: sa.Connection) -> None:
 
 
 def check(connection: sa.Connection) -> None:
-    """StorageLostError, with what the file held saved beside it, where its name leads to another one now, or to none."""
+    """StorageLostError, with what the file held saved beside it, where its name leads to another one, or to none."""
     held, raw = held_by(connection)
     file, now = held.file, _identity(held.file.path)
     lost = [name for name, identity in held.logs.items() if _identity(name) != identity]
