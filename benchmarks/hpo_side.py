@@ -20,6 +20,7 @@ from hpo_spaces import SearchSpace
 from hpo_storage.records import VALUED, Outcome, StudyRecord
 from points import Point, read_points, seconds_since_start
 
+from hpo import open_study
 from hpo.search import advisor
 from hpo.study.resolve import request
 from hpo.worker import run as worker_run
@@ -78,7 +79,8 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
             trials=len(points),
             backend=options.backend,
         )
-        record = worker_run.run(study, url=f"sqlite:///{folder}/hpo.db", view=clock).record
+        worker_run.run(study, url=f"sqlite:///{folder}/hpo.db", view=clock)
+        record = open_study("points", f"sqlite:///{folder}/hpo.db")._record
     seconds = clock.end - sum(clock.starts) / len(clock.starts)
     return {"seconds": seconds, "startup": clock.starts[0], "losses": losses_by_slot(record)}
 

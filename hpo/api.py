@@ -307,6 +307,8 @@ def backup(path: str | PathLike[str], storage: "Location | None" = None) -> Path
     from hpo_storage.copies import back_up
     from hpo_storage.database import connect
 
+    if not isinstance(path, str | PathLike):
+        raise InputError(f"a copy goes to a file, got a value of type {type(path).__name__}; give its path")
     database = connect(_url(storage))
     try:
         back_up(database, Path(path))

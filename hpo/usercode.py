@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 10.0
 """A function that takes longer is named."""
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
 """What asks the process to stop: nobody else's to catch."""
-_OURS = (str(Path(__file__).parent), str(Path(os.__file__).parent), "<", "site-packages")
+_OURS = (str(Path(__file__).parent), "hpo_spaces", str(Path(os.__file__).parent), "<", "site-packages")
 _OPEN = threading.local()
 """Whether this thread is within user code already."""
 

@@ -114,9 +114,9 @@ def time_text(moment: datetime) -> str:
 
 
 def status_fields(
-    study: "StudyOverview", trainer_seconds: float, waiting: standing.Waiting | None = None
+    study: "StudyOverview", trainer_seconds: float, waiting: standing.Waiting | None = None, url: str | None = None
 ) -> dict[str, str]:
-    """A study's state for people."""
+    """A study's state for people; `url` is of its database."""
     from hpo.objectives.registry import described, parts_of
 
     spec, facts, best = study.spec, Facts.from_json(study.facts), standing.winner(study)
@@ -125,7 +125,7 @@ def status_fields(
     fields = {
         "study": study.name,
         "state": standing.study_state(study),
-        "waiting": written(waiting.text, CommandLine()) if waiting else "",
+        "waiting": written(waiting.text, CommandLine(url)) if waiting else "",
         "trials": trials_text(study),
         "now running": ", ".join(f"trial {number}" for number in standing.running(study)),
         facts.loss_name: winner_text(best) if best else standing.why_no_winner(study),
@@ -173,10 +173,10 @@ def summary_json(study: "Standing") -> dict[str, Any]:
     }
 
 
-def status_json(study: "Standing", waiting: standing.Waiting | None) -> dict[str, Any]:
+def status_json(study: "Standing", waiting: standing.Waiting | None, url: str | None = None) -> dict[str, Any]:
     """A study with its spec and what is known of its data, without its trials."""
     about = {"limits": asdict(study.limits), "limit_reached": study.limit_reached, "data_stored": bool(study.dataset)}
-    why = {"cause": waiting.cause, "text": written(waiting.text, CommandLine())} if waiting else None
+    why = {"cause": waiting.cause, "text": written(waiting.text, CommandLine(url))} if waiting else None
     about |= {"waiting": why}
     return {**summary_json(study), **about, "spec": study.spec, "facts": study.facts, "environment": study.environment}
 

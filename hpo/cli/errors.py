@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import typer
 
-from hpo.cli.options import password_remark, with_storage
+from hpo.cli.options import with_storage
 from hpo.cli.streams import OutputError, forget
 from hpo.errors import Face, InputError, StorageError, TrainersError
 from hpo.words import printable
@@ -46,7 +46,7 @@ class CommandLine:
 
     def _on_database(self, command: str, url: str) -> str:
         try:
-            return f"{with_storage(command, url)} {password_remark(url)}".rstrip()
+            return with_storage(command, url)
         except StorageError:  # which the message is about
             return command
 
@@ -66,7 +66,7 @@ def exit_code(command: Callable[[], int | None], face: Face | None = None) -> in
         complain(error.text(face or CommandLine()))
         return BAD_INPUT
     except TrainersError as error:
-        complain(error.text(CommandLine()))
+        complain(error.text(face or CommandLine()))
         return SICK_HOST
     except typer.TyperException as error:
         complain(f"{_usage(error)}; see {_help_of(error)}")

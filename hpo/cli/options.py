@@ -109,25 +109,24 @@ def shown_storage(url: str) -> str:
 
 
 def with_storage(command: str, url: str) -> str:
-    """The command with the database named, where the shell that it is typed in does not know it already."""
+    """The command on the database, to be typed in a shell, which may know the database already.
+
+    A password is never shown: `...` stands for it, or for the whole URL where there is no better place for it.
+    """
     if _known_to_the_shell(url):
         return command
-    return f"{command} {shlex.join(['--storage', shown_storage(url)])}"
-
-
-def password_remark(url: str) -> str:
-    """What a command needs, beside the database's URL as it is shown, to connect; nothing where that is all."""
-    if _known_to_the_shell(url) or url.startswith("sqlite:"):
-        return ""
+    located = f"{command} {shlex.join(['--storage', shown_storage(url)])}"
+    if url.startswith("sqlite:"):
+        return located
     from hpo_storage.engine import parse_url
 
     parsed = parse_url(url)
     secrets = secrets_of(parsed)
     if not secrets:
-        return ""
+        return located
     if parsed.get_backend_name() == "postgresql" and secrets == [parsed.password]:
-        return "with its password in the variable PGPASSWORD"
-    return f"with {STORAGE_VARIABLE} set to the URL and its password, instead of --storage"
+        return f"PGPASSWORD=... {located}"
+    return f"{STORAGE_VARIABLE}=... {command}"
 
 
 def _known_to_the_shell(url: str) -> bool:

@@ -41,11 +41,11 @@ def status(study: StudyName, storage: Storage = None, as_json: AsJson = False) -
 
     with opened(storage) as database:
         overview = read_overview(database, study)
-        why = waiting(overview, read_activity(database, overview.id, overview.name))
+        why, url = waiting(overview, read_activity(database, overview.id, overview.name)), database_url(storage)
         if as_json:
-            write_json(status_json(overview, why))
+            write_json(status_json(overview, why, url))
         else:
-            write_fields(status_fields(overview, trainer_seconds(database, overview.id), why))
+            write_fields(status_fields(overview, trainer_seconds(database, overview.id), why, url))
     return 0
 
 

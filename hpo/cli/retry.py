@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from hpo_storage.urls import database_url
 
-from hpo.cli.errors import NO_RESULT, complain
-from hpo.cli.options import AsJson, Storage, StudyName, opened, with_storage
+from hpo.cli.errors import NO_RESULT, CommandLine, complain
+from hpo.cli.options import AsJson, Storage, StudyName, opened
 from hpo.cli.output import write_json, write_text
+from hpo.errors import written
 from hpo.words import count_text
 
 
@@ -31,7 +32,7 @@ def retry(
         opened_again = lifecycle.retry(database, study, reason)
         record = read_study(database, study)
     usual, _ = next_command(record)
-    step = with_storage(usual, database_url(storage)) if usual.startswith("hpo ") else usual
+    step = written(usual, CommandLine(database_url(storage)))
     if as_json:
         write_json({"study": study, "retried": opened_again, "finished": record.finished, "budget": record.budget})
     elif opened_again:

@@ -16,7 +16,6 @@ from hpo.cli.options import (
     AsJson,
     NewStudyName,
     Storage,
-    password_remark,
     read,
     with_storage,
 )
@@ -94,7 +93,7 @@ def _work(
         _conclude_json(result, seconds, path)
     else:
         _conclude(result, seconds, path, url)
-    return _code(result)
+    return _code(result, url)
 
 
 def _broken_off(result: "RunResult") -> bool:
@@ -103,19 +102,19 @@ def _broken_off(result: "RunResult") -> bool:
     return result.interrupted and not is_over(study)
 
 
-def _code(result: "RunResult") -> int:
+def _code(result: "RunResult", url: str) -> int:
     if _broken_off(result):
         return INTERRUPTED
     if winner(result.record) is None:
-        complain(_no_result(result.record))
+        complain(_no_result(result.record, url))
         return NO_RESULT
     return 0
 
 
-def _no_result(study: "StudyOverview") -> str:
+def _no_result(study: "StudyOverview", url: str) -> str:
     reasons = [f"  {count} × {reason}" for reason, count in failure_reasons(study)]
     said = f"{study.name} has no result: {why_no_winner(study)}{':' if reasons else ''}"
-    again = f"once that is mended, for new attempts: {CommandLine().action('retry', study.name)}"
+    again = f"once that is mended, for new attempts: {CommandLine(url).action('retry', study.name)}"
     return "\n".join([said, *reasons, *([again] if reasons else [])])
 
 
@@ -143,8 +142,6 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
         write_text(f"report: {path}")
     for index, command in enumerate(_next_commands(result, path, url)):
         write_text(f"{'next:' if index == 0 else '     '} {command}")
-    if remark := password_remark(url):
-        write_text(f"      {remark}")
 
 
 def _headline(result: "RunResult", seconds: float) -> str:

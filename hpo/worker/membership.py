@@ -132,7 +132,7 @@ class Heartbeat:
 
 
 class Outage:
-    """A database that cannot be reached for a while, or refuses: when it is worth trying again; says so once.
+    """A database that cannot be reached for a while, or refuses: when it is worth trying again; says each once.
 
     A refusal, as of a right that is missing, may be mended within so many seconds.
     """
@@ -140,6 +140,8 @@ class Outage:
     def __init__(self, view: ProgressView, stop: StopRequest, refused_seconds: float = REFUSED_SECONDS["run"]) -> None:
         self._view, self._stop, self._refused_seconds = view, stop, refused_seconds
         self._since: float | None = None
+        self._refused_since: float | None = None
+        self._said: set[type[StorageError]] = set()
         self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
 
     @property
@@ -154,21 +156,27 @@ class Outage:
     def begin(self, error: StorageError) -> None:
         """An attempt has failed; raises the error where that is for good: it was not the database that refused, or it
         has for long."""
-        if not isinstance(error, StorageAwayError):
-            waited = 0.0 if self._since is None else time.monotonic() - self._since
-            if error.__cause__ is None or waited > self._refused_seconds:
+        now = time.monotonic()
+        if isinstance(error, StorageAwayError):
+            self._refused_since = None
+        else:
+            self._refused_since = self._refused_since or now
+            if error.__cause__ is None or now - self._refused_since > self._refused_seconds:
                 raise error
-        if self._since is None:
-            self._since = time.monotonic()
+        self._since = self._since or now
+        if type(error) not in self._said:
+            self._said.add(type(error))
             self._view.message(f"{marked(error)}; waiting for it, while trials that run go on")
-        self._next = time.monotonic() + self._pause * random.uniform(0.75, 1.25)  # so that not all come at once
+        self._next = now + self._pause * random.uniform(0.75, 1.25)  # so that not all come at once
         self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
 
     def end(self) -> None:
         """An attempt has succeeded."""
         if self._since is not None:
             self._view.message(f"the database answers again, after {time.monotonic() - self._since:.0f} s")
-        self._since, self._pause, self._next = None, FIRST_PAUSE_SECONDS, 0.0
+        self._since = self._refused_since = None
+        self._said.clear()
+        self._pause, self._next = FIRST_PAUSE_SECONDS, 0.0
 
     def insist(self, action: Callable[[], T]) -> T:
         """What the action returns, tried until the database is there; StorageAwayError once a stop is asked for."""

@@ -42,7 +42,7 @@ POOL_SIZE = 2
 
 _POOL_NAME = "hpo"
 _HOST = re.compile(r"[\w.,-]*|[\da-fA-F:.]+(%\w+)?")
-_HARMLESS = re.compile(r"(?!.*//)[\w./\\ -]*")
+_HARMLESS = re.compile(r":memory:|(?!.*//)[\w./\\ -]*")
 _PASSWORD_OPTIONS = ("password", "passwd")
 
 
@@ -55,7 +55,7 @@ def parse_url(text: str) -> sa.URL:
         shown = repr(text) if _HARMLESS.fullmatch(text) else "one that cannot be parsed"
         remedy = "and escape special characters of a password as %XX"
         if "://" not in text:
-            remedy = "or a file's name that ends in .db, with ./ before one with a colon"
+            remedy = "or a name that ends in .db, with ./ before one with a colon"
         raise StorageError(
             f"a database is given as a URL such as {DEFAULT_URL}, got {shown}; "
             f"write sqlite:///FILE or postgresql://USER@HOST/NAME, {remedy}"

@@ -10,12 +10,15 @@ from hpo.errors import StudyNotFoundError
 
 _NO_PARENT = {"23503", 1216, 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY}
 """A row refers to one that is not there: SQLSTATE of PostgreSQL, numbers of MySQL and of SQLite."""
+_LEFT_OVER = {"23505", 1062, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+"""A number is given again that rows have which somebody has left of what was deleted."""
 
 
 def gone() -> StudyNotFoundError:
     """The error to raise where rows of a study are missing."""
     return StudyNotFoundError(
-        "a study must be there to be worked on, and it, or part of it, has been deleted meanwhile"
+        "a study must be there to be worked on, and it, or part of it, has been deleted meanwhile; delete what is left "
+        "of it, and make it anew"
     )
 
 
@@ -25,7 +28,7 @@ def all_there() -> Iterator[None]:
     try:
         yield
     except exc.IntegrityError as error:
-        if _code(error.orig) in _NO_PARENT:
+        if _code(error.orig) in _NO_PARENT | _LEFT_OVER:
             raise gone() from None
         raise
 

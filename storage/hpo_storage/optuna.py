@@ -96,16 +96,23 @@ def create_study(connection: sa.Connection, name: str) -> int:
             f"choose another {use('study')}",
             setting="study",
         ) from None
+    if connection.dialect.name == "sqlite":  # which gives an id again: somebody may have left rows of its last study
+        _delete_parts(connection, study_id)
     connection.execute(_DIRECTIONS.insert().values(study_id=study_id, objective=0, direction=StudyDirection.MINIMIZE))
     return study_id
 
 
 def delete_study(connection: sa.Connection, study_id: int) -> None:
     """Delete the study and its trials."""
+    _delete_parts(connection, study_id)
+    connection.execute(STUDIES.delete().where(STUDIES.c.study_id == study_id))
+
+
+def _delete_parts(connection: sa.Connection, study_id: int) -> None:
     trials = sa.select(TRIALS.c.trial_id).where(TRIALS.c.study_id == study_id)
     for table in _OF_A_TRIAL:
         connection.execute(table.delete().where(table.c.trial_id.in_(trials)))
-    for table in (TRIALS, *_OF_A_STUDY, STUDIES):
+    for table in (TRIALS, *_OF_A_STUDY):
         connection.execute(table.delete().where(table.c.study_id == study_id))
 
 

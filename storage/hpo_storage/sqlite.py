@@ -235,4 +235,6 @@ def explanation(url: str, error: object, code: int | None = None) -> str:
     """What SQLite said, with what can be done about it."""
     text = " ".join(str(error).split())
     remedy = _REMEDIES.get(code_of(error) if code is None else code, _COMMON)
+    if text.startswith("no such "):  # a table or column: of a general code, as mistakes in SQL are
+        remedy = "its tables are not hpo's, or were changed by another program: go back to a copy"
     return f"the database must be open to reading and writing, got {url}: {text}; {remedy}"

@@ -174,7 +174,8 @@ def _is_overwritten(file: OpenFile) -> bool:
 
 def _rescue(raw: Connection, path: str) -> str:
     """Save what an open connection still sees of a file that is gone, beside it or else with temporary files."""
-    name, reason = f"{Path(path).name}.rescued-{time.strftime('%Y%m%d-%H%M%S')}", ""
+    file, reason = Path(path), ""
+    name = f"{file.stem}.rescued-{time.strftime('%Y%m%d-%H%M%S')}{file.suffix}"
     for folder in (Path(path).parent, Path(tempfile.gettempdir())):
         try:
             target = _free_name(folder.resolve(strict=True) / name)

@@ -48,6 +48,7 @@ def database_url(given: str | PathLike[str] | None) -> str:
     if not given:
         return DEFAULT_URL
     scheme, separator, rest = given.partition("://")
+    scheme = scheme.lower() if separator else scheme
     if separator:
         return f"{DRIVERS.get(scheme, scheme)}://{rest}"
     if _names_a_file(given):

@@ -1,6 +1,7 @@
 """A server that answers, and refuses: a right that is missing, now or from some moment on."""
 
 import pytest
+from hpo_storage.migrations import HEAD
 
 from tests.helpers.fleet import synthetic
 from tests.helpers.servers import SERVERS
@@ -68,7 +69,7 @@ def test_fault_63_rights_that_are_missing_from_the_start(fleet, few):
         allow("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO few")
         _execute(fleet.url, "UPDATE hpo_alembic_version SET version_num = '0002'")
         refused(fleet.start("db", "upgrade", HPO_STORAGE=url), "must be owner of table", "as the tables' owner")
-        _execute(fleet.url, "UPDATE hpo_alembic_version SET version_num = '0003'")
+        _execute(fleet.url, f"UPDATE hpo_alembic_version SET version_num = '{HEAD}'")
     else:
         refused(fleet.start("db", "upgrade", HPO_STORAGE=url), "Access denied for user 'few'", "GRANT ALL ON")
         allow("GRANT SELECT ON DB.* TO few")

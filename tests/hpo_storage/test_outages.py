@@ -160,6 +160,7 @@ def test_too_many_connections_are_waited_for(url: str, backend: str):
         opened[0].close()
 
 
+@pytest.mark.parametrize("backend", ["mariadb"], indirect=True)  # the PostgreSQL may trust who comes from here
 def test_a_wrong_password_is_not_an_outage(url: str, backend: str):
     with account(url, backend) as (own, _), pytest.raises(StorageError, match="check host, port, user") as caught:
         connect(own.replace(PASSWORD, "wrong-secret"))

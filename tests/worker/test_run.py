@@ -98,7 +98,7 @@ def test_changed_file_is_refused(url, tmp_path):
     asked_for = request("f", data=path, target="label", max_epochs=2, replicates=2, trials=1)
     assert_exact(run(asked_for, url=url).record, 1)
     path.write_text(path.read_text() + "1,2,a\n")
-    with pytest.raises(StudyError, match=r"data\.sha256"):
+    with pytest.raises(StudyError, match="has other content now"):
         run(request("f", trials=2), url=url)
     with pytest.raises(DataError, match="file that exists"):
         run(request("g", data=str(tmp_path / "none.csv"), target="label"), url=url)
@@ -234,7 +234,7 @@ def test_diverging_trials_fail_with_a_reason_and_never_win(url, tmp_path, monkey
 
     (tmp_path / "wild_space.py").write_text(DIVERGING.replace("1e-3)", "2e-3)"))
     monkeypatch.delitem(sys.modules, "wild_space")
-    with pytest.raises(StudyError, match=r"search space: .*rate"):
+    with pytest.raises(StudyError, match=r"dimension 'rate': choices"):
         run(request("w", trials=9), url=url)
 
 
@@ -262,9 +262,9 @@ def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path
     record = run(asked_for, url=url).record
     assert_exact(record, 6)
     bad = [trial for trial in record.trials if 0.55 < trial.params["x"] < 0.95]
-    assert {(trial.state, trial.reason) for trial in bad} == {
-        ("failed", "the search space failed: ValueError: no network here")
-    }
+    assert {trial.state for trial in bad} == {"failed"}
+    said = "the search space failed: ValueError: no network here (line "
+    assert {(trial.reason[: len(said)], trial.reason.rpartition(", in ")[2]) for trial in bad} == {(said, "network)")}
     good = [trial for trial in record.trials if trial not in bad]
     assert {trial.state for trial in good} <= {"complete", "raced out"}
     assert len({trial.slot for trial in bad}) + len(good) == 6
@@ -289,9 +289,9 @@ def test_runs_outside_the_main_thread(url):
 
 
 def test_counts_below_one_are_refused(url):
-    with pytest.raises(StudyError, match="trials must be a whole number from 1 to 1000000, got 0"):
+    with pytest.raises(StudyError, match="trials must be a whole number from 1 to 2147483647, got 0"):
         run(request("z", **FAST, trials=0), url=url)
-    with pytest.raises(StudyError, match="trainers must be a whole number of at least 1, got -1"):
+    with pytest.raises(StudyError, match="trainers must be a whole number from 1 to 1000, got -1"):
         run(request("z", **FAST, trainers=-1), url=url)
     with pytest.raises(SpaceError):
         run(request("z", space="nowhere:SPACE", **FAST), url=url)

@@ -19,7 +19,7 @@ from hpo.worker.progress import SilentView
 from hpo.worker.results import Settled
 from hpo.worker.serve import Terms, fairest, serve
 from hpo.worker.signals import StopRequest
-from tests.helpers.databases import opened
+from tests.helpers.databases import opened, read
 from tests.helpers.fleet import synthetic
 from tests.helpers.invariants import invariants
 from tests.helpers.processes import descendants, run_python
@@ -307,7 +307,8 @@ def test_a_watcher_gives_back_what_the_dead_left_and_says_that_nobody_is_there(l
 
 def run_synthetic(url, trials):
     asked_for = request("s", objective="synthetic", sleep=0.05, trials=trials, trainers=1)
-    return worker_run.run(asked_for, url=url).record
+    worker_run.run(asked_for, url=url)
+    return read(url, "s")
 
 
 def test_an_outage_while_another_study_is_looked_for_stops_no_trial(tmp_path, monkeypatch):
