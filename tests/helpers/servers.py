@@ -232,6 +232,7 @@ class PgBouncer(Server):
             "default_pool_size": 4,
             "server_round_robin": 1,
             "max_client_conn": 100,
+            "server_login_retry": 1,
         }
         lines = [f"{name} = {value}" for name, value in settings.items()]
         server = f"* = host=127.0.0.1 port={self._server.port}"
