@@ -10,8 +10,6 @@ from hpo.errors import StudyNotFoundError
 
 _NO_PARENT = {"23503", 1216, 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY}
 """A row refers to one that is not there: SQLSTATE of PostgreSQL, numbers of MySQL and of SQLite."""
-_LEFT_OVER = {"23505", 1062, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
-"""A number is given again that rows have which somebody has left of what was deleted."""
 
 
 def gone() -> StudyNotFoundError:
@@ -28,11 +26,13 @@ def all_there() -> Iterator[None]:
     try:
         yield
     except exc.IntegrityError as error:
-        if _code(error.orig) in _NO_PARENT | _LEFT_OVER:
+        if _code(error.orig) in _NO_PARENT:
             raise gone() from None
         raise
 
 
 def _code(error: object) -> object:
-    code = getattr(error, "sqlite_errorcode", None) or getattr(error, "sqlstate", None)
-    return code or next(iter(getattr(error, "args", ())), None)
+    number = next(iter(getattr(error, "args", ())), None)
+    if isinstance(number, int):
+        return number
+    return getattr(error, "sqlite_errorcode", None) or getattr(error, "sqlstate", None)

@@ -272,19 +272,21 @@ def _start(
     if slot.purpose is not Purpose.TRIAL:
         attributes["purpose"] = slot.purpose
     trial_id, number = start_trial(connection, slot.study_id, params, distributions, attributes)
-    connection.execute(
-        TRIALS.insert().values(
-            id=trial_id,
-            slot_id=slot.id,
-            attempt=attempt,
-            number=number,
-            state=TrialState.RUNNING,
-            info={},
-            worker_id=worker_id,
-            trainer=trainer,
-            started=slot.time,
-        )
+    trial = TRIALS.insert().values(
+        id=trial_id,
+        slot_id=slot.id,
+        attempt=attempt,
+        number=number,
+        state=TrialState.RUNNING,
+        info={},
+        worker_id=worker_id,
+        trainer=trainer,
+        started=slot.time,
     )
+    try:
+        connection.execute(trial)
+    except sa.exc.IntegrityError as error:  # the slot's number was another's, of which somebody has left the attempts
+        raise gone() from error
     return Claim(
         slot=slot.number,
         attempt=attempt,

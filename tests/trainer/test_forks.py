@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux d
 PARENT = """
 import json, os, sys
 from hpo.trainer.forks import Forks
+from hpo.trainer.messages import output_aside
 
+sys.stdout = output_aside()
 held = [b""]
 
 

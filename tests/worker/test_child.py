@@ -29,6 +29,9 @@ from hpo.worker.child import Child, wait_for_output
 from hpo.worker.preparation import run_child
 from tests.helpers.processes import run_python, wait_until
 
+ANSWERS = "import sys\nfrom hpo.trainer.messages import output_aside\nsys.stdout = output_aside()\n"
+"""Begins a child that prints its answers: what others print goes to standard error."""
+
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
@@ -36,7 +39,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def make(text):
-        (tmp_path / "some_child.py").write_text(text)
+        (tmp_path / "some_child.py").write_text(ANSWERS + text)
         return "some_child"
 
     return make
