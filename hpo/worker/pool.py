@@ -199,9 +199,10 @@ class TrainerPool:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._trainers: list[Trainer] = []
+        self._ended: list[Settled] = []
         self._idle_deaths = 0
         self.health = Health(Timing.from_environment().lease / LEASE_SECONDS)
-        self._patience = Patience(silence_seconds())
+        self._patience = SilenceLimits(silence_seconds())
         self._listened = time.monotonic()
 
     def __iter__(self) -> Iterator[Trainer]:
@@ -217,7 +218,7 @@ class TrainerPool:
 
     def open(self, folder: Path) -> None:
         """Name the folder of the study that all of them work on from now on."""
-        self._patience = Patience(self._patience.seconds)
+        self._patience = SilenceLimits(self._patience.seconds)
         for trainer in self._trainers:
             trainer.open(folder)
 
@@ -235,17 +236,21 @@ class TrainerPool:
         wait_for_output([trainer.child for trainer in self._trainers], TICK_SECONDS)
         before, self._listened = self._listened, time.monotonic()
         passed = min(self._listened - before, 4 * TICK_SECONDS)  # who was paused itself has not heard what was said
-        ended: list[Settled] = []
         for trainer in self._trainers:
             for message in trainer.child.messages():
-                ended += self._hear(trainer, message)
+                self._ended += self._hear(trainer, message)
             if trainer.child.closed:
-                ended += self._replace(trainer, trainer.child.ending())
+                self._ended += self._replace(trainer, trainer.child.ending())
             elif trainer.is_late:
-                ended += self._replace(trainer, f"not ready after {START_SECONDS:.0f} s")
+                self._ended += self._replace(trainer, f"not ready after {START_SECONDS:.0f} s")
             else:
-                ended += self._mind_silence(trainer, passed)
-            ended += trainer.end_overdue()
+                self._ended += self._mind_silence(trainer, passed)
+            self._ended += trainer.end_overdue()
+        return self.take_ended()
+
+    def take_ended(self) -> list[Settled]:
+        """The trials that have ended and that nobody was told of, as what another trainer met came between."""
+        ended, self._ended = self._ended, []
         return ended
 
     def close(self) -> None:
@@ -317,7 +322,7 @@ class TrainerPool:
 
 
 @dataclass
-class Patience:
+class SilenceLimits:
     """How long a trainer may say nothing of its trials, from the first one's limit, what has been heard, and the
     longest trial of the study so far, all in seconds. Trainers of one's own may never tell how far they are."""
 

@@ -112,6 +112,7 @@ class Session:
 
     def close(self) -> None:
         """Give back what still runs; a result that cannot be told stays on disk."""
+        self._take(self._trainers.take_ended())
         for trainer in self._trainers:
             self._take(trainer.interrupt())
         self._outbox.close()

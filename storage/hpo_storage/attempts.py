@@ -10,7 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from hpo_storage.database import Database
-from hpo_storage.records import ACCEPTED, Purpose, TrialState
+from hpo_storage.positions import of_budget
+from hpo_storage.records import ACCEPTED, TrialState
 from hpo_storage.retry import retried
 from hpo_storage.tables import SLOTS, STUDIES, TRIALS, WORKERS, database_time
 
@@ -23,11 +24,10 @@ def reopen(db: Database, study_id: int, reason: str | None = None) -> int:
     had failed at them; return how many there were. Their attempts stay in the history."""
     with db.begin_write() as connection:
         connection.execute(sa.select(STUDIES.c.id).where(STUDIES.c.id == study_id).with_for_update(key_share=True))
-        of_budget = sa.and_(SLOTS.c.study_id == study_id, SLOTS.c.purpose == Purpose.TRIAL)
         failed = connection.execute(
             sa.select(SLOTS.c.id, TRIALS.c.reason)
             .join(TRIALS, TRIALS.c.id == SLOTS.c.trial_id)
-            .where(of_budget, SLOTS.c.state == TrialState.FAILED)
+            .where(of_budget(study_id), SLOTS.c.state == TrialState.FAILED)
             .order_by(SLOTS.c.id)
             .with_for_update()
         ).all()

@@ -14,9 +14,9 @@ from hpo_storage.tables import SLOTS, STUDIES, TRIALS
 def broken_rules(db: Database) -> list[str]:
     """One line per study and rule that is broken; none where all is well. It changes nothing.
 
-    The rules: a running trial has a live lease; a study's slots for trials are numbered from 0 and no more
-    than its budget; a slot has at most
-    one accepted result, and the state of it; trials that have a value have a finite one; Optuna's tables say the same.
+    The rules: a running trial has a live lease; a study's slots for trials are numbered from 0 and no more than its
+    budget; a slot has at most one accepted result, and the state of it; trials that have a value have a finite one;
+    Optuna's tables say the same.
     """
     with db.begin_read() as connection:
         studies = connection.execute(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import exc
 
 from hpo.errors import StudyNotFoundError
+from hpo_storage.refusals import full_code
 
 _NO_PARENT = {"23503", 1216, 1452, sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY}
 """A row refers to one that is not there: SQLSTATE of PostgreSQL, numbers of MySQL and of SQLite."""
@@ -26,13 +27,6 @@ def all_there() -> Iterator[None]:
     try:
         yield
     except exc.IntegrityError as error:
-        if _code(error.orig) in _NO_PARENT:
+        if full_code(error.orig) in _NO_PARENT:
             raise gone() from None
         raise
-
-
-def _code(error: object) -> object:
-    number = next(iter(getattr(error, "args", ())), None)
-    if isinstance(number, int):
-        return number
-    return getattr(error, "sqlite_errorcode", None) or getattr(error, "sqlstate", None)

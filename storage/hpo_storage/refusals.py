@@ -5,6 +5,7 @@ Texts are read only where a driver gives no code: psycopg has none of a connecti
 
 import re
 import socket
+import sqlite3
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -67,8 +68,14 @@ def refusal(engine: sa.Engine, error: BaseException) -> StorageError | None:
 
 def error_code(error: object) -> object:
     """SQLSTATE, or the number that MySQL or SQLite gives; None where there is none."""
+    code = full_code(error)
+    return code & 0xFF if isinstance(error, sqlite3.Error) and isinstance(code, int) else code
+
+
+def full_code(error: object) -> object:
+    """The same, of SQLite with what extends its number."""
     if (code := getattr(error, "sqlite_errorcode", None)) is not None:
-        return code & 0xFF  # without what extends it
+        return code
     arguments = getattr(error, "args", ())
     if arguments and isinstance(arguments[0], int):
         return arguments[0]

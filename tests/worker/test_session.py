@@ -8,7 +8,7 @@ from hpo_storage.database import connect
 from hpo_storage.records import Limits
 from hpo_storage.studies import create_study, find_study, read_study, set_limits
 
-from hpo.errors import SickHostError, TrainersError
+from hpo.errors import ResourceError, SickHostError, TrainersError
 from hpo.machine import Resources
 from hpo.study.resolve import request, resolve, trainer_of
 from hpo.worker import pool as pool_module
@@ -17,7 +17,7 @@ from hpo.worker.pool import MAX_IDLE_DEATHS, TrainerPool
 from hpo.worker.progress import SilentView
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
-from tests.helpers.databases import upgraded_file
+from tests.helpers.databases import read, upgraded_file
 from tests.helpers.records import make_outcome
 
 ENOUGH = 10
@@ -80,18 +80,18 @@ OUTCOME = make_outcome(standard_error=0.1, info={"widths": [3]})
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """Starts a session of one trainer, whose children are of the kind given."""
+    """Starts a session of trainers whose children are of the kind given, by default of one."""
     url = upgraded_file(tmp_path / "hpo.db")
     database = connect(url)
 
-    def work(kind, trials=2, population=1, **members):
+    def work(kind, trials=2, population=1, trainers=1, **members):
         child = type("Child", (kind,), {"started": 0, "sent": [], **members})
         monkeypatch.setattr(pool_module, "Child", child)
         study = resolve(request("s", data="iris"))
         spec = study.spec.to_json()
         study_id = create_study(database, "s", spec, {"replicates": 5}, {}, trials)
         pool, view, stop = TrainerPool({}), SilentView(), StopRequest()
-        pool.grow(trainer_of(study), 1)
+        pool.grow(trainer_of(study), trainers)
         pool.open(tmp_path)
         resources = Resources(backend="tensorflow", device="cpu", trainers=1, population=population)
         try:
@@ -132,6 +132,26 @@ def test_a_death_gives_all_trials_back_and_they_run_one_by_one(work):
         4: ["complete"],
     }
     assert {t.reason for t in study.trials if t.state == "failed"} == {"trainer died: killed by SIGKILL"}
+
+
+class LackingChild(SinkingChild):
+    """The second of them meets a machine without room once the first has a result."""
+
+    def __init__(self, module, environment):
+        super().__init__(module, environment)
+        self.number = self.started
+
+    def messages(self):
+        if self.number == 2 and self.sent:
+            raise ResourceError("no room")
+        return super().messages()
+
+
+def test_what_one_trainer_meets_does_not_lose_the_result_of_another(work, tmp_path):
+    with pytest.raises(ResourceError):
+        work(LackingChild, trainers=2)
+    study = read(f"sqlite:///{tmp_path}/hpo.db", "s")
+    assert [(trial.slot, trial.state) for trial in study.trials] == [(0, "complete"), (1, "interrupted")]
 
 
 class HangingChild(DyingChild):
