@@ -121,6 +121,7 @@ def make_engine(url: sa.URL, *, answer: float | None = None) -> sa.Engine:
     seconds = answer or answer_seconds()
     sa.event.listen(engine, "do_connect", partial(_connect, url, seconds))
     if engine.dialect.name == "postgresql":
+        engine.dialect.use_insertmanyvalues_wo_returning = True  # else each row is a statement of its own
         sa.event.listen(engine, "begin", partial(_begin_postgresql, seconds))
     else:
         sa.event.listen(engine, "connect", partial(_set_session, seconds))

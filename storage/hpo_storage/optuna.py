@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from hpo.errors import StorageError, StudyError, use
 from hpo_storage.records import Purpose
 from hpo_storage.records import TrialState as OurState
-from hpo_storage.tables import database_time
+from hpo_storage.tables import database_time, new_id
 from hpo_storage.urls import shown_url
 
 STATES = {
@@ -43,6 +43,8 @@ _VALUES: sa.Table = models.TrialValueModel.__table__
 _INTERMEDIATE: sa.Table = models.TrialIntermediateValueModel.__table__
 _FINITE = models.TrialValueModel.TrialValueType.FINITE
 _INTERMEDIATE_FINITE = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+_BEGUN = TRIALS.insert().values(datetime_start=database_time())
+_ENDED = TRIALS.update().where(TRIALS.c.trial_id == sa.bindparam("ended_id")).values(datetime_complete=database_time())
 _OF_A_TRIAL = (
     _PARAMS,
     _ATTRIBUTES,
@@ -89,7 +91,7 @@ def create_tables(connection: sa.Connection) -> None:
 def create_study(connection: sa.Connection, name: str) -> int:
     """Return the id of a new study that minimizes; StudyError where the name is taken."""
     try:
-        study_id = _new_id(connection, STUDIES.insert().values(study_name=name))
+        study_id = new_id(connection, STUDIES.insert(), {"study_name": name})
     except sa.exc.IntegrityError:
         raise StudyError(
             f"a new study needs a name of its own, got {name!r}, which this database has already; "
@@ -133,12 +135,8 @@ def start_trial(
         sa.select(TRIALS.c.number).where(TRIALS.c.study_id == study_id).order_by(TRIALS.c.trial_id.desc()).limit(1)
     )
     number = 0 if last is None else last + 1
-    trial_id = _new_id(
-        connection,
-        TRIALS.insert().values(
-            number=number, study_id=study_id, state=TrialState.RUNNING, datetime_start=database_time()
-        ),
-    )
+    trial = {"number": number, "study_id": study_id, "state": TrialState.RUNNING}
+    trial_id = new_id(connection, _BEGUN, trial)
     rows = [
         {
             "trial_id": trial_id,
@@ -179,12 +177,9 @@ def finish_trial(
     if rows:
         connection.execute(_INTERMEDIATE.insert(), rows)
     if value is not None:
-        connection.execute(_VALUES.insert().values(trial_id=trial_id, objective=0, value=value, value_type=_FINITE))
-    connection.execute(
-        TRIALS.update()
-        .where(TRIALS.c.trial_id == trial_id)
-        .values(state=state_there, datetime_complete=database_time())
-    )
+        row = {"trial_id": trial_id, "objective": 0, "value": value, "value_type": _FINITE}
+        connection.execute(_VALUES.insert(), row)
+    connection.execute(_ENDED, {"ended_id": trial_id, "state": state_there})
 
 
 def shown(purpose: Purpose, state: OurState, value: float | None) -> tuple[TrialState, float | None]:
@@ -196,11 +191,6 @@ def shown(purpose: Purpose, state: OurState, value: float | None) -> tuple[Trial
     if purpose is Purpose.TRIAL or state is OurState.RUNNING:
         return STATES[state], value
     return TrialState.FAIL, None
-
-
-def _new_id(connection: sa.Connection, insert: sa.Insert) -> int:
-    key: Any = connection.execute(insert).inserted_primary_key
-    return int(key[0])
 
 
 def _set_attributes(connection: sa.Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from hpo_storage.gone import gone
 from hpo_storage.limits import reached
 from hpo_storage.records import FINISHED, VALUED, Outcome, Position, Purpose, ReplicateRecord, TrialState
 from hpo_storage.retry import retried
-from hpo_storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks
+from hpo_storage.tables import PREDICTIONS, REPLICATES, SLOTS, STUDIES, TRIALS, database_time, in_chunks, new_id
 from hpo_storage.timing import LEASE_SECONDS
 
 if TYPE_CHECKING:
@@ -37,6 +37,19 @@ REASON_LENGTH = 4000
 """Characters kept of a reason; all databases' text columns hold that many."""
 
 Slot = sa.Row[Any]
+"""One that was made, and the time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NewSlot:
+    """One that is made when its first attempt begins."""
+
+    study_id: int
+    purpose: Purpose
+    number: int
+    time: datetime
+    attempts: int = 0
+    params: None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +78,9 @@ _STUDY = sa.select(
     STUDIES.c.id, STUDIES.c.budget, STUDIES.c.first_claim, STUDIES.c.wall_seconds, STUDIES.c.trainer_seconds
 )
 """What a claim must know of it; its spec may be long."""
+_OF_SLOT = SLOTS.update().where(SLOTS.c.id == sa.bindparam("slot_id"))
+_OF_TRIAL = TRIALS.update().where(TRIALS.c.id == sa.bindparam("trial_id"))
+"""What changes is given as it is executed: to put together a statement takes longer than the server does with it."""
 
 
 @retried
@@ -94,15 +110,15 @@ def claim(
         study = connection.execute(_STUDY.where(STUDIES.c.id == study_id).with_for_update(key_share=True)).first()
         if study is None or (purpose is Purpose.TRIAL and reached(connection, study, position)):
             return None
-        slot = _next_open(connection, study_id, purpose) or _new_slot(connection, study, purpose)
+        slot = _next_untried(connection, study, purpose)
         if slot is None and not untried:
             slot = _next_broken_off(connection, study_id, purpose, worker_id)
         if slot is None:
             return None
         params = slot.params or _ask(connection, slot, propose, distributions)
         failpoint("after_ask")
-        claimed = _start(connection, slot, worker_id, params, distributions, trainer)
-        _hold(connection, slot, claimed, worker_id, lease_seconds)
+        claimed = _start(connection, slot, params, distributions)
+        _hold(connection, slot, claimed, worker_id, trainer, lease_seconds)
         if study.first_claim is None and purpose is Purpose.TRIAL:
             connection.execute(STUDIES.update().where(STUDIES.c.id == study_id).values(first_claim=slot.time))
     return claimed
@@ -120,11 +136,8 @@ def finish(db: Database, claim: Claim, outcome: Outcome) -> None:
         slot = _held(connection, claim)
         if slot.state in FINISHED:
             return
-        connection.execute(
-            SLOTS.update()
-            .where(SLOTS.c.id == slot.id)
-            .values(state=outcome.state, worker_id=None, lease_until=None, seconds=_seconds(slot, slot.time))
-        )
+        ended = {"state": outcome.state, "worker_id": None, "lease_until": None, "seconds": _seconds(slot, slot.time)}
+        connection.execute(_OF_SLOT, {"slot_id": slot.id, **ended})
         _end(connection, slot, outcome, slot.time)
     db.settle()
 
@@ -186,10 +199,28 @@ def unpack_curve(packed: bytes) -> tuple[float, ...]:
     return tuple(np.frombuffer(packed, dtype="<f4").tolist())
 
 
-def _next_open(connection: sa.Connection, study_id: int, purpose: Purpose) -> Slot | None:
-    """The lowest open slot that has been made and at which no attempt has failed, locked, and the time."""
-    untried = SLOTS.c.failures == 0
-    return connection.execute(_open(study_id, purpose).where(untried).order_by(SLOTS.c.number)).first()
+def _next_untried(
+    connection: sa.Connection, study: sa.Row[*tuple[Any, ...]], purpose: Purpose
+) -> Slot | _NewSlot | None:
+    """The lowest open slot at which no attempt has failed, locked, or else the next of the budget, which `_hold` makes;
+    and the time. The study is locked."""
+    of_purpose = SLOTS.c.study_id == study.id, SLOTS.c.purpose == purpose
+    untried = SLOTS.c.state == "open", SLOTS.c.failures == 0
+    seen = connection.execute(
+        sa.select(
+            sa.select(sa.func.max(SLOTS.c.number)).where(*of_purpose).scalar_subquery().label("last"),
+            sa.select(sa.func.min(SLOTS.c.number)).where(*of_purpose, *untried).scalar_subquery().label("open"),
+            database_time().label("time"),
+        )
+    ).one()
+    if seen.open is not None:
+        found = connection.execute(_open(study.id, purpose).where(untried[1]).order_by(SLOTS.c.number)).first()
+        if found is not None:
+            return found
+    number = 0 if seen.last is None else seen.last + 1
+    if purpose is not Purpose.TRIAL or number >= study.budget:
+        return None
+    return _NewSlot(study_id=study.id, purpose=purpose, number=number, time=seen.time)
 
 
 def _next_broken_off(connection: sa.Connection, study_id: int, purpose: Purpose, worker_id: str) -> Slot | None:
@@ -204,42 +235,8 @@ def _open(study_id: int, purpose: Purpose) -> sa.Select[Any]:
     return sa.select(SLOTS, database_time().label("time")).where(is_open).limit(1).with_for_update(skip_locked=True)
 
 
-def _new_slot(connection: sa.Connection, study: sa.Row[*tuple[Any, ...]], purpose: Purpose) -> Slot | None:
-    """The next slot of the budget, made now, and the time; None where all have been made. The study is locked."""
-    if purpose is not Purpose.TRIAL:
-        return None
-    of_budget = SLOTS.c.study_id == study.id, SLOTS.c.purpose == purpose
-    last = connection.scalar(sa.select(sa.func.max(SLOTS.c.number)).where(*of_budget))
-    number = 0 if last is None else last + 1
-    if number >= study.budget:
-        return None
-    new: dict[str, Any] = {"study_id": study.id, "purpose": purpose, "number": number, "state": "open"}
-    key: Any = connection.execute(
-        SLOTS.insert().values(**new, attempts=0, failures=0, seconds=0.0)
-    ).inserted_primary_key
-    return connection.execute(sa.select(SLOTS, database_time().label("time")).where(SLOTS.c.id == key[0])).first()
-
-
-def _hold(connection: sa.Connection, slot: Slot, claim: Claim, worker_id: str, lease_seconds: float) -> None:
-    """The slot is the claim's until its lease ends."""
-    connection.execute(
-        SLOTS.update()
-        .where(SLOTS.c.id == slot.id)
-        .values(
-            state="claimed",
-            params=claim.params,
-            attempts=claim.attempt,
-            token=claim.token,
-            trial_id=claim.trial_id,
-            worker_id=worker_id,
-            lease_until=slot.time + timedelta(seconds=lease_seconds),
-            started=slot.time,
-        )
-    )
-
-
 def _ask(
-    connection: sa.Connection, slot: Slot, propose: Propose, distributions: "Mapping[str, BaseDistribution]"
+    connection: sa.Connection, slot: Slot | _NewSlot, propose: Propose, distributions: "Mapping[str, BaseDistribution]"
 ) -> dict[str, Any]:
     pending = connection.scalars(
         sa.select(SLOTS.c.params)
@@ -259,12 +256,11 @@ def _ask(
 
 def _start(
     connection: sa.Connection,
-    slot: Slot,
-    worker_id: str,
+    slot: Slot | _NewSlot,
     params: dict[str, Any],
     distributions: "Mapping[str, BaseDistribution]",
-    trainer: int,
 ) -> Claim:
+    """The next attempt's trial in Optuna's tables."""
     from hpo_storage.optuna import start_trial
 
     attempt = slot.attempts + 1
@@ -272,21 +268,6 @@ def _start(
     if slot.purpose is not Purpose.TRIAL:
         attributes["purpose"] = slot.purpose
     trial_id, number = start_trial(connection, slot.study_id, params, distributions, attributes)
-    trial = TRIALS.insert().values(
-        id=trial_id,
-        slot_id=slot.id,
-        attempt=attempt,
-        number=number,
-        state=TrialState.RUNNING,
-        info={},
-        worker_id=worker_id,
-        trainer=trainer,
-        started=slot.time,
-    )
-    try:
-        connection.execute(trial)
-    except sa.exc.IntegrityError as error:  # the slot's number was another's, of which somebody has left the attempts
-        raise gone() from error
     return Claim(
         slot=slot.number,
         attempt=attempt,
@@ -295,6 +276,48 @@ def _start(
         number=number,
         params=dict(params),
     )
+
+
+def _hold(
+    connection: sa.Connection,
+    slot: Slot | _NewSlot,
+    claim: Claim,
+    worker_id: str,
+    trainer: int,
+    lease_seconds: float,
+) -> None:
+    """The slot is the claim's until its lease ends, and the attempt has begun."""
+    held = {
+        "state": "claimed",
+        "params": claim.params,
+        "attempts": claim.attempt,
+        "token": claim.token,
+        "trial_id": claim.trial_id,
+        "worker_id": worker_id,
+        "lease_until": slot.time + timedelta(seconds=lease_seconds),
+        "started": slot.time,
+    }
+    if isinstance(slot, _NewSlot):
+        of_study = {"study_id": slot.study_id, "purpose": slot.purpose, "number": slot.number}
+        slot_id = new_id(connection, SLOTS.insert(), {**of_study, **held, "failures": 0, "seconds": 0.0})
+    else:
+        slot_id = slot.id
+        connection.execute(_OF_SLOT, {"slot_id": slot_id, **held})
+    trial: dict[str, Any] = {
+        "id": claim.trial_id,
+        "slot_id": slot_id,
+        "attempt": claim.attempt,
+        "number": claim.number,
+        "state": TrialState.RUNNING,
+        "info": {},
+        "worker_id": worker_id,
+        "trainer": trainer,
+        "started": slot.time,
+    }
+    try:
+        connection.execute(TRIALS.insert(), trial)
+    except sa.exc.IntegrityError as error:  # the slot's number was another's, of which somebody has left the attempts
+        raise gone() from error
 
 
 def _held(connection: sa.Connection, claim: Claim) -> Slot:
@@ -328,18 +351,15 @@ def _end(connection: sa.Connection, slot: Slot, outcome: Outcome, time: datetime
     from hpo_storage.optuna import finish_trial
 
     trial_id, reason = slot.trial_id, outcome.reason and storable(outcome.reason)
-    connection.execute(
-        TRIALS.update()
-        .where(TRIALS.c.id == trial_id)
-        .values(
-            state=outcome.state,
-            value=outcome.value,
-            standard_error=outcome.standard_error,
-            reason=reason,
-            info=outcome.info,
-            finished=time,
-        )
-    )
+    ended = {
+        "state": outcome.state,
+        "value": outcome.value,
+        "standard_error": outcome.standard_error,
+        "reason": reason,
+        "info": outcome.info,
+        "finished": time,
+    }
+    connection.execute(_OF_TRIAL, {"trial_id": trial_id, **ended})
     if outcome.replicates:
         rows = [_replicate_row(trial_id, replicate) for replicate in outcome.replicates]
         connection.execute(REPLICATES.insert(), rows)

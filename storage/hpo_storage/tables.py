@@ -5,6 +5,7 @@ Column types are portable (SQLite, PostgreSQL, MySQL, MariaDB): explicit lengths
 
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -213,3 +214,9 @@ PREDICTIONS = sa.Table(
 def in_chunks(content: bytes) -> list[bytes]:
     """The pieces in which it is stored; nothing is one empty piece."""
     return [content[start : start + CHUNK_BYTES] for start in range(0, len(content), CHUNK_BYTES)] or [b""]
+
+
+def new_id(connection: sa.Connection, insert: sa.Insert, row: dict[str, object]) -> int:
+    """Insert one row; return the key that the database gave it."""
+    key: Any = connection.execute(insert, row).inserted_primary_key
+    return int(key[0])
