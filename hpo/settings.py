@@ -163,6 +163,13 @@ class EvaluationSpec(Settings):
         str | None,
         About(help="How much a row counts, in all parts.", group=Group.DATA, example="COLUMN"),
     ] = None
+    scaling: Annotated[
+        Literal["search", "standard", "robust", "quantile"],
+        About(
+            help="How numbers are scaled; search tries each, as one more dimension of the space.",
+            group=Group.JUDGE,
+        ),
+    ] = "search"
     class_weights: Annotated[
         Literal["none", "balanced"],
         About(help="'balanced': rare classes weigh as much as frequent ones in training.", group=Group.JUDGE),

@@ -20,6 +20,7 @@ class DataSpec(Reading):
     source: str
     target: str
     sha256: str = ""
+    preparation: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the class takes them as keywords."""

@@ -116,9 +116,9 @@ def train(
 
 
 def lane_of(job: Job, replicate: int, data: ReplicateData) -> Lane:
-    """The replicate's network, whose random streams are the trial's own."""
-    streams = Streams.of(job.seed, job.slot, replicate)
-    return Lane(architecture=job.architecture, slot=job.slot, replicate=replicate, data=data, streams=streams)
+    """The replicate's network, whose random streams are the trial's own, on the data in its scaling."""
+    streams, scaled = Streams.of(job.seed, job.slot, replicate), data.scaled(job.architecture.scaling)
+    return Lane(architecture=job.architecture, slot=job.slot, replicate=replicate, data=scaled, streams=streams)
 
 
 def _score(

@@ -19,6 +19,7 @@ OPTIMIZER_NAMES = ("sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "ad
 SCHEDULE_NAMES = ("constant", "exponential", "linear", "cosine", "one_cycle")
 NORMALIZATION_NAMES = ("none", "batch", "layer")
 EMBEDDING_NAMES = ("none", "periodic")
+SCALING_NAMES = ("none", "standard", "robust", "quantile")
 _NAMES = {
     "activation": ACTIVATION_NAMES,
     "initializer": INITIALIZER_NAMES,
@@ -26,6 +27,7 @@ _NAMES = {
     "schedule": SCHEDULE_NAMES,
     "normalization": NORMALIZATION_NAMES,
     "embedding": EMBEDDING_NAMES,
+    "scaling": SCALING_NAMES,
 }
 _SHARES = ("dropout", "input_dropout", "momentum", "warmup", "label_smoothing")
 _AMOUNTS = ("weight_decay", "l1", "l2", "noise", "clip_norm", "embedding_scale")
@@ -60,6 +62,7 @@ class Architecture:
         embedding: periodic turns each input into sines and cosines (Gorishniy et al. 2022, arXiv:2203.05556).
         embedding_frequencies: frequencies for each input, learned.
         embedding_scale: standard deviation that the frequencies start with.
+        scaling: of the numbers among the inputs, fitted on the train rows; none where they come scaled.
     """
 
     widths: tuple[int, ...]
@@ -86,6 +89,7 @@ class Architecture:
     embedding: str = "none"
     embedding_frequencies: int = 8
     embedding_scale: float = 0.1
+    scaling: str = "none"
 
     def __post_init__(self) -> None:
         # Plain numbers, so that numpy's may be given and JSON can hold them.

@@ -98,6 +98,10 @@ class Objective(Protocol):
         """Raise SpaceError where its trials cannot be made of the space's points."""
         return
 
+    def searched(self, space: SearchSpace, part: Mapping[str, Any]) -> SearchSpace:
+        """The space that a study with that part searches: the one that is named, and what the objective adds to it."""
+        return space
+
     def data_file(self, spec: StudySpec) -> Path | None:
         """The file that is stored with the study, so that workers need no path to it; None for none."""
         return None

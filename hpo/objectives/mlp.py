@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from hpo_spaces import MlpSpace, SearchSpace
+from hpo_spaces import Categorical, MlpSpace, SearchSpace, with_choice
 from hpo_storage.records import Outcome, TrialRecord
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
@@ -14,7 +14,7 @@ from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
 from hpo.evaluation.job import Job
-from hpo.network.architecture import Architecture
+from hpo.network.architecture import SCALING_NAMES, Architecture
 from hpo.objectives.base import PARTS, Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
 from hpo.settings import EvaluationSpec, Reading
@@ -24,6 +24,7 @@ from hpo.usercode import said
 from hpo.words import count_text
 
 _OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
+SCALING = Categorical("scaling", tuple(name for name in SCALING_NAMES if name != "none"))
 _READING = tuple(setting.name for setting in settings_of(Reading))
 
 
@@ -82,6 +83,15 @@ class Mlp(Objective):
             )
         space.check()
 
+    def searched(self, space: SearchSpace, part: Mapping[str, Any]) -> SearchSpace:
+        """Which scaling of the numbers is best differs from table to table: it is searched, unless it is given."""
+        own = MlpPart.from_json(part)
+        names = {dimension.name for dimension in space.dimensions}
+        if own.data.preparation == 1 or own.evaluation.scaling != "search" or SCALING.name in names:
+            return space
+        assert isinstance(space, MlpSpace)
+        return with_choice(space, SCALING, lambda made, scaling: replace(made, scaling=str(scaling)))
+
     def data_file(self, spec: StudySpec) -> Path | None:
         """The table, where it is a file."""
         data = MlpPart.of(spec).data
@@ -101,7 +111,7 @@ class Mlp(Objective):
     def order(self, spec: StudySpec, space: SearchSpace, slot: int, params: Mapping[str, Any], rules: Rules) -> Json:
         """A `Job`."""
         assert isinstance(space, MlpSpace)
-        evaluation = MlpPart.of(spec).evaluation
+        part = MlpPart.of(spec)
         try:
             architecture = space.make(params)
             if not isinstance(architecture, Architecture):
@@ -111,8 +121,8 @@ class Mlp(Objective):
         job = Job(
             slot=slot,
             seed=spec.search.seed,
-            architecture=architecture,
-            evaluation=evaluation,
+            architecture=_scaled(architecture, part),
+            evaluation=part.evaluation,
             rules=rules,
         )
         return job.to_json()
@@ -151,6 +161,14 @@ class Mlp(Objective):
 
 
 MLP = Mlp()
+
+
+def _scaled(architecture: Architecture, part: MlpPart) -> Architecture:
+    """With the study's scaling, where the space has none of its own; earlier versions' data comes scaled."""
+    if part.data.preparation == 1 or architecture.scaling != "none":
+        return architecture
+    given = part.evaluation.scaling
+    return replace(architecture, scaling="standard" if given == "search" else given)
 
 
 def _data(request: StudyRequest, stored: DataSpec | None, *, reads_stored: bool, has_copy: bool) -> DataSpec:

@@ -69,12 +69,11 @@ def resolve(asked_for: StudyRequest, stored: StudySpec | None = None, *, has_cop
     reference = _named("space", asked_for, stored.space.reference if stored else None)
     space = load_space(reference)
     objective.check_space(space)
+    part = objective.define(asked_for, _alike(stored, objective_name), works=True, has_copy=has_copy)
+    space = objective.searched(space, part)
     spec = StudySpec(
         name=asked_for.name,
-        objective=ObjectiveSpec(
-            name=objective_name,
-            part=objective.define(asked_for, _alike(stored, objective_name), works=True, has_copy=has_copy),
-        ),
+        objective=ObjectiveSpec(name=objective_name, part=part),
         space=SpaceSpec(reference=reference, description=space.describe()),
         search=taken(SearchSpec, asked_for.given, stored.search if stored else None),
     )
@@ -89,15 +88,16 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     Raises SpaceError or StudyError where its space or objective cannot be imported here, or is another one here.
     """
     reference = spec.space.reference
-    space = _found_here(spec, "space", reference, load_space)
+    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
+    named = _found_here(spec, "space", reference, load_space)
+    objective.check_space(named)
+    space = objective.searched(named, spec.objective.part)
     if changes := space_changes(spec.space.description, space.describe()):
         raise StudyError(
             f"a study needs the search space that it was made with, {reference!r} differs here from that of "
             f"{spec.name!r}: {'; '.join(changes)}; install the version of it that the study was made with",
             setting="space",
         )
-    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
-    objective.check_space(space)
     return ResolvedStudy(spec=spec, space=space, objective=objective)
 
 
@@ -149,13 +149,13 @@ def refuse_changes(asked_for: StudyRequest, stored: StudySpec) -> None:
     What is not named is not looked at: the data file and the space's module may be gone.
     """
     given, name = asked_for.given, _named("objective", asked_for, stored.objective.name)
-    space = stored.space
-    if "space" in given:
-        space = SpaceSpec(reference=given["space"], description=load_space(given["space"]).describe())
-    part, objective = stored.objective.part, None
+    part, objective, space = stored.objective.part, None, stored.space
     if asked_for.frame is not None or not given.keys() <= _FOR_ALL or name != stored.objective.name:
         objective = _objective(name, given)
         part = objective.define(asked_for, _alike(stored, name), works=False, has_copy=False)
+    if "space" in given:
+        searched = load_objective(name).searched(load_space(given["space"]), part)
+        space = SpaceSpec(reference=given["space"], description=searched.describe())
     spec = replace(
         stored,
         objective=ObjectiveSpec(name=name, part=part),

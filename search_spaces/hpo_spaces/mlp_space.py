@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hpo.errors import SpaceError
 from hpo.network.architecture import Architecture
 from hpo.usercode import contained, said
-from hpo_spaces.dimensions import Categorical, Ordered
+from hpo_spaces.dimensions import Categorical, Ordered, Value
 from hpo_spaces.space import Params, SearchSpace
 
 
@@ -64,6 +64,24 @@ class MlpSpace(SearchSpace):
                 f"space {self.name!r}: architecture must hold plain values that JSON can store, got {made!r} "
                 f"for {params}: {error}; correct the function"
             ) from error
+
+
+def with_choice(space: MlpSpace, choice: Categorical, apply: Callable[[Architecture, Value], Architecture]) -> MlpSpace:
+    """The space with one more dimension, last, whose value changes the network; its first value is the usual one.
+
+    The first start is tried with each value, the others with the usual one.
+    """
+
+    def architecture(params: Params) -> Architecture:
+        own = {name: value for name, value in params.items() if name != choice.name}
+        made = space.architecture(own)
+        return apply(made, params[choice.name]) if isinstance(made, Architecture) else made  # which is told elsewhere
+
+    first, others = space.starts[:1], space.starts[1:]
+    starts = [{**start, choice.name: value} for start in first for value in choice.choices]
+    starts += [{**start, choice.name: choice.choices[0]} for start in others]
+    dimensions = (*space.dimensions, choice)
+    return replace(space, dimensions=dimensions, starts=tuple(starts), architecture=architecture)
 
 
 def _tried_points(space: SearchSpace) -> Iterator[Params]:
