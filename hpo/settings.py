@@ -175,13 +175,17 @@ class EvaluationSpec(Settings):
         About(help="'balanced': rare classes weigh as much as frequent ones in training.", group=Group.JUDGE),
     ] = "none"
     method: Annotated[
-        Literal["bootstrap", "shuffle", "kfold", "holdout"],
-        About(help="Resampling.", group=Group.JUDGE),
+        Literal["bootstrap", "shuffle", "kfold", "holdout", "forward"],
+        About(help="Resampling; forward where a column says the time.", group=Group.JUDGE),
     ] = "bootstrap"
     replicates: Annotated[int, About(help="Resamples per trial.", group=Group.JUDGE, least=1, most=100)] = 5
     group: Annotated[
         str | None,
         About(help="Rows that share a value stay together.", group=Group.DATA, example="COLUMN"),
+    ] = None
+    time: Annotated[
+        str | None,
+        About(help="Train on earlier rows, score later ones: dates or numbers.", group=Group.DATA, example="COLUMN"),
     ] = None
     stop_fraction: Annotated[
         float,
@@ -189,7 +193,9 @@ class EvaluationSpec(Settings):
     ] = 0.1
     score_fraction: Annotated[
         float,
-        About(help="Share of the rows that shuffle and holdout score.", group=Group.JUDGE, above=0.0, below=0.9),
+        About(
+            help="Share of the rows that shuffle, holdout and forward score.", group=Group.JUDGE, above=0.0, below=0.9
+        ),
     ] = 0.2
     stop_on: Annotated[
         Literal["stop", "score"],

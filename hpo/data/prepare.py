@@ -10,8 +10,9 @@ import json
 import os
 import shutil
 import sys
+import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,13 @@ if TYPE_CHECKING:
     from hpo.data.resampling import IntArray, Resample
     from hpo.data.table import Table
     from hpo.data.target import RowWeights
+    from hpo.settings import EvaluationSpec
 
     FloatArray = npt.NDArray[np.float32]
 
+Tell = Callable[[str, float | None], None]
+SILENT_SECONDS, TELL_SECONDS = 2.0, 0.5
+"""How long nothing is told of what is done now, and how often it is told then."""
 RARE_COLLECTIONS = 200_000
 """Imports make many objects and no garbage: looking for it is a fifth of the start-up."""
 NO_MEMORY = (
@@ -39,17 +44,47 @@ NO_MEMORY = (
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def prepare(request: Mapping[str, Any]) -> Facts:
+class Teller:
+    """Says on standard output what is done now, from a thread, as one step may take long; nothing where all is soon
+    done."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, Any] | None = None
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Teller":
+        self._thread.start()
+        return self
+
+    def __call__(self, step: str, share: float | None) -> None:
+        """What is done now."""
+        self._now = {"step": step, "share": share}
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        told, wait = None, SILENT_SECONDS
+        while not self._over.wait(wait):
+            if self._now is not told:
+                told, wait = self._now, TELL_SECONDS
+                sys.stdout.write(json.dumps(told) + "\n")
+                sys.stdout.flush()
+
+
+def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -> Facts:
     """Read, check and resample the data, write each replicate's arrays into a folder and return the facts.
 
     Args:
         request: `data` and `evaluation` (DataSpec and EvaluationSpec as JSON), `seed`, `folder` (exists),
             `copy` (a file with the content of the data, read instead of its source, or None).
+        tell: is called with what is done now and, where that is known, which share of it is done.
 
     Raises DataError where the data cannot be used, and nothing is written then; ResourceError where the folder has no
     room for the arrays.
     """
-    from hpo.data.resampling import resamples
     from hpo.data.source import read_source
     from hpo.data.spec import DataSpec
     from hpo.data.table import build_table
@@ -58,20 +93,37 @@ def prepare(request: Mapping[str, Any]) -> Facts:
     spec = DataSpec(**request["data"])
     evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
+    tell("reading", None)
     source = read_source(spec, Path(copy) if copy else None)
+    sha256 = source.sha256
+    tell("looking at the columns", None)
     table = build_table(source, spec.target, evaluation)
-    target = table.target
-    parts = resamples(target.strata, evaluation, request["seed"], table.groups, names=target.classes)
+    del source  # the table holds what is needed of it
+    tell("dividing the rows", None)
+    parts, notes = _divided(table, evaluation, request["seed"])
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
-    features = _write_replicates(folder, table, parts, balanced)
-    facts = _facts(table, parts, features, source.sha256)
+    features = _write_replicates(folder, table, parts, balanced, tell)
+    facts = _facts(table, parts, features, sha256, notes)
     (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
 
 
-def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: str) -> Facts:
+def _divided(table: "Table", evaluation: "EvaluationSpec", seed: int) -> tuple["Sequence[Resample]", list[str]]:
+    """The rows of each replicate's parts, and what a person should know of them."""
+    from hpo.data.forward import forward, forward_notes
+    from hpo.data.resampling import resamples
+
     target = table.target
+    if table.times is None:
+        return resamples(target.strata, evaluation, seed, table.groups, names=target.classes), []
+    parts = forward(table.times, evaluation)
+    return parts, forward_notes(table.times, target, parts)
+
+
+def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: str, notes: Sequence[str]) -> Facts:
+    target = table.target
+    train_rows, most = len(parts[0].train), max(len(part.train) for part in parts)
     return Facts(
         rows=len(target.strata),
         features=features,
@@ -85,37 +137,51 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
         target_deviation=target.deviation,
         loss_name=target.loss.name,
         prior_loss=target.prior_loss,
-        notes=tuple(table.notes),
+        notes=(*table.notes, *notes),
         replicates=len(parts),
-        train_rows=len(parts[0].train),
+        train_rows=train_rows,
+        most_train_rows=most if most > train_rows else None,
         sha256=sha256,
     )
 
 
-def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool) -> int:
+def _write_replicates(
+    folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool, tell: Tell = lambda step, share: None
+) -> int:
     """Write the arrays of one replicate after the other, pad them with zero columns to one width, and return it.
 
     Widths differ where few rows hold a category; only the narrower arrays are read again.
     """
-    from hpo.data.features import encode
+    from hpo.data.arrays import widen, write_inputs
     from hpo.data.prepared import PARTS
 
     need, widths = "", list[int]()
     try:
         for number, part in enumerate(parts):
-            encoded = encode(table.frame, table.columns, part.train)
-            widths.append(encoded.shape[1])
+            tell("writing the replicates", number / len(parts))
+            width, inputs = _inputs(table, part.train)
+            widths.append(width)
             if not need:
-                need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))
-            _write_replicate(folder, table, number, part, encoded, balanced)
-            del encoded  # before the next one is made
+                need = _check_room(folder, _bytes(table, parts, width), len(parts))
+            for done in write_inputs(folder, number, part, width, len(table.frame), inputs):
+                tell("writing the replicates", (number + done) / len(parts))
+            del inputs  # before the next ones are made
+            _write_targets(folder, table, number, part, balanced)
         width = max(1, *widths)
         for number in (number for number, narrow in enumerate(widths) if narrow < width):
             for name in PARTS:
-                _pad(folder / f"{name}_x.{number}.npy", width)
+                widen(folder / f"{name}_x.{number}.npy", width)
     except OSError as error:
         raise unusable(folder, error, need) from None
     return width
+
+
+def _inputs(table: "Table", train: "IntArray") -> "tuple[int, Callable[[int, int], FloatArray]]":
+    """How many inputs there are, learned from the rows `train`, and the function from a range of rows to them."""
+    from hpo.data.features import encode
+
+    encoded = encode(table.frame, table.columns, train)
+    return encoded.shape[1], lambda first, end: encoded[first:end]
 
 
 def _bytes(table: "Table", parts: "Sequence[Resample]", width: int) -> int:
@@ -139,17 +205,14 @@ def _check_room(folder: Path, needed: int, replicates: int) -> str:
     return need
 
 
-def _write_replicate(
-    folder: Path, table: "Table", number: int, part: "Resample", encoded: "FloatArray", balanced: bool
-) -> None:
-    """Write one replicate's arrays."""
+def _write_targets(folder: Path, table: "Table", number: int, part: "Resample", balanced: bool) -> None:
+    """Write one replicate's targets and weights."""
     import numpy as np
 
     from hpo.data.prepared import PARTS
 
     for name in PARTS:
         rows = getattr(part, name)
-        np.save(folder / f"{name}_x.{number}.npy", encoded[rows])
         np.save(folder / f"{name}_y.{number}.npy", table.target.values[rows])
         weights = _weights(table, rows, balanced and name == "train")
         if weights is not None:
@@ -167,18 +230,10 @@ def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
     return by_class if weights is None else weights * by_class
 
 
-def _pad(path: Path, width: int) -> None:
-    import numpy as np
-
-    narrow = np.load(path)
-    padded = np.zeros((len(narrow), width), np.float32)
-    padded[:, : narrow.shape[1]] = narrow
-    np.save(path, padded)
-
-
 def _prepared(request: Mapping[str, Any]) -> Facts:
     try:
-        return prepare(request)
+        with Teller() as tell:
+            return prepare(request, tell)
     except OSError as error:  # what is read has errors of its own
         raise unusable(Path(request["folder"]), error) from None
 

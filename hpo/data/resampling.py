@@ -1,4 +1,5 @@
-"""Rows of each replicate's parts: `train`, `stop` and `score`, disjoint and stratified.
+"""Rows of each replicate's parts: `train`, `stop` and `score`, disjoint and stratified; `hpo.data.forward` divides
+rows that are in time.
 
 A unit is what is never split: a row, or all rows of one group; its stratum is its most frequent class, and one
 class is all where the target has none. A draw

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, Kind, kind_of, listed, numbers, texts
+from hpo.data.forward import Times, times_of
 from hpo.data.source import UNNAMED, Source
 from hpo.data.target import Target, read_target
 from hpo.data.target_names import divided
@@ -25,8 +26,8 @@ class Table:
     """Rows to learn from.
 
     `frame` holds the feature columns: float64 with NaN, or object with text and None. `groups` (rows,) number
-    the values of the group column; `weights` (rows,) float32 are above 0. `notes` say how it was read and what
-    was left out.
+    the values of the group column; `weights` (rows,) float32 are above 0; `times` are None where rows are not
+    divided by them. `notes` say how it was read and what was left out.
     """
 
     frame: pd.DataFrame
@@ -35,6 +36,7 @@ class Table:
     groups: npt.NDArray[np.intp] | None
     weights: npt.NDArray[np.float32] | None
     notes: tuple[str, ...]
+    times: Times | None = None
 
 
 def build_table(source: Source, target: str, evaluation: EvaluationSpec | None = None) -> Table:
@@ -45,7 +47,8 @@ def build_table(source: Source, target: str, evaluation: EvaluationSpec | None =
     evaluation = evaluation or EvaluationSpec()
     group, weight, notes = evaluation.group, evaluation.weight, list(source.notes)
     targets = divided(target, list(source.frame.columns))
-    roles = [*(("target", name) for name in targets), ("group", group), ("weight", weight)]
+    time = evaluation.time
+    roles = [*(("target", name) for name in targets), ("group", group), ("weight", weight), ("time", time)]
     taken = _check_roles(source, [(role, name) for role, name in roles if name is not None])
     frame = _known(source.frame, targets, notes)
     weights = None if weight is None else row_weights(frame[weight], weight)
@@ -54,8 +57,9 @@ def build_table(source: Source, target: str, evaluation: EvaluationSpec | None =
         frame, weights = frame.loc[weights > 0].reset_index(drop=True), weights[weights > 0]
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
     groups = None if group is None else _groups(frame[group], group)
-    features, columns = _features(frame.drop(columns=taken), notes)
-    return Table(features, columns, outcome, groups, weights, tuple(notes))
+    times = None if time is None else times_of(frame[time], time)
+    features, columns = _features(frame, [name for name in frame.columns if name not in taken], notes)
+    return Table(features, columns, outcome, groups, weights, tuple(notes), times)
 
 
 def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
@@ -115,12 +119,12 @@ def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     return codes
 
 
-def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
-    """The columns that can be used; `notes` gets a line for what was left out."""
+def _features(frame: pd.DataFrame, names: list[str], notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
+    """Those of the columns that can be used; `notes` gets a line for what was left out. Numbers are not copied."""
     kept: dict[str, pd.Series] = {}
     columns: list[InputColumn] = []
     dropped: dict[str, list[str]] = {}
-    for name in frame.columns:
+    for name in names:
         values, kind = _cleaned(name, frame[name], notes)
         if reason := _useless(name, frame[name], values):
             dropped.setdefault(reason, []).append(name)
@@ -131,7 +135,7 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tupl
     if not columns:
         reasons = "; ".join(notes) or "there is only the target"
         raise DataError(f"the table needs a column to learn from, none is left ({reasons}); add columns")
-    return pd.DataFrame(kept), tuple(columns)
+    return pd.DataFrame(kept, copy=False), tuple(columns)
 
 
 def _cleaned(name: str, values: pd.Series, notes: list[str]) -> tuple[pd.Series, Kind]:
@@ -141,12 +145,12 @@ def _cleaned(name: str, values: pd.Series, notes: list[str]) -> tuple[pd.Series,
         return pd.Series(np.full(len(values), None), dtype=object), "text"
     if kind == "text":
         return pd.Series(texts(values), dtype=object), kind
-    found = numbers(values)
+    found = values.to_numpy() if values.dtype == np.float64 else numbers(values)
     infinite = np.abs(found) > LARGEST
     if infinite.any():
         notes.append(f"column {name!r}: {int(infinite.sum()):,} infinite or huge numbers are read as missing")
-        found[infinite] = np.nan
-    return pd.Series(found), kind
+        found = np.where(infinite, np.nan, found)
+    return pd.Series(found, copy=False), kind
 
 
 def _useless(name: str, raw: pd.Series, values: pd.Series) -> str | None:

@@ -8,7 +8,8 @@ cost correlates 0.90 to 0.93 with that of measured seconds on three tables, 0.83
 
 
 def training_cost(parameters: int, best_epochs: Sequence[int], patience: int) -> float:
-    """Parameters times epochs of a replicate of the mean length; all replicates of a study have as many rows.
+    """Parameters times epochs of a replicate of the mean length; replicates differ little in rows, and if they do, as
+    forward in time, in the same way for all trials.
 
     Training ends so many epochs after the best one, or sooner at the most that are allowed, which makes little odds.
     """

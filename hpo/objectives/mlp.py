@@ -64,7 +64,7 @@ class Mlp(Objective):
         stored = MlpPart.of(before) if before else None
         data = _data(request, stored.data if stored else None, reads_stored=works, has_copy=has_copy)
         return MlpPart(
-            data=data, evaluation=taken(EvaluationSpec, request.given, stored.evaluation if stored else None)
+            data=data, evaluation=_evaluation(request.given, stored.evaluation if stored else None)
         ).to_json()
 
     def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -152,7 +152,7 @@ class Mlp(Objective):
             target=part.data.target,
             sha256=part.data.sha256,
             settings={"evaluation": to_json(judged)},
-            summary=f"{judged.method}, {count_text(judged.replicates, 'replicate')}, "
+            summary=f"{_division(judged)}, {count_text(judged.replicates, 'replicate')}, "
             f"at most {count_text(judged.max_epochs, 'epoch')}, patience {judged.patience}",
             caution=_OPTIMISTIC if judged.stop_on == "score" else "",
             parts=PARTS,
@@ -169,6 +169,39 @@ def _scaled(architecture: Architecture, part: MlpPart) -> Architecture:
         return architecture
     given = part.evaluation.scaling
     return replace(architecture, scaling="standard" if given == "search" else given)
+
+
+def _division(judged: EvaluationSpec) -> str:
+    """How rows are divided, in words."""
+    if judged.time is not None:
+        return f"forward in time by {judged.time!r}"
+    return judged.method if judged.group is None else f"{judged.method} of groups by {judged.group!r}"
+
+
+def _evaluation(given: Mapping[str, Any], stored: EvaluationSpec | None) -> EvaluationSpec:
+    """How trials are judged, as is given or stored; a column of times divides the rows forward in time."""
+    if "time" in given and "method" not in given:
+        given = {**given, "method": "forward"}
+    found = taken(EvaluationSpec, given, stored)
+    if found.time is None and found.method == "forward":
+        raise StudyError(
+            f"rows are divided forward in time by a column of times, got none; give {use('time', 'COLUMN')}",
+            setting="time",
+        )
+    if found.time is not None and found.method != "forward":
+        raise StudyError(
+            f"rows with a time are divided forward in time, got {use('method', found.method)} with "
+            f"{use('time', found.time)}; leave one of them away",
+            setting="method",
+        )
+    if found.time is not None and found.group is not None:
+        raise StudyError(
+            f"rows are divided by their time or by their group, got {use('time', found.time)} and "
+            f"{use('group', found.group)}: a group that goes on through time would have to be on both sides of each "
+            f"cut; leave one of them away",
+            setting="group",
+        )
+    return found
 
 
 def _data(request: StudyRequest, stored: DataSpec | None, *, reads_stored: bool, has_copy: bool) -> DataSpec:

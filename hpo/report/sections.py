@@ -143,11 +143,13 @@ def data_notes(study: StudyRecord) -> Listing:
     numbers = {
         "rows": facts.rows,
         "features, encoded": facts.features,
-        "training rows per replicate": facts.train_rows,
+        "training rows per replicate": facts.train_rows if facts.most_train_rows is None else None,
         "mean of the target": facts.target_mean,
         "standard deviation of the target": facts.target_deviation,
     }
     known |= {title: f"{value:,.6g}" for title, value in numbers.items() if value is not None}
+    if facts.most_train_rows is not None:
+        known["training rows of a replicate"] = f"{facts.train_rows:,} to {facts.most_train_rows:,}"
     if facts.prior_loss is not None:
         known[f"{loss.name} of {loss.baseline}"] = loss_text(facts.prior_loss)
     known["labels (rows)" if facts.task == "multilabel" else "classes (rows)"] = _classes_text(facts)

@@ -32,6 +32,7 @@ class Facts:
         replicates: of a fully evaluated trial.
         train_rows: of replicate 0.
         sha256: of the file; empty where there is none.
+        most_train_rows: of the replicate with most, where that is not replicate 0.
     """
 
     rows: int | None = None
@@ -50,6 +51,7 @@ class Facts:
     replicates: int = 1
     train_rows: int | None = None
     sha256: str = ""
+    most_train_rows: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""

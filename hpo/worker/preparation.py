@@ -23,6 +23,7 @@ TICK_SECONDS = 0.25
 FETCHED = "data"
 WARNING_PART = 6
 """A child that prepares longer than this part of what a silent trainer may have is worth a word."""
+OnWait = Callable[[str, float | None], None]
 _log = logging.getLogger("hpo")
 
 
@@ -31,7 +32,7 @@ def prepare_study(
     study: ResolvedStudy,
     dataset: str | None,
     folder: Path,
-    on_wait: Callable[[], None],
+    on_wait: OnWait,
     *,
     copy: Path | None = None,
     reads_source: bool = True,
@@ -39,7 +40,8 @@ def prepare_study(
     """Prepare a study in the folder, and return the facts that its objective found.
 
     Its data is `copy` where there is one; or else, where it `reads_source`, the file that the spec names; or else the
-    stored `dataset`. `on_wait` is called a few times a second and may raise to give up. Raises InputError.
+    stored `dataset`. `on_wait` is called a few times a second with what is done now, and which share of it, as far as
+    that is known, and may raise to give up. Raises InputError.
     """
     if copy is None and dataset is not None:
         source = study.objective.data_file(study.spec) if reads_source else None
@@ -50,17 +52,22 @@ def prepare_study(
     return {**NO_FACTS, **(facts or {})}
 
 
-def run_child(on_wait: Callable[[], None], module: str, request: Mapping[str, Any]) -> dict[str, Any]:
+def run_child(on_wait: OnWait, module: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run a module in a child with one request, and return the facts it answers with; raises its InputError."""
     child, started, warned = Child(module), time.monotonic(), False
+    now: dict[str, Any] = {"step": "", "share": None}
     try:
         child.send(request)
         child.finish_input()
         answers: list[dict[str, Any]] = []
         while not child.closed:
             wait_for_output([child], TICK_SECONDS)
-            answers += child.messages()
-            on_wait()
+            for message in child.messages():
+                if "step" in message:
+                    now = message
+                else:
+                    answers.append(message)
+            on_wait(now["step"], now["share"])
             seconds = time.monotonic() - started
             if not warned and seconds > silence_seconds() / WARNING_PART:
                 warned = True

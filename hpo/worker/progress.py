@@ -24,7 +24,8 @@ class Running:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """The state of a run at one moment. `best_value` is of trials with all replicates; `seconds` since the start."""
+    """The state of a run at one moment. `best_value` is of trials with all replicates; `seconds` since the start;
+    `share` is how much of the phase is done, where that is known."""
 
     study: str
     phase: str
@@ -41,6 +42,7 @@ class Snapshot:
     finished_here: int = 0
     seconds: float = 0.0
     running: tuple[Running, ...] = field(default=())
+    share: float | None = None
 
     @property
     def finished(self) -> int:
@@ -92,6 +94,12 @@ class SilentView:
 
     def close(self) -> None:
         """Show nothing."""
+
+
+def preparing(study: str, budget: int, seconds: float, step: str, share: float | None) -> Snapshot:
+    """What to show while data is prepared: `step` is what is done now, empty where that is not worth a word."""
+    phase = f"preparing data: {step}" if step else "preparing data"
+    return Snapshot(study=study, phase=phase, budget=budget, seconds=seconds, share=share)
 
 
 def snapshot_of(

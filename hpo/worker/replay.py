@@ -20,7 +20,7 @@ from hpo.study.spec import StudySpec
 from hpo.worker.membership import patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
-from hpo.worker.progress import ProgressView, Snapshot
+from hpo.worker.progress import ProgressView, Snapshot, preparing
 
 TOLERANCE = 1e-4
 """A relative difference of losses below this is rounding."""
@@ -76,11 +76,15 @@ def replay(name: str, number: int, *, url: str, backend: str | None, view: Progr
         pool.grow(trainer_of(study), 1)
         started = time.monotonic()
 
-        def show(phase: str = "preparing data") -> None:
+        def show_preparation(step: str, share: float | None) -> None:
+            view.update(preparing(name, 1, time.monotonic() - started, step, share))
+
+        def show_training() -> None:
+            phase = f"training trial {number} again"
             view.update(Snapshot(study=name, phase=phase, budget=1, seconds=time.monotonic() - started))
 
-        prepare_study(database, study, record.dataset, folder, show, reads_source=False)
-        outcome = _train(pool, study, trial, folder, lambda: show(f"training trial {number} again"))
+        prepare_study(database, study, record.dataset, folder, show_preparation, reads_source=False)
+        outcome = _train(pool, study, trial, folder, show_training)
         return Replay(trial=trial, backend=backend, losses=tuple(_compared(trial, outcome)))
 
 

@@ -27,7 +27,7 @@ from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Outage, Worker, joined, patient
 from hpo.worker.pool import TrainerPool
 from hpo.worker.preparation import prepare_study
-from hpo.worker.progress import ProgressView, SilentView, Snapshot
+from hpo.worker.progress import ProgressView, SilentView, preparing
 from hpo.worker.ray import STOP_SECONDS, check_ray, ray_workers
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest, stop_on_signals
@@ -258,9 +258,9 @@ class Run:
             )
         return header
 
-    def _show_preparation(self) -> None:
+    def _show_preparation(self, step: str = "", share: float | None = None) -> None:
         seconds = time.monotonic() - self._started
-        self._view.update(Snapshot(study=self._name, phase="preparing data", budget=self._plan.budget, seconds=seconds))
+        self._view.update(preparing(self._name, self._plan.budget, seconds, step, share))
         if self._stop.count:
             raise RequestedInterrupt
 

@@ -5,7 +5,6 @@ import logging
 import random
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,8 +31,8 @@ from hpo.study.spec import StudySpec
 from hpo.usercode import RequestedInterrupt
 from hpo.worker.membership import Worker, joined, patient
 from hpo.worker.pool import TrainerPool
-from hpo.worker.preparation import prepare_study
-from hpo.worker.progress import ProgressView, Snapshot
+from hpo.worker.preparation import OnWait, prepare_study
+from hpo.worker.progress import ProgressView, preparing
 from hpo.worker.results import study_is_gone
 from hpo.worker.session import Session, Share
 from hpo.worker.signals import StopRequest
@@ -326,11 +325,9 @@ class StudyServer:
         except OSError as error:
             raise unusable(self._data, error) from None
 
-        def show() -> None:
+        def show(step: str = "", share: float | None = None) -> None:
             seconds = time.monotonic() - started
-            self._worker.view.update(
-                Snapshot(study=header.name, phase="preparing data", budget=header.budget, seconds=seconds)
-            )
+            self._worker.view.update(preparing(header.name, header.budget, seconds, step, share))
             if self._worker.stop.count:
                 raise RequestedInterrupt
 
@@ -347,7 +344,7 @@ class StudyServer:
         workers.note(self._worker.database, self._worker.id, None)
         workers.requeue_orphans(self._worker.database, header.id)
 
-    def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: Callable[[], None]) -> None:
+    def _prepare(self, study: ResolvedStudy, header: StudyHeader, show: OnWait) -> None:
         database = self._worker.database
         prepare_study(database, study, header.dataset, self._data, show, reads_source=False)
 

@@ -230,9 +230,10 @@ def _header(snapshot: Snapshot, seconds_left: float | None) -> RenderableType:
     table = Table.grid(expand=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
     table.add_column(no_wrap=True, justify="right")
+    done = f", {snapshot.share:.0%}" if snapshot.share is not None else ""
     left = f", {duration_text(seconds_left)} left" if seconds_left is not None else ""
     table.add_row(
-        Text.assemble((snapshot.study, "bold"), f": {snapshot.phase}"),
+        Text.assemble((snapshot.study, "bold"), f": {snapshot.phase}{done}"),
         f"{snapshot.finished}/{snapshot.budget} trials, {duration_text(snapshot.seconds)}{left}",
     )
     return table

@@ -101,7 +101,10 @@ def test_wrong_usage_is_one_line_and_exit_code_2(hpo, words, named):
     [
         (["--trials", "many"], "--trials must be a whole number from 1 to 2147483647, got 'many'; change --trials"),
         (["--trials", "0"], "--trials must be a whole number from 1 to 2147483647, got '0'; use --trials 1 or more"),
-        (["--method", "\x1b[31mred"], "--method must be one of bootstrap, shuffle, kfold, holdout, got '\\x1b[31mred'"),
+        (
+            ["--method", "\x1b[31mred"],
+            "--method must be one of bootstrap, shuffle, kfold, holdout, forward, got '\\x1b[31mred'",
+        ),
         (["--sampler", "TPE"], "--sampler must be one of tpe, random, got 'TPE'; did you mean --sampler tpe?"),
         (
             ["--time-limit", "soon"],

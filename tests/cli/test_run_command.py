@@ -343,6 +343,24 @@ def test_each_task_is_learned_and_its_loss_is_called_by_its_name(bench, hpo, opt
 
 
 @pytest.mark.slow
+def test_rows_in_time_are_trained_on_before_they_are_scored(bench, hpo):
+    """Replicates differ in their rows, so each is trained in a stack of its own; the race compares them in pairs."""
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, 200)
+    rows = ((f"2024-{1 + i // 20:02}-{1 + i % 20:02}", x[i], "ab"[int(x[i] > 0)]) for i in random.permutation(200))
+    (bench.folder / "data.csv").write_text(csv_text("day,x,y", rows))
+    words = ["--data", "data.csv", "--target", "y", "--trials", "3", "--trainers", "1", "--replicates", "4"]
+    ended = hpo("run", "--study", "new", "--max-epochs", "10", *words, "--time", "day")
+    assert (ended.code, ended.err) == (0, "")
+    assert "rows are divided by 'day': 4 blocks from 2024-06-01 on are scored, each after" in ended.out
+    facts = bench.read("new").facts
+    assert (facts["train_rows"], facts["most_train_rows"], facts["features"]) == (90, 157, 1)
+    assert "forward in time by 'day', 4 replicates" in hpo("status", "--study", "new").out
+    (report,) = bench.folder.glob("*.html")
+    assert "90 to 157" in report.read_text("utf-8")
+
+
+@pytest.mark.slow
 def test_a_study_that_runs_is_left_alone(bench, hpo):
     bench.add("wine", ["complete"], 4, running=True)
     before = bench.read("wine")

@@ -11,15 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpo.data import features
+from hpo.data import arrays, features
+from hpo.data import prepare as preparing
 from hpo.data.features import encode
-from hpo.data.prepare import prepare
+from hpo.data.prepare import Teller, prepare
 from hpo.data.prepared import PARTS, open_prepared, open_replicate
 from hpo.data.resampling import resamples
 from hpo.data.source import Source
 from hpo.data.table import build_table
 from hpo.settings import EvaluationSpec
 from hpo.study.facts import InputColumn
+from tests.helpers.processes import wait_until
 
 COLORS = ("red", "blue", "green")
 GOOD = "size,color,label\n" + "".join(f"{i},{COLORS[i % 3]},{('yes', 'no')[i % 2]}\n" for i in range(60))
@@ -46,6 +48,11 @@ def child(question):
     )
 
 
+def answer_of(done):
+    """What a child answered, after what it may have told of its steps."""
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 @pytest.fixture
 def folder(tmp_path):
     """The folder that takes the arrays."""
@@ -70,7 +77,7 @@ def test_the_child_answers_with_facts_and_writes_the_arrays(tmp_path, folder):
     done = child(request(folder, tmp_path / "table.csv"))
     assert (done.returncode, done.stderr) == (0, "")
     facts = open_prepared(folder)
-    assert json.loads(done.stdout)["facts"] == facts.to_json()
+    assert answer_of(done)["facts"] == facts.to_json()
     assert facts.columns == (InputColumn(name="size", kind="numeric"), InputColumn(name="color", kind="text"))
     assert (facts.classes, facts.class_counts) == (("no", "yes"), (30, 30))
     assert facts.prior_loss == pytest.approx(np.log(2))
@@ -106,7 +113,7 @@ def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, f
     (tmp_path / "table.csv").write_text(text)
     done = child(request(folder, tmp_path / "table.csv", target))
     assert (done.returncode, done.stderr) == (0, "")
-    answer = json.loads(done.stdout)
+    answer = answer_of(done)
     assert (answer["ok"], answer["kind"]) == (False, "DataError")
     assert reason in answer["message"]
     assert answer["setting"] == ("data" if "line" in reason else "target")
@@ -116,16 +123,46 @@ def test_the_child_refuses_damaged_files_and_targets_with_the_reason(tmp_path, f
 def test_the_child_answers_with_a_traceback_where_it_fails_unexpectedly(tmp_path, folder):
     (tmp_path / "table.csv").write_text(GOOD)
     done = child({**request(folder, tmp_path / "table.csv"), "folder": None})
-    answer = json.loads(done.stdout)
+    answer = answer_of(done)
     assert (answer["ok"], answer["kind"]) == (False, None)
     assert "TypeError" in answer["message"]
 
 
 def test_a_folder_that_is_gone_is_named(tmp_path, folder):
     (tmp_path / "table.csv").write_text(GOOD)
-    answer = json.loads(child(request(folder / "none", tmp_path / "table.csv")).stdout)
+    answer = answer_of(child(request(folder / "none", tmp_path / "table.csv")))
     assert answer["kind"] == "ResourceError"
     assert f"{folder}/none does not (No such file or directory)" in answer["message"]
+
+
+def test_what_is_done_is_told_where_it_takes_long(monkeypatch, capsys):
+    with Teller() as tell:
+        tell("reading", None)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(preparing, "SILENT_SECONDS", 0.01)
+    monkeypatch.setattr(preparing, "TELL_SECONDS", 0.01)
+    told = []
+    with Teller() as tell:
+        for now in ({"step": "reading", "share": None}, {"step": "writing", "share": 0.25}):
+            tell(**now)
+            wait_until(lambda: told.extend(capsys.readouterr().out.splitlines()) or len(told) == 1, 10, pause=0.01)
+            assert json.loads(told.pop()) == now
+
+
+def test_arrays_are_written_a_part_at_a_time_and_shares_are_told(tmp_path, folder, monkeypatch):
+    (tmp_path / "table.csv").write_text(GOOD.replace("\n7,blue", "\n7,rare"))
+    question = request(folder, tmp_path / "table.csv", replicates=3)
+    contents, shares = [], []
+    for rows in (arrays.ROWS_AT_ONCE, 7):
+        monkeypatch.setattr(arrays, "ROWS_AT_ONCE", rows)
+        prepare(question, lambda step, share: shares.append(share))
+        contents.append({path.name: path.read_bytes() for path in folder.glob("*.npy")})
+    assert contents[0] == contents[1]
+    assert not list(folder.glob("*.new"))
+    known = [share for share in shares if share is not None]
+    assert len(known) == 3 + 3 + 3 + 3 * 9
+    assert sorted(known[6:]) == known[6:]
+    assert (known[6], known[-1]) == (0, 1)
 
 
 def test_arrays_hold_the_resampled_rows_in_order(prepared, folder):

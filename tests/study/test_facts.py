@@ -43,8 +43,9 @@ FIRST = {"rows": 178, "classes": ["a", "b"], "replicates": 2, "notes": ["ümlaut
 
 
 def test_facts_are_stored_as_they_were():
-    assert TABLE.to_json() == STORED
-    assert list(TABLE.to_json()) == list(STORED)
+    now = {**STORED, "most_train_rows": None}
+    assert TABLE.to_json() == now
+    assert list(TABLE.to_json()) == list(now)
     assert Facts.from_json(json.loads(json.dumps(STORED))) == TABLE
 
 

@@ -51,6 +51,25 @@ def test_own_data_may_use_the_name_of_a_built_in_study(csv):
     assert MlpPart.of(spec).data.source == str(csv)
 
 
+def test_a_time_divides_rows_forward_and_goes_with_no_other_division(csv):
+    stored = resolve(request("s", data=str(csv), target="label", time="x")).spec
+    judged = MlpPart.of(stored).evaluation
+    assert (judged.time, judged.method) == ("x", "forward")
+    assert resolve(request("s"), stored).spec == resolve(request("s", time="x"), stored).spec == stored
+    assert describe_objective(stored).startswith("forward in time by 'x', 5 replicates")
+    for asked, message in (
+        ({"method": "forward"}, "by a column of times, got none; give time='COLUMN'"),
+        ({"method": "kfold", "time": "x"}, "got method='kfold' with time='x'; leave one of them away"),
+        ({"group": "g", "time": "x"}, "got time='x' and group='g': a group that goes on through time"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            resolve(request("t", data=str(csv), target="label", **asked))
+
+
+def describe_objective(spec):
+    return resolve(request(spec.name), spec).objective.describe(spec).summary
+
+
 def test_new_study_without_data_says_what_to_give():
     with pytest.raises(
         StudyError, match=r"needs data: no study .* is named 'mine' \(built-in: mlp\); give data='FILE' target='COLUMN'"

@@ -47,7 +47,17 @@ def module(tmp_path, monkeypatch):
 
 def prepare_iris(folder):
     study = resolve(request("s", data="iris", replicates=1))
-    study.objective.prepare(study.spec, folder, None, partial(run_child, lambda: None))
+    study.objective.prepare(study.spec, folder, None, partial(run_child, lambda step, share: None))
+
+
+def test_steps_of_a_preparation_are_told_and_are_no_answer(module):
+    steps = [{"step": "reading", "share": None}, {"step": "writing", "share": 0.5}, {"ok": True, "facts": {"rows": 3}}]
+    child = module(f"import json, time\nfor m in {steps}: print(json.dumps(m), flush=True); time.sleep(0.1)")
+    told = []
+    facts = run_child(lambda *step: told.append(step), child, {})
+    assert facts == {"rows": 3}
+    assert told[-1] == ("writing", 0.5)
+    assert ("reading", None) in told
 
 
 def collect(child, seconds=20):

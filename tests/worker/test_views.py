@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hpo.words import printable
-from hpo.worker.progress import Running, Snapshot, TrialLine
+from hpo.worker.progress import Running, Snapshot, TrialLine, preparing
 from hpo.worker.views import LineView, LiveView, TrialClock, draw, make_view, trial_text
 
 SNAPSHOT = Snapshot(
@@ -53,6 +53,16 @@ def test_a_trial_is_one_line():
     failed = replace(LINE, state="failed", value=None, is_best=False, reason="a\nb\x1b[0m", description="")
     assert trial_text(failed) == "trial 7 failed: a\\nb\\x1b[0m, 2.3 s"
     assert trial_text(replace(failed, state="pruned")) == "trial 7 pruned, 2.3 s"
+
+
+def test_how_much_is_prepared_is_shown_where_it_is_drawn_and_steps_alone_in_a_pipe():
+    half = preparing("churn", 50, 3.0, "writing the replicates", 0.5)
+    assert drawn(half, 80)[0].startswith("churn: preparing data: writing the replicates, 50%")
+    stream = io.StringIO()
+    view = make_view(stream)
+    for snapshot in (preparing("churn", 50, 0.1, "", None), half, replace(half, share=0.75)):
+        view.update(snapshot)
+    assert stream.getvalue() == "churn: preparing data\nchurn: preparing data: writing the replicates\n"
 
 
 def test_lines_for_a_pipe():
