@@ -115,12 +115,6 @@ class Setting:
             )
         return found if self.about.canonical is None else self.about.canonical(str(found))
 
-    def as_options(self, value: object) -> list[str]:
-        """A value as the texts that options of the command line take: one, or one for each pair."""
-        if self.type != Pairs:
-            return [str(value)]
-        return ["=".join(pair) for pair in self.checked(value)]
-
     def _converted(self, value: object) -> object:
         if self.choices:
             return value if isinstance(value, str) and value in self.choices else None

@@ -96,7 +96,8 @@ def test_values_with_a_plain_meaning_are_converted(given, meant):
         ),
         (
             {"kind": {"when": "date:dots"}},
-            "what follows a kind must say more about it, got 'date:dots' for 'when'; use kind={'when': 'date:%d.%m.%Y'}",
+            "what follows a kind must say more about it, got 'date:dots' for 'when'; "
+            "use kind={'when': 'date:%d.%m.%Y'}",
             "what follows a kind must say more about it, got 'date:dots' for 'when'; use --kind when=date:%d.%m.%Y",
         ),
     ],
@@ -119,7 +120,7 @@ def test_each_face_says_the_remedy_in_its_own_words(given, python, command_line)
         *({"replicates": value} for value in (0, 101)),
         {"method": "jackknife"},
         {"data": ["a.csv"]},
-        *({"kind": value} for value in ("zip", "=text", "zip=", 3, ["zip"], ["a=text", "a=number"], {"a": "text:x"})),
+        *({"kind": value} for value in ("zip", "=text", "zip=", 3, ["zip"], ["a=text", "a=number"])),
         {"missing": []},
         {"": 1},
         {"study": "s"},

@@ -59,7 +59,14 @@ def prepare(request: Mapping[str, Any]) -> Facts:
     evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
     source = read_source(spec, Path(copy) if copy else None)
-    table = build_table(source, spec.target, evaluation)
+    table = build_table(
+        source,
+        spec.target,
+        evaluation,
+        corrections=spec.corrections,
+        usual_words=spec.missing_words,
+        preparation=spec.preparation,
+    )
     target = table.target
     parts = resamples(target.strata, evaluation, request["seed"], table.groups, names=target.classes)
     folder = Path(request["folder"])

@@ -1,7 +1,7 @@
 """Where a study's rows come from, and how they are prepared."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from hpo.declaration import to_json
@@ -28,7 +28,7 @@ class DataSpec(Reading):
     target: str
     sha256: str = ""
     preparation: int = 1
-    corrections: Corrections = Corrections()
+    corrections: Corrections = field(default_factory=Corrections)
 
     def __post_init__(self) -> None:
         Reading.__post_init__(self)
