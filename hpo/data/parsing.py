@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hpo.errors import use
+
 _PANDAS = "#N/A;#N/A N/A;#NA;-1.#IND;-1.#QNAN;-NaN;-nan;1.#IND;1.#QNAN;<NA>;N/A;NA;NULL;NaN;None;n/a;nan;null"
 MISSING_WORDS = frozenset(_PANDAS.split(";"))
 """What pandas takes for missing in a CSV file, beside an empty field."""
@@ -35,6 +37,9 @@ _NUMBER = re.compile(
 _BLANKS = r"[\s'’]"
 _FORMATS = ((".", ""), (".", ","), (",", ""), (",", r"\."), (".", _BLANKS), (",", _BLANKS))
 """Decimal mark, and what may stand between thousands; the first that fits."""
+_EITHER = (
+    f"commas are read as between thousands; where they are decimal ones, use {use('kind', {'COLUMN': 'number:,'})}"
+)
 _ISO = re.compile(r"\d{4}-\d\d(-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s*(Z|[+-]\d\d(:?\d\d)?)?)?)?")
 _DATE_FORMATS = tuple(
     date + time
@@ -114,7 +119,7 @@ def _fitting(cores: Sequence[str], mark: str) -> tuple[str, str, str] | None:
             return decimal, between, ""
         if any(re.match(r"[+-]?\d{4}", core) for core in cores):  # thousands without a comma
             return ",", "", "numbers with decimal commas"
-        return decimal, between, "commas are read as between thousands, not as decimal ones (--kind COLUMN=number:,)"
+        return decimal, between, _EITHER
     return decimal, between, "numbers with decimal commas" if decimal == "," else ""
 
 
@@ -155,7 +160,7 @@ def dates_of(texts: Sequence[str], counts: Sequence[int], form: str = "") -> Par
     if len(fitting) == 1:
         ((only, parsed),) = fitting.items()
         return Parsed(parsed.values, parsed.words, f"dates are read as {only}")
-    forms = " or ".join(f"--kind COLUMN=date:{each}" for each in fitting)
+    forms = " or ".join(use("kind", {"COLUMN": f"date:{each}"}) for each in fitting)
     return Unread(tuple(texts), f"texts that may be dates ({forms})" if forms else "")
 
 

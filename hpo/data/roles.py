@@ -11,6 +11,7 @@ from hpo.data.kinds import plain_numbers, said
 from hpo.data.parsing import MISSING_WORDS, Unread, is_likely, numbers_of
 from hpo.data.target import looks_like_a_quantity
 from hpo.data.texts import Texts, Words, no_numbers, texts_of
+from hpo.errors import use
 from hpo.losses import losses_for
 from hpo.settings import EvaluationSpec
 from hpo.words import count_text
@@ -86,8 +87,9 @@ def _are_meant_as_numbers(given: Texts, task: str) -> bool:
 
 def _doubtful(given: Texts) -> list[str]:
     """A line for each word that is taken for a value, and often means that there is none."""
+    doubtful = [text for text in given.distinct if is_likely(text)]
     return [
-        f"{text!r} is a value, in {count_text(given.rows([text]), 'row')}; where it means none, use --missing {text!r}"
-        for text in given.distinct
-        if is_likely(text)
+        f"{text!r} is a value, in {count_text(given.rows([text]), 'row')}; "
+        f"where it means none, use {use('missing', text)}"
+        for text in doubtful
     ]
