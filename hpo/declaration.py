@@ -16,6 +16,8 @@ from hpo.words import comma_separated, shown
 
 Duration = NewType("Duration", float)
 """Seconds; given as a number, or as a text such as 10m; infinite for none."""
+Pairs = tuple[tuple[str, str], ...]
+"""A mapping, by name; given as a dict, as a list of pairs, or as texts like `zip=category`."""
 
 
 class Group(StrEnum):
@@ -40,6 +42,7 @@ class About:
         otherwise: what happens where it is not given, if that is no constant.
         several: whether it may name several columns.
         canonical: how a text is written that has several names; raises StudyError for one that is none.
+        pair: whether `NAME=VALUE` is one that a mapping may hold; raises StudyError where it is not.
         rule: what a text may be.
         least, most: bounds of a number, inclusive; above, below: exclusive ones.
         listed: whether it is shown where options are listed.
@@ -52,6 +55,7 @@ class About:
     otherwise: str = ""
     several: bool = False
     canonical: Callable[[str], str] | None = None
+    pair: Callable[[str, str], None] | None = None
     rule: str = ""
     least: float | None = None
     most: float | None = None
@@ -90,6 +94,8 @@ class Setting:
         """The type of what may be given, for who reads it."""
         if self.type is Duration:
             return float | str
+        if self.type == Pairs:
+            return dict[str, str] | list[str]
         return str | list[str] if self.about.several else self.type
 
     @property
@@ -114,6 +120,8 @@ class Setting:
             return value if isinstance(value, str) and value in self.choices else None
         if self.type is Duration:
             return _seconds(value)
+        if self.type == Pairs:
+            return _pairs(value, self.about.pair)
         if self.about.several and isinstance(value, Sequence) and not isinstance(value, str | bytes):
             return _joined(value)
         if self.about.rule and not str(value).strip():
@@ -137,7 +145,7 @@ class Setting:
             return f"one of {', '.join(self.choices)}"
         if self.type is Duration:
             return "a time above 0, such as 90, 10m, 2h or 1d, or none"
-        if self.about.several:
+        if self.about.several and not self.about.rule:
             return "the name of a column, or a list of several"
         if self.about.rule or self.about.example == "COLUMN":
             return self.about.rule or "the name of a column"
@@ -214,9 +222,53 @@ def encoding_name(name: str) -> str:
         ) from None
 
 
+KINDS = ("number", "category", "ordered", "boolean", "date", "text")
+"""What a person may say that a column is."""
+_MARKS = {"number": (",", "."), "date": ("%d.%m.%Y",), "ordered": ("low,middle,high",)}
+"""What may follow a kind and a colon: the decimal mark, the format, the values with the lowest first."""
+
+
+def column_kind(column: str, kind: str) -> None:
+    """StudyError unless `kind` is one that a column may be said to have: `category`, `date:%d.%m.%Y`."""
+    name, colon, more = kind.partition(":")
+    if name not in KINDS:
+        close = get_close_matches(name.lower(), KINDS, n=1)
+        remedy = f"did you mean {use('kind', {column: close[0]})}?" if close else "use one of these"
+        raise StudyError(
+            f"the kind of a column must be one of {', '.join(KINDS)}, got {kind!r} for {column!r}; {remedy}",
+            setting="kind",
+        )
+    examples = _MARKS.get(name, ())
+    fits = {"number": more in examples, "date": "%" in more, "ordered": bool(more)}.get(name, False)
+    if colon and not fits:
+        said = " or ".join(use("kind", {column: f"{name}:{example}"}) for example in examples)
+        remedy = f"use {said}" if said else f"use {use('kind', {column: name})}"
+        raise StudyError(
+            f"what follows a kind must say more about it, got {kind!r} for {column!r}; {remedy}", setting="kind"
+        )
+
+
+def _pairs(value: object, check: Callable[[str, str], None] | None) -> Pairs | None:
+    """The pairs by name; None for what are none, or where a name has several values."""
+    given = list(value.items()) if isinstance(value, Mapping) else [value] if isinstance(value, str) else value
+    if not isinstance(given, Sequence):
+        return None
+    found = dict[str, str]()
+    for pair in given:
+        name, mark, text = pair.partition("=") if isinstance(pair, str) else (None, None, None)
+        if isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2:
+            name, text = (_text(_plain(part)) for part in pair)
+            mark = "="
+        if not name or not mark or not text or found.setdefault(name, text) != text:
+            return None
+        if check is not None:
+            check(name, text)
+    return tuple(sorted(found.items()))
+
+
 def _default_text(default: object) -> str:
     match default:
-        case None:
+        case None | ():
             return ""
         case bool():
             return "yes" if default else "no"

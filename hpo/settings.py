@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from hpo.declaration import About, Duration, Group, Setting, Settings, encoding_name, settings_of
+from hpo.declaration import About, Duration, Group, Pairs, Setting, Settings, column_kind, encoding_name, settings_of
 from hpo.errors import StudyError, use
 
 DEFAULT_TRIALS = 50
@@ -154,6 +154,36 @@ class Reading(Settings):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Corrections(Settings):
+    """What a person knows better about a table's columns than their values tell."""
+
+    kind: Annotated[
+        Pairs,
+        About(
+            help="What a column is: number, category, ordered, boolean, date or text. May be repeated.",
+            group=Group.DATA,
+            example="COLUMN=KIND",
+            pair=column_kind,
+            rule="a kind for each column, such as zip=category or when=date:%d.%m.%Y, and one for each",
+        ),
+    ] = ()
+    drop: Annotated[
+        str | None,
+        About(help="Columns to leave out, with commas between.", group=Group.DATA, example="COLUMN", several=True),
+    ] = None
+    missing: Annotated[
+        str | None,
+        About(
+            help="Further words for missing values, with commas between.",
+            group=Group.DATA,
+            example="WORDS",
+            several=True,
+            rule="a word, or a list of several",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluationSpec(Settings):
     """How a trial is judged: what is predicted with which loss and weights, resamples, and the training protocol."""
 
@@ -266,7 +296,16 @@ class Terms(Settings):
     ] = None
 
 
-GROUPS: tuple[type[Settings], ...] = (Work, Training, Choice, Reading, EvaluationSpec, SearchSpec, Pretence)
+GROUPS: tuple[type[Settings], ...] = (
+    Work,
+    Training,
+    Choice,
+    Reading,
+    Corrections,
+    EvaluationSpec,
+    SearchSpec,
+    Pretence,
+)
 SETTINGS: dict[str, Setting] = {setting.name: setting for group in GROUPS for setting in settings_of(group)}
 """By name."""
 

@@ -12,7 +12,7 @@ import typer.main
 import hpo
 from hpo.cli.errors import CommandLine
 from hpo.cli.main import app
-from hpo.declaration import Group, Setting, settings_of, taken, to_json
+from hpo.declaration import Group, Pairs, Setting, settings_of, taken, to_json
 from hpo.errors import StudyError
 from hpo.settings import GROUPS, SETTINGS, EvaluationSpec, SearchSpec, Training, asked
 
@@ -53,6 +53,11 @@ def test_other_times_are_refused_naming_the_setting(time):
         ({"target": 7}, "7"),
         ({"target": ["red", "tall, or so"]}, 'red,"tall, or so"'),
         ({"pruner": "none"}, "none"),
+        ({"kind": {"zip": "category", "age": "number"}}, (("age", "number"), ("zip", "category"))),
+        ({"kind": ["zip=category", "when=date:%d=%m"]}, (("when", "date:%d=%m"), ("zip", "category"))),
+        ({"kind": [["zip", "text"]]}, (("zip", "text"),)),
+        ({"drop": ["id", "row"]}, "id,row"),
+        ({"missing": ["?", "unknown"]}, "?,unknown"),
     ],
 )
 def test_values_with_a_plain_meaning_are_converted(given, meant):
@@ -82,6 +87,19 @@ def test_values_with_a_plain_meaning_are_converted(given, meant):
             "stop_fraction must be a number above 0 and below 0.5, got 0.5; change stop_fraction",
             "--stop-fraction must be a number above 0 and below 0.5, got 0.5; change --stop-fraction",
         ),
+        (
+            {"kind": {"zip": "categry"}},
+            "the kind of a column must be one of number, category, ordered, boolean, date, text, got 'categry' for "
+            "'zip'; did you mean kind={'zip': 'category'}?",
+            "the kind of a column must be one of number, category, ordered, boolean, date, text, got 'categry' for "
+            "'zip'; did you mean --kind zip=category?",
+        ),
+        (
+            {"kind": {"when": "date:dots"}},
+            "what follows a kind must say more about it, got 'date:dots' for 'when'; "
+            "use kind={'when': 'date:%d.%m.%Y'}",
+            "what follows a kind must say more about it, got 'date:dots' for 'when'; use --kind when=date:%d.%m.%Y",
+        ),
     ],
 )
 def test_each_face_says_the_remedy_in_its_own_words(given, python, command_line):
@@ -102,6 +120,8 @@ def test_each_face_says_the_remedy_in_its_own_words(given, python, command_line)
         *({"replicates": value} for value in (0, 101)),
         {"method": "jackknife"},
         {"data": ["a.csv"]},
+        *({"kind": value} for value in ("zip", "=text", "zip=", 3, ["zip"], ["a=text", "a=number"])),
+        {"missing": []},
         {"": 1},
         {"study": "s"},
     ],
@@ -153,7 +173,7 @@ def shown(parameter: Any) -> tuple[object, ...]:
 def expected(setting: Setting) -> tuple[object, ...]:
     option, about = f"--{setting.name.replace('_', '-')}", setting.about
     opts = (option, f"--no-{option.removeprefix('--')}") if setting.type is bool else (option,)
-    kind = bool if setting.type is bool else str  # the setting reads texts itself
+    kind = {bool: bool, Pairs: list[str]}.get(setting.type, str)  # the setting reads texts itself
     panel = None if about.group is Group.RUN else about.group
     return setting.name, opts, kind, not about.listed, None, False, setting.text, panel
 

@@ -133,7 +133,7 @@ def status_fields(
         "failures": "; ".join(f"{count} × {reason}" for reason, count in standing.failure_reasons(study)),
         "objective": "" if objective.source else objective.title,
         "data": f"{objective.source}, target {objective.target}: {table}" if objective.source else "",
-        "notes": "; ".join(facts.notes),
+        "notes": written("; ".join(facts.notes), CommandLine(url)),
         "space": spec["space"]["reference"],
         "evaluation": objective.summary,
         "search": _search_text(spec["search"], parts),

@@ -35,6 +35,8 @@ class CommandLine:
                 return f"--{words}"
             case False:
                 return f"--no-{words}"
+            case dict():
+                return " ".join(f"--{words} {_quoted(f'{key}={text}')}" for key, text in value.items())
         return f"--{words} {_quoted(str(value))}"
 
     def action(self, name: str, study: str | None, **given: object) -> str:

@@ -137,7 +137,7 @@ def _conclude(result: "RunResult", seconds: float, path: Path | None, url: str) 
     best = winner(study)
     write_fields({"trials": trials_text(study), **(winner_fields(study, best) if best else {})})
     for note in Facts.from_json(study.facts).notes:
-        write_text(f"note: {note}")
+        write_text(f"note: {written(note, CommandLine(url))}")
     if path is not None:
         write_text(f"report: {path}")
     for index, command in enumerate(_next_commands(result, path, url)):

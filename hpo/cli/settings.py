@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpo.declaration import Group, Setting
+from hpo.declaration import Group, Pairs, Setting
 
 Command = TypeVar("Command", bound=Callable[..., int])
 
@@ -42,7 +42,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         hidden=not about.listed,
     )
     # Values stay texts: the setting checks them, and says what is wrong as it does in Python.
-    kind: Any = bool if setting.type is bool else str
+    kind: Any = {bool: bool, Pairs: list[str]}.get(setting.type, str)
     return inspect.Parameter(
         setting.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )

@@ -49,6 +49,11 @@ def texts(values: pd.Series) -> npt.NDArray[np.object_]:
     return result
 
 
+def content(values: pd.Series) -> str:
+    """What a column holds, in a word."""
+    return "text" if kind_of(values) == "text" else str(values.dtype)
+
+
 def listed(names: Sequence[str]) -> str:
     """`'a', 'b' and 7 more`."""
     shown = ", ".join(repr(name) for name in names[:MAX_LISTED])

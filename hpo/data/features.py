@@ -16,6 +16,7 @@ from hpo.study.facts import InputColumn
 MAX_CATEGORIES = 50
 """Inputs per text column at most; rarer texts share the last one."""
 MISSING = "missing"
+NUMBERS = ("numeric", "number", "date")
 
 
 def column_transformer(columns: Sequence[InputColumn]) -> ColumnTransformer:
@@ -35,8 +36,8 @@ def column_transformer(columns: Sequence[InputColumn]) -> ColumnTransformer:
     )
     return ColumnTransformer(
         [
-            ("numbers", numbers, [column.name for column in columns if column.kind == "numeric"]),
-            ("texts", texts, [column.name for column in columns if column.kind == "text"]),
+            ("numbers", numbers, [column.name for column in columns if column.kind in NUMBERS]),
+            ("texts", texts, [column.name for column in columns if column.kind not in NUMBERS]),
         ],
         sparse_threshold=0,
     )
@@ -49,6 +50,9 @@ def encode(frame: pd.DataFrame, columns: Sequence[InputColumn], train: npt.NDArr
     may have values there of any size. So the width depends on `train`.
     """
     transformer = column_transformer(columns)
+    dates = [column.name for column in columns if column.kind == "date"]
+    days = {name: (frame[name] - frame[name].min()) / pd.Timedelta(days=1) for name in dates}
+    frame = frame.assign(**days) if dates else frame
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Found unknown categories")
         transformer.fit(frame.iloc[train])

@@ -1,5 +1,6 @@
 """Data that is handed over in Python, and the Parquet file that stands for it."""
 
+import base64
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,35 @@ def _no_frame(data: object) -> DataError:
     return DataError(f"{rule}, got {got}; {remedy}", setting="data")
 
 
+def stored_schema(data: bytes) -> Any:  # noqa: ANN401 - a pyarrow.Schema or None
+    """The types that columns had before they were written as Parquet, as far as Arrow noted them; else None."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    noted = (pq.read_metadata(pa.BufferReader(data)).metadata or {}).get(b"ARROW:schema")
+    try:
+        return None if noted is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(noted)))
+    except (pa.ArrowException, ValueError):
+        return None
+
+
+def with_categories(frame: "pd.DataFrame", read: Any, stored: Any) -> "dict[str, pd.Series]":  # noqa: ANN401
+    """The columns that were categories when they were written, and are not any more: Parquet keeps only those of text.
+
+    `read` and `stored` are the schemas of now and then. The order of numbers is theirs.
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    found = {}
+    for place, column in enumerate(stored or ()):
+        if place < len(read) and read.field(place).name == column.name and pa.types.is_dictionary(column.type):
+            name = str(column.name)
+            if not isinstance(frame[name].dtype, pd.CategoricalDtype):
+                found[name] = pd.Series(pd.Categorical(frame[name], ordered=column.type.ordered))
+    return found
+
+
 def write_frame(frame: object, path: Path) -> Path:
     """Write columns and values as Parquet, the same bytes for equal ones, and return the path.
 
@@ -112,17 +142,35 @@ def write_frame(frame: object, path: Path) -> Path:
         raise DataError(
             f"column names must differ, got {', '.join(map(repr, repeated))} twice; rename one", setting="data"
         )
-    columns = {}
-    for name, (_, column) in zip(names, frame.items(), strict=True):
-        try:
-            columns[name] = pa.array(column, from_pandas=True)
-        except (pa.ArrowException, OverflowError) as error:
-            raise DataError(
-                f"a column must hold values of one kind, got {name!r}: {error}; convert it", setting="data"
-            ) from None
+    columns = {name: _column(name, column) for name, (_, column) in zip(names, frame.items(), strict=True)}
     table = pa.table(columns)
     try:
         pq.write_table(table, path)
     except OSError as error:
         raise unusable(path.parent, error, f"a frame of {bytes_text(table.nbytes)} is written to it") from None
     return path
+
+
+def _column(name: str, values: "pd.Series") -> Any:  # noqa: ANN401 - a pyarrow.Array
+    """A column as Parquet holds it: what it does not know, such as intervals, periods and mixed values, as text."""
+    import pandas as pd
+    import pyarrow as pa
+
+    own = (pd.IntervalDtype, pd.PeriodDtype)
+    dtype: Any = values.dtype
+    if isinstance(dtype, pd.CategoricalDtype) and isinstance(dtype.categories.dtype, own):
+        words = pd.Index([str(category) for category in dtype.categories])
+        return pa.array(pd.Categorical.from_codes(values.cat.codes, words, ordered=dtype.ordered))
+    plain = values.astype(object) if isinstance(dtype, own) else values
+    try:
+        return pa.array(plain.astype(dtype.subtype) if isinstance(dtype, pd.SparseDtype) else plain, from_pandas=True)
+    except (pa.ArrowException, OverflowError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+    if not all(isinstance(value, str | int | float | pd.Interval | pd.Period) for value in plain[plain.notna()]):
+        raise DataError(
+            f"a column must hold numbers, texts, times or booleans, {name!r} holds {dtype} ({reason}); "
+            f"convert it, for instance to text, or leave it away",
+            setting="data",
+        )
+    texts = [None if missing else str(value) for value, missing in zip(plain, plain.isna(), strict=True)]
+    return pa.array(texts, type=pa.string())

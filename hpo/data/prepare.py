@@ -97,7 +97,14 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     source = read_source(spec, Path(copy) if copy else None)
     sha256 = source.sha256
     tell("looking at the columns", None)
-    table = build_table(source, spec.target, evaluation)
+    table = build_table(
+        source,
+        spec.target,
+        evaluation,
+        corrections=spec.corrections,
+        usual_words=spec.missing_words,
+        preparation=spec.preparation,
+    )
     del source  # the table holds what is needed of it
     tell("dividing the rows", None)
     parts, notes = _divided(table, evaluation, request["seed"])

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpo.data.fingerprint import opened, unreadable
+from hpo.data.frames import stored_schema, with_categories
 from hpo.data.spec import DataSpec
 from hpo.errors import DataError, use
 
@@ -41,12 +42,16 @@ _OTHER_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table and how it was read, in `notes`. `sha256` is of the file's bytes, "" for a built-in set."""
+    """A table and how it was read, in `notes`. `sha256` is of the file's bytes, "" for a built-in set.
+
+    `as_written`: all columns are texts as they stand in the file, words for missing values among them.
+    """
 
     name: str
     frame: pd.DataFrame
     sha256: str
     notes: tuple[str, ...] = ()
+    as_written: bool = False
 
 
 def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
@@ -74,9 +79,10 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
                 f"an encoding and missing words are for CSV files, {name} is Parquet; leave them away",
                 setting="missing_words" if spec.encoding == "utf-8" else "encoding",
             )
-        return Source(name, _read_parquet(name, data), sha256)
-    frame, notes = _read_csv(name, data, spec.encoding, spec.missing_words)
-    return Source(name, frame, sha256, notes)
+        return Source(name, _read_parquet(name, data, spec.preparation), sha256)
+    as_written = spec.preparation > 1
+    frame, notes = _read_csv(name, data, spec.encoding, spec.missing_words, as_written)
+    return Source(name, frame, sha256, notes, as_written)
 
 
 def _content(path: Path) -> bytes:
@@ -87,7 +93,7 @@ def _content(path: Path) -> bytes:
         raise unreadable(path, error) from None
 
 
-def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
+def _read_parquet(name: str, data: bytes, preparation: int = 1) -> pd.DataFrame:
     import pyarrow
     import pyarrow.parquet
 
@@ -95,6 +101,8 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
         table = pyarrow.parquet.read_table(io.BytesIO(data))
         _refuse_duplicates(name, [str(column) for column in table.column_names])
         frame: pd.DataFrame = table.to_pandas().reset_index(drop=True)
+        if preparation > 1:
+            frame = frame.assign(**with_categories(frame, table.schema, stored_schema(data)))
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{name} is no readable Parquet file: {reason}; write the file again") from None
@@ -104,8 +112,10 @@ def _read_parquet(name: str, data: bytes) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(name: str, data: bytes, encoding: str, missing_words: bool) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The frame, and notes on how it was read."""
+def _read_csv(
+    name: str, data: bytes, encoding: str, missing_words: bool, as_written: bool = False
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The frame, all texts where it is read `as_written`, and notes on how it was read."""
     text = _decoded(name, data, encoding)
     separator = _separator(text)
     header, rows = _check_rows(name, text, separator)
@@ -118,8 +128,9 @@ def _read_csv(name: str, data: bytes, encoding: str, missing_words: bool) -> tup
             index_col=False,
             skipinitialspace=True,
             low_memory=False,
-            keep_default_na=missing_words,
+            keep_default_na=missing_words and not as_written,
             na_values=[""],
+            dtype="string[pyarrow]" if as_written else None,
         )
     except (pd.errors.ParserError, ValueError) as error:
         raise DataError(f"{name} is no readable CSV file: {error}; check how it was written") from None
@@ -131,7 +142,7 @@ def _read_csv(name: str, data: bytes, encoding: str, missing_words: bool) -> tup
     notes = []
     if separator != ",":
         notes.append(f"fields are separated by {_SEPARATORS[separator]}s")
-    if separator == ";" and (changed := _convert_decimal_commas(frame)):
+    if separator == ";" and not as_written and (changed := _convert_decimal_commas(frame)):
         notes.append(f"numbers are read with decimal commas: {', '.join(map(repr, changed))}")
     return frame, tuple(notes)
 

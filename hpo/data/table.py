@@ -1,33 +1,39 @@
 """From a frame as read to a table that can be learned from: the target checked, useless columns dropped."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hpo.data.columns import LARGEST, Kind, kind_of, listed, numbers, texts
+from hpo.data import earlier_columns
+from hpo.data.asked import as_asked
+from hpo.data.columns import listed
 from hpo.data.forward import Times, times_of
+from hpo.data.kinds import USELESS, Understood, understand
+from hpo.data.roles import understood_roles
 from hpo.data.source import UNNAMED, Source
+from hpo.data.spec import PREPARATION
 from hpo.data.target import Target, read_target
 from hpo.data.target_names import divided
+from hpo.data.texts import Words
 from hpo.data.weights import row_weights
 from hpo.errors import DataError, use
-from hpo.settings import EvaluationSpec
+from hpo.settings import Corrections, EvaluationSpec
 from hpo.study.facts import InputColumn
 
-ID_SHARE = 0.9
-ID_ROWS = 20
+_SAID = {"drop": "column to leave out", "target": "target", "group": "group column", "weight": "weight column", "time": "time column"}
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     """Rows to learn from.
 
-    `frame` holds the feature columns: float64 with NaN, or object with text and None. `groups` (rows,) number
-    the values of the group column; `weights` (rows,) float32 are above 0; `times` are None where rows are not
-    divided by them. `notes` say how it was read and what was left out.
+    `frame` holds the feature columns: numbers as float64 with NaN, dates as datetime64[s] with NaT, all others as
+    object with text and None. `groups` (rows,) number the values of the group column; `weights` (rows,) float32 are
+    above 0; `times` are None where rows are not divided by them. `notes` say how it was read and what was left out.
     """
 
     frame: pd.DataFrame
@@ -39,18 +45,34 @@ class Table:
     times: Times | None = None
 
 
-def build_table(source: Source, target: str, evaluation: EvaluationSpec | None = None) -> Table:
+def build_table(
+    source: Source,
+    target: str,
+    evaluation: EvaluationSpec | None = None,
+    *,
+    corrections: Corrections | None = None,
+    usual_words: bool = True,
+    preparation: int = PREPARATION,
+) -> Table:
     """Check the target and keep the columns that can be used; raises DataError where none of it can.
 
     `target` is a column, or several with commas between; the evaluation's task, loss, weights and group count.
+    `usual_words` says whether NA and the like are missing values; see `DataSpec` for the rest.
     """
-    evaluation = evaluation or EvaluationSpec()
+    evaluation, corrections = evaluation or EvaluationSpec(), corrections or Corrections()
     group, weight, notes = evaluation.group, evaluation.weight, list(source.notes)
-    targets = divided(target, list(source.frame.columns))
     time = evaluation.time
-    roles = [*(("target", name) for name in targets), ("group", group), ("weight", weight), ("time", time)]
-    taken = _check_roles(source, [(role, name) for role, name in roles if name is not None])
-    frame = _known(source.frame, targets, notes)
+    names = list(source.frame.columns)
+    targets = divided(target, names)
+    dropped = divided(corrections.drop, names) if corrections.drop else ()
+    given = [*(("target", name) for name in targets), ("group", group), ("weight", weight), ("time", time)]
+    roles = _check_roles(source, [(role, n) for role, n in (*given, *(("drop", n) for n in dropped)) if n is not None])
+    frame, asked = source.frame, _check_kinds(source, corrections)
+    words = Words(source.as_written, usual_words, _listed_words(corrections))
+    if preparation > 1:
+        used = {name: role for name, role in roles.items() if role not in ("drop", "time")}
+        frame = frame.assign(**understood_roles(frame, used, words, asked, evaluation, notes))
+    frame = _known(frame, targets, notes)
     weights = None if weight is None else row_weights(frame[weight], weight)
     if weights is not None and (unused := int((weights == 0).sum())):
         notes.append(f"{unused:,} rows have weight 0 and are not used")
@@ -58,12 +80,29 @@ def build_table(source: Source, target: str, evaluation: EvaluationSpec | None =
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
     groups = None if group is None else _groups(frame[group], group)
     times = None if time is None else times_of(frame[time], time)
-    features, columns = _features(frame, [name for name in frame.columns if name not in taken], notes)
+    inputs = frame.drop(columns=list(roles))
+    if preparation > 1:
+        features, columns = _features(inputs, words, asked, notes)
+    else:
+        features, columns = earlier_columns.features(inputs, notes)
+        notes.append(earlier_columns.NOTE)
     return Table(features, columns, outcome, groups, weights, tuple(notes), times)
 
 
-def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
-    """The columns that are no features; DataError where one is not there, or has two roles."""
+def _listed_words(corrections: Corrections) -> tuple[str, ...]:
+    """The further words for missing values."""
+    return divided(corrections.missing, ()) if corrections.missing else ()
+
+
+def _check_kinds(source: Source, corrections: Corrections) -> dict[str, str]:
+    """The kinds that columns are said to have; DataError for a column that is not there."""
+    for name, kind in corrections.kind:
+        _check_column(source, "kind", name, kind)
+    return dict(corrections.kind)
+
+
+def _check_roles(source: Source, roles: list[tuple[str, str]]) -> dict[str, str]:
+    """The columns that are no features, with their roles; DataError where one is not there, or has two roles."""
     taken: dict[str, str] = {}
     for role, name in roles:
         _check_column(source, role, name)
@@ -71,13 +110,13 @@ def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
             if taken[name] == role:
                 raise DataError(f"a {role} must name each column once, got {name!r} twice; name it once", setting=role)
             raise DataError(
-                f"the {role} column must not be the {taken[name]}, got {name!r}; use another {use(role)}", setting=role
+                f"the {_SAID[role]} must not be the {taken[name]}, got {name!r}; use another {use(role)}", setting=role
             )
         taken[name] = role
-    return list(taken)
+    return taken
 
 
-def _check_column(source: Source, role: str, name: str) -> None:
+def _check_column(source: Source, role: str, name: str, kind: str = "") -> None:
     columns = list(source.frame.columns)
     if name in columns:
         return
@@ -85,10 +124,11 @@ def _check_column(source: Source, role: str, name: str) -> None:
     matches = [column for column in columns if column.lower() in close]
     if matches:
         names = " or ".join(repr(column) for column in matches[:3])
-        remedy = f"did you mean {names}? Use {use(role, matches[0])}"
+        remedy = f"did you mean {names}? Use {use(role, {matches[0]: kind} if kind else matches[0])}"
     else:
         remedy = f"use {use(role)} with one of: {listed(columns)}"
-    raise DataError(f"the {role} must be a column of {source.name}, got {name!r}; {remedy}", setting=role)
+    said = {"drop": _SAID["drop"], "kind": "column that has a kind"}.get(role, role)
+    raise DataError(f"the {said} must be a column of {source.name}, got {name!r}; {remedy}", setting=role)
 
 
 def _known(frame: pd.DataFrame, targets: tuple[str, ...], notes: list[str]) -> pd.DataFrame:
@@ -119,51 +159,55 @@ def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     return codes
 
 
-def _features(frame: pd.DataFrame, names: list[str], notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
-    """Those of the columns that can be used; `notes` gets a line for what was left out. Numbers are not copied."""
-    kept: dict[str, pd.Series] = {}
-    columns: list[InputColumn] = []
-    dropped: dict[str, list[str]] = {}
-    for name in names:
-        values, kind = _cleaned(name, frame[name], notes)
-        if reason := _useless(name, frame[name], values):
-            dropped.setdefault(reason, []).append(name)
-        else:
-            kept[name] = values
-            columns.append(InputColumn(name=name, kind=kind))
-    notes += [f"not used, {reason}: {listed(names)}" for reason, names in dropped.items()]
-    if not columns:
-        reasons = "; ".join(notes) or "there is only the target"
-        raise DataError(f"the table needs a column to learn from, none is left ({reasons}); add columns")
-    return pd.DataFrame(kept, copy=False), tuple(columns)
+def _features(
+    frame: pd.DataFrame, words: Words, asked: Mapping[str, str], notes: list[str]
+) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
+    """The columns that become inputs; `notes` gets lines for what is special about some, and for those left out."""
+    found = dict[str, Understood]()
+    reasons = dict[str, list[str]]()
+    for name in frame.columns:
+        if name.startswith(UNNAMED) and name not in asked:
+            reasons.setdefault("no name, so taken for row numbers", []).append(name)
+            continue
+        each = as_asked(name, frame[name], words, asked[name]) if name in asked else understand(frame[name], words)
+        found[name] = each
+    kept = _inputs(found)
+    _note_columns({name: each.notes for name, each in found.items() if each.kind != "other"}, notes)
+    for name in (name for name in found if name not in kept):
+        each = found[name]
+        reasons.setdefault(_why_useless(each), []).append(name)
+    notes += [f"not used, {reason}: {listed(names)}" for reason, names in reasons.items()]
+    if not kept:
+        why = "; ".join(notes) or "there is only the target"
+        raise DataError(f"the table needs a column to learn from, none is left ({why}); add columns")
+    columns = tuple(
+        InputColumn(name=name, kind=each.kind, codes=each.codes, order=each.order, note="; ".join(each.notes))
+        for name, each in kept.items()
+    )
+    return pd.DataFrame({name: each.values for name, each in kept.items()}), columns
 
 
-def _cleaned(name: str, values: pd.Series, notes: list[str]) -> tuple[pd.Series, Kind]:
-    """The column as `Table.frame` holds it; one that is neither numbers nor text becomes empty."""
-    kind = kind_of(values)
-    if kind is None:
-        return pd.Series(np.full(len(values), None), dtype=object), "text"
-    if kind == "text":
-        return pd.Series(texts(values), dtype=object), kind
-    found = values.to_numpy() if values.dtype == np.float64 else numbers(values)
-    infinite = np.abs(found) > LARGEST
-    if infinite.any():
-        notes.append(f"column {name!r}: {int(infinite.sum()):,} infinite or huge numbers are read as missing")
-        found = np.where(infinite, np.nan, found)
-    return pd.Series(found, copy=False), kind
+def _why_useless(column: Understood) -> str:
+    """Why a column becomes no input, in words."""
+    if column.kind == "identifier" and column.values.dtype != object:
+        return "whole numbers that count the rows"
+    return USELESS.get(column.kind) or column.notes[0]
 
 
-def _useless(name: str, raw: pd.Series, values: pd.Series) -> str | None:
-    """Why nothing can be learned from a column; None where something can."""
-    if name.startswith(UNNAMED):
-        return "no name, so taken for row numbers"
-    if kind_of(raw) is None:
-        return f"neither numbers nor text but {raw.dtype}"
-    count, distinct = values.count(), values.nunique()
-    if count == 0:
-        return "empty in all rows"
-    if distinct == 1 and count == len(values):
-        return "the same value in all rows"
-    if values.dtype == object and count >= ID_ROWS and distinct > ID_SHARE * count:
-        return "texts that are nearly all different, like names or identifiers"
-    return None
+def _inputs(found: Mapping[str, Understood]) -> dict[str, Understood]:
+    """The columns that something can be learned from. Whole numbers that may number rows are taken where there is
+    nothing else."""
+    kept = {name: each for name, each in found.items() if each.is_input}
+    if kept:
+        return kept
+    numbers = {name: each for name, each in found.items() if each.kind == "identifier" and each.values.dtype != object}
+    return {name: replace(each, kind="number") for name, each in numbers.items()}
+
+
+def _note_columns(said: Mapping[str, tuple[str, ...]], notes: list[str]) -> None:
+    """A line for all columns about which the same is to say."""
+    alike = dict[str, list[str]]()
+    for name, lines in said.items():
+        for line in lines:
+            alike.setdefault(line, []).append(name)
+    notes += [f"column{'' if len(names) == 1 else 's'} {listed(names)}: {line}" for line, names in alike.items()]

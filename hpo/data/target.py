@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
+from hpo.data.columns import LARGEST, content, kind_of, listed, numbers, texts
 from hpo.errors import DataError, use
 from hpo.losses import Head, Loss, Task, losses_for
 from hpo.settings import EvaluationSpec
@@ -90,7 +90,7 @@ def _task(frame: pd.DataFrame, evaluation: EvaluationSpec, notes: list[str]) -> 
     values = frame[names[0]]
     if evaluation.loss == "auto" and kind_of(values) == "numeric":
         distinct = np.unique(_finite(values, names[0]))
-        if _looks_like_a_quantity(distinct, len(values)):
+        if looks_like_a_quantity(distinct, len(values)):
             notes.append(
                 f"the target {names[0]!r} looks like a quantity ({len(distinct):,} different numbers in "
                 f"{len(values):,} rows), so the task is regression; "
@@ -113,7 +113,7 @@ def _loss(task: Task, evaluation: EvaluationSpec) -> Loss:
     return fitting[evaluation.loss]
 
 
-def _looks_like_a_quantity(distinct: npt.NDArray[np.float64], rows: int) -> bool:
+def looks_like_a_quantity(distinct: npt.NDArray[np.float64], rows: int) -> bool:
     """Whether numbers measure rather than name: over 10 different ones with fractions, over 20 integers that are
     more than 5% of the rows, or over 100 integers."""
     fractional = bool((distinct != np.floor(distinct)).any())
@@ -167,7 +167,7 @@ def _quantity(values: pd.Series, name: str, loss: Loss, weights: RowWeights) -> 
     """Numbers as deviations from their mean, in units of their standard deviation: 1 is what the mean misses by."""
     if kind_of(values) != "numeric":
         raise DataError(
-            f"regression needs numbers, the target {name!r} holds {values.dtype}; "
+            f"regression needs numbers, the target {name!r} holds {content(values)}; "
             f"use another {use('target')}, or {use('task', 'classification')}",
             setting="target",
         )

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hpo.data.columns import kind_of, numbers
+from hpo.data.columns import content, kind_of, numbers
 from hpo.errors import DataError, use
 
 
@@ -12,7 +12,7 @@ def row_weights(values: pd.Series, column: str) -> npt.NDArray[np.float32]:
     """(rows,), in proportion to the column; those above 0 have the mean 1. DataError where a row has none."""
     if kind_of(values) != "numeric":
         raise DataError(
-            f"weights must be numbers, column {column!r} holds {values.dtype}; use another {use('weight')}",
+            f"weights must be numbers, column {column!r} holds {content(values)}; use another {use('weight')}",
             setting="weight",
         )
     given = numbers(values)

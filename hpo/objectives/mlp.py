@@ -9,7 +9,7 @@ from hpo_spaces import Categorical, MlpSpace, SearchSpace, with_choice
 from hpo_storage.records import Outcome, TrialRecord
 
 from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
-from hpo.data.spec import DataSpec
+from hpo.data.spec import PREPARATION, DataSpec
 from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
@@ -17,7 +17,7 @@ from hpo.evaluation.job import Job
 from hpo.network.architecture import SCALING_NAMES, Architecture
 from hpo.objectives.base import PARTS, Cost, Description, Json, Objective, RunChild, StudyRequest
 from hpo.search.rules import Rules
-from hpo.settings import EvaluationSpec, Reading
+from hpo.settings import Corrections, EvaluationSpec, Reading
 from hpo.study.facts import TrialInfo
 from hpo.study.spec import StudySpec, definition_names, of_another_version
 from hpo.usercode import said
@@ -26,6 +26,7 @@ from hpo.words import count_text
 _OPTIMISTIC = "Training was stopped on the rows that it is scored on (stop_on: score): this is optimistic."
 SCALING = Categorical("scaling", tuple(name for name in SCALING_NAMES if name != "none"))
 _READING = tuple(setting.name for setting in settings_of(Reading))
+_CORRECTIONS = tuple(setting.name for setting in settings_of(Corrections))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,9 @@ class MlpPart:
 class Mlp(Objective):
     """Networks on a table; trainers train them on Keras' backends."""
 
-    settings = frozenset({"data", "target", *_READING, *(setting.name for setting in settings_of(EvaluationSpec))})
+    settings = frozenset(
+        {"data", "target", *_READING, *_CORRECTIONS, *(setting.name for setting in settings_of(EvaluationSpec))}
+    )
     trainer = "hpo.trainer.main"
 
     def define(self, request: StudyRequest, before: StudySpec | None, *, works: bool, has_copy: bool) -> Json:
@@ -68,7 +71,8 @@ class Mlp(Objective):
         ).to_json()
 
     def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A file may have moved."""
+        """A file may have moved; what an earlier version did not store has its default."""
+        stored = MlpPart.from_json(stored).to_json()
         old, new = stored["data"], part["data"]
         same = old["kind"] == new["kind"] == "file" and old["sha256"] == new["sha256"]
         return {**stored, "data": {**old, "source": new["source"]}} if same else stored
@@ -224,13 +228,15 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     """A frame, a built-in set or a file; of a file, how the stored one was read holds on."""
     given = request.given
     target = given.get("target") or (stored.target if stored else None)
+    kept: dict[str, Any] = {"preparation": PREPARATION}
+    if stored is not None:
+        kept = {"preparation": stored.preparation, "corrections": stored.corrections}
     if request.frame is not None:
-        return DataSpec(
-            kind="frame", source="frame", target=target or "target", sha256=request.sha256 or file_sha256(request.frame)
-        )
+        sha256 = request.sha256 or file_sha256(request.frame)
+        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=sha256, **kept)
     source = given["data"]
     if source in BUILTIN_NAMES and not Path(source).exists():
-        return DataSpec(kind="builtin", source=source, target=target or "target")
+        return DataSpec(kind="builtin", source=source, target=target or "target", **kept)
     if source.partition(":")[0] == "synthetic" and not Path(source).exists():
         raise StudyError(
             f"the synthetic objective has no data, got {source!r}; "
@@ -240,15 +246,15 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     if target is None:
         raise StudyError(f"a target column is needed for {source}; give {use('target', 'COLUMN')}", setting="target")
     reading = to_json(stored) if stored is not None and stored.kind == "file" else {}
-    kept = {name: reading[name] for name in _READING if name in reading}
+    kept |= {name: reading[name] for name in _READING if name in reading}
     sha256 = request.sha256 or file_sha256(Path(source))
     return DataSpec(kind="file", source=source, target=target, sha256=sha256, **kept)
 
 
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
-    """`data` with the target, encoding and missing words that are given; the latter two are for files."""
+    """`data` with target, reading and corrections that are given; encoding and missing words are for files."""
     changes = {name: given[name] for name in ("target", *_READING) if name in given}
-    changed = replace(data, **changes)
+    changed = replace(data, **changes, corrections=taken(Corrections, given, data.corrections))
     unread = [s.name for s in settings_of(Reading) if getattr(changed, s.name) != s.default]
     if changed.kind != "file" and unread:
         raise StudyError(

@@ -80,7 +80,7 @@ def write_report(study: StudyRecord, path: Path, face: Face = PYTHON) -> Path:
     left_away = {"curves"} if "curves" not in parts else set()
     left_away |= {"importances", "parallel"} if len(axes(study)) == 1 else set()  # they compare parameters
     figures = [name for name in FIGURES if name not in left_away]
-    listings = [sections.data_notes(study), sections.spec(study), sections.environment(study)]
+    listings = [sections.data_notes(study, face), sections.spec(study), sections.environment(study)]
     return _write(
         "report.html",
         study,

@@ -7,6 +7,7 @@ from typing import Any
 from hpo_spaces.dimensions import Value
 from hpo_storage.records import StudyRecord
 
+from hpo.errors import PYTHON, Face, written
 from hpo.losses import loss_of
 from hpo.objectives.base import Part
 from hpo.objectives.registry import described, parts_of
@@ -135,7 +136,7 @@ def trials(study: StudyRecord) -> Table:
     )
 
 
-def data_notes(study: StudyRecord) -> Listing:
+def data_notes(study: StudyRecord, face: Face = PYTHON) -> Listing:
     """What is known of the data, and the notes made about it."""
     facts, objective = Facts.from_json(study.facts), described(study.spec)
     loss = loss_of(facts)
@@ -155,7 +156,10 @@ def data_notes(study: StudyRecord) -> Listing:
     known["labels (rows)" if facts.task == "multilabel" else "classes (rows)"] = _classes_text(facts)
     known = {name: text for name, text in known.items() if text}
     return Listing(
-        name="data", title="Data" if known else "Notes", groups={"": known} if known else {}, notes=facts.notes
+        name="data",
+        title="Data" if known else "Notes",
+        groups={"": known} if known else {},
+        notes=[written(note, face) for note in facts.notes],
     )
 
 

@@ -11,10 +11,20 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputColumn:
-    """A column of the table that the network learns from."""
+    """A column of the table that the network learns from.
+
+    Attributes:
+        kind: number, category, ordered, boolean, date or text; numeric or text in studies of the first preparation.
+        codes: whether its numbers are few whole ones, which may be codes: they become a number and categories.
+        order: the values of an ordered column, the lowest first.
+        note: what a person should know about how it was understood; it may hold marks.
+    """
 
     name: str
     kind: str
+    codes: bool = False
+    order: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +38,7 @@ class Facts:
         classes, class_counts: their names (or the labels'), and the rows of each.
         target_mean, target_deviation: of a quantity, in its own units.
         loss_name, prior_loss: what trials are judged by, and that of the best prediction that is the same for all rows.
-        notes: what a person should know about how the table was read.
+        notes: what a person should know about how the table was read; they may hold marks.
         replicates: of a fully evaluated trial.
         train_rows: of replicate 0.
         sha256: of the file; empty where there is none.
@@ -55,7 +65,8 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        columns = [{name: _plain(v) for name, v in asdict(column).items() if v} for column in self.columns]
+        return {**{name: _plain(value) for name, value in asdict(self).items()}, "columns": columns}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -35,6 +35,7 @@ _FOR_ALL = frozenset(
 Found = TypeVar("Found")
 _DATA = "objective.part.data."
 """Where a spec says what its data is."""
+_CONTENT = frozenset(_DATA + name for name in ("kind", "source", "sha256"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -238,7 +239,7 @@ def _lines(found: list[Difference], spec: StudySpec, given: Mapping[str, Any]) -
     data = {each.place.removeprefix(_DATA): each for each in found if each.place.startswith(_DATA)}
     for each in found:
         name = each.place.rpartition(".")[2]
-        if each.place.startswith(_DATA) and name in ("kind", "source", "sha256"):
+        if each.place in _CONTENT:
             lines[_data_line(data, spec)] = "data"
         elif name not in data or "source" not in data or name in given:
             name = "space" if each.place == "space.reference" else name

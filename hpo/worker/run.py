@@ -167,6 +167,7 @@ class Run:
         pool.grow(module, max(1, resources.trainers - 1))
         facts = self._prepare(folder)
         pool.grow(module, resources.trainers)
+        self._say_news(facts)
         worker = worker or self._create_and_join(facts, stack, resources)
         pool.open(folder)
         share = Share(population=resources.population)
@@ -199,6 +200,14 @@ class Run:
         return prepare_study(
             self._database, plan.study, dataset, folder, self._show_preparation, copy=plan.request.frame
         )
+
+    def _say_news(self, facts: dict[str, Any]) -> None:
+        """What is noted about a stored study's data that was not when it was stored."""
+        stored = self._plan.stored
+        known = Facts.from_json(stored.facts).notes if stored else Facts.from_json(facts).notes
+        for note in Facts.from_json(facts).notes:
+            if note not in known:
+                self._view.message(f"note: {note}")
 
     def _create_and_join(self, facts: dict[str, Any], stack: ExitStack, resources: Resources) -> Worker:
         try:

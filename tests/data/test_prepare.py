@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpo.data import arrays, features
+from hpo.data import arrays, earlier_columns, features
 from hpo.data import prepare as preparing
 from hpo.data.features import encode
 from hpo.data.prepare import Teller, prepare
@@ -217,7 +217,7 @@ def test_one_replicate_is_held_at_a_time(prepared, monkeypatch):
 def test_narrower_replicates_are_padded_behind_their_inputs(prepared, folder):
     text = GOOD.replace("\n7,blue", "\n7,rare")
     width = prepared(text, replicates=5).features
-    table = build_table(Source("", pd.read_csv(io.StringIO(text)), ""), "label")
+    table = build_table(Source("", pd.read_csv(io.StringIO(text)), ""), "label", preparation=1)
     for number, part in enumerate(resamples(table.target.strata, EvaluationSpec(replicates=5), 0)):
         encoded = encode(table.frame, table.columns, part.train)
         data = open_replicate(folder, number)
@@ -230,7 +230,7 @@ def test_narrower_replicates_are_padded_behind_their_inputs(prepared, folder):
 
 def test_missing_values_give_finite_arrays(prepared, folder):
     facts = prepared(GOOD.replace("\n3,", "\n,").replace("red", "").replace("\n8,", "\nnan,"))
-    assert facts.notes == ()
+    assert facts.notes == (earlier_columns.NOTE,)
     for replicate in range(5):
         data = open_replicate(folder, replicate)
         assert all(np.isfinite(x).all() for x in (data.train_x, data.stop_x, data.score_x))
@@ -252,6 +252,7 @@ def test_notes_of_reading_and_of_the_table_are_facts(prepared):
     assert list(facts.notes) == [
         "fields are separated by semicolons",
         "not used, the same value in all rows: 'color'",
+        earlier_columns.NOTE,
     ]
 
 

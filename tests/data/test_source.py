@@ -159,7 +159,7 @@ def test_settings_of_csv_files_are_refused_for_parquet(read, tmp_path):
 def test_numbers_too_large_for_a_computer_are_missing_or_rounded(read):
     """Fault 27."""
     text = "huge,long,x,label\n" + "".join(
-        f"{'1e999' if i == 0 else i},{10**20 + i},{i},{('yes', 'no')[i % 2]}\n" for i in range(40)
+        f"{'1e999' if i == 0 else i},{10**20 + i},{3 * i},{('yes', 'no')[i % 2]}\n" for i in range(40)
     )
     table = build_table(read(text), "label")
     assert [column.name for column in table.columns] == ["huge", "x"]

@@ -79,7 +79,7 @@ def test_the_task_is_what_was_asked_or_what_the_columns_suggest(target, asked, t
         ("red,tall", {"task": "regression"}, "regression takes one target column, got 2: 'red', 'tall'; use"),
         ("red", {"task": "multilabel"}, "multilabel takes at least 2 target columns, got 'red'; name them"),
         ("red,kind", {}, r"a label must have 2 values, column 'kind' has 3 \('a', 'b', 'c'\); make"),
-        ("kind", {"task": "regression"}, "regression needs numbers, the target 'kind' holds str; use another"),
+        ("kind", {"task": "regression"}, "regression needs numbers, the target 'kind' holds text; use another"),
         ("red,red", {}, "a target must name each column once, got 'red' twice; name it once"),
         ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another weight"),
         ("red", {"weight": "ww"}, "the weight must be a column of t, got 'ww'; did you mean 'w'"),
@@ -208,7 +208,7 @@ def test_weights_have_the_mean_1_and_rows_of_weight_0_are_left_out():
         ([np.nan, 1.0], "it is missing in 30 rows"),
         ([np.inf, 1.0], "it is infinite in 30 rows"),
         ([0.0, 0.0], "some row must have a weight above 0, column 'w' is 0 in all"),
-        (["heavy", "light"], "weights must be numbers, column 'w' holds str; use another weight"),
+        (["heavy", "light"], "weights must be numbers, column 'w' holds text; use another weight"),
     ],
 )
 def test_weights_that_cannot_be_used_are_refused(weights, message):

@@ -1,6 +1,8 @@
 """From what is asked for to specs: defaults, built-in studies, resuming."""
 
+import json
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from hpo.data.frames import write_frame
 from hpo.declaration import to_json
 from hpo.errors import DataError, SpaceError, StudyError
 from hpo.objectives.mlp import MlpPart
+from hpo.settings import Corrections
 from hpo.study.resolve import refuse_changes, request, resolve
 from hpo.study.spec import STUDY_NAME, StudySpec, check_study_name, definition_names, differences
 
@@ -233,3 +236,25 @@ def test_bad_study_names_are_refused(name):
 def test_good_study_names_are_accepted(name):
     assert check_study_name(name) == name
     assert len(name) <= 100
+
+
+def test_corrections_are_part_of_the_study(csv):
+    given = {"data": str(csv), "target": "label", "kind": {"x": "category"}, "missing": ["?"], "drop": None}
+    stored = StudySpec.from_json(json.loads(json.dumps(resolve(request("s", **given)).spec.to_json())))
+    data = MlpPart.of(stored).data
+    assert (data.preparation, data.corrections) == (2, Corrections(kind=(("x", "category"),), missing="?"))
+    assert resolve(request("s"), stored).spec.to_json() == stored.to_json() | {"objective": ANY}
+    assert MlpPart.of(resolve(request("s", **given), stored).spec).data == data
+    with pytest.raises(StudyError, match=r"kind: stored \[\['x', 'category'\]\], now \[\['x', 'number'\]\]; resume it"):
+        resolve(request("s", kind={"x": "number"}), stored)
+
+
+def test_a_study_of_an_earlier_version_keeps_its_preparation(csv):
+    new = resolve(request("s", data=str(csv), target="label")).spec
+    part = dict(new.objective.part)
+    part["data"] = {name: part["data"][name] for name in part["data"] if name not in ("preparation", "corrections")}
+    stored = replace(new, objective=replace(new.objective, part=part))
+    for again in ({}, {"data": str(csv), "target": "label"}):
+        assert MlpPart.of(resolve(request("s", **again), stored).spec).data.preparation == 1
+    with pytest.raises(StudyError, match="drop: stored None, now 'x'"):
+        resolve(request("s", drop="x"), stored)
