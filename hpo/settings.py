@@ -23,6 +23,8 @@ MOST_SLEEP = 1e6
 TaskChoice = Literal["auto", "classification", "multilabel", "regression"]
 LossChoice = Literal["auto", "log_loss", "squared_error", "gaussian"]
 BackendChoice = Literal["auto", "tensorflow", "jax"]
+ScalingChoice = Literal["robust", "standard", "quantile", "robust+quantile"]
+DEFAULT_SCALING: ScalingChoice = "robust"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,6 +169,10 @@ class EvaluationSpec(Settings):
         Literal["none", "balanced"],
         About(help="'balanced': rare classes weigh as much as frequent ones in training.", group=Group.JUDGE),
     ] = "none"
+    scaling: Annotated[
+        ScalingChoice,
+        About(help="How numbers become inputs; with '+', both ways beside each other.", group=Group.JUDGE),
+    ] = DEFAULT_SCALING
     method: Annotated[
         Literal["bootstrap", "shuffle", "kfold", "holdout"],
         About(help="Resampling.", group=Group.JUDGE),

@@ -11,7 +11,8 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,12 +60,13 @@ def prepare(request: Mapping[str, Any]) -> Facts:
     evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
     source = read_source(spec, Path(copy) if copy else None)
-    table = build_table(source, spec.target, evaluation)
+    table = build_table(source, spec.target, evaluation, preparation=spec.preparation)
     target = table.target
     parts = resamples(target.strata, evaluation, request["seed"], table.groups, names=target.classes)
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
-    features = _write_replicates(folder, table, parts, balanced)
+    encode = _earlier_inputs if spec.preparation == 1 else partial(_inputs, folder, evaluation.scaling)
+    features = _write_replicates(folder, table, parts, encode, balanced)
     facts = _facts(table, parts, features, source.sha256)
     (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
@@ -92,18 +94,40 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
     )
 
 
-def _write_replicates(folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool) -> int:
+def _inputs(folder: Path, scaling: str, table: "Table", number: int, train: "IntArray") -> "FloatArray":
+    """All rows as inputs of a replicate's networks; what they are fitted to is kept beside its arrays."""
+    from hpo.data.features import encode
+    from hpo.data.prepared import FEATURES
+
+    state, encoded = encode(table.frame, table.columns, train, scaling, table.target.values)
+    state.save(folder / FEATURES.format(number))
+    return encoded
+
+
+def _earlier_inputs(table: "Table", number: int, train: "IntArray") -> "FloatArray":
+    """The same in studies of earlier versions, which keep nothing."""
+    from hpo.data.earlier import encode
+
+    return encode(table.frame, table.columns, train)
+
+
+def _write_replicates(
+    folder: Path,
+    table: "Table",
+    parts: "Sequence[Resample]",
+    encode: "Callable[[Table, int, IntArray], FloatArray]",
+    balanced: bool,
+) -> int:
     """Write the arrays of one replicate after the other, pad them with zero columns to one width, and return it.
 
     Widths differ where few rows hold a category; only the narrower arrays are read again.
     """
-    from hpo.data.features import encode
     from hpo.data.prepared import PARTS
 
     need, widths = "", list[int]()
     try:
         for number, part in enumerate(parts):
-            encoded = encode(table.frame, table.columns, part.train)
+            encoded = encode(table, number, part.train)
             widths.append(encoded.shape[1])
             if not need:
                 need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from hpo.study.facts import Facts
 
 PARTS = ("train", "stop", "score")
+FEATURES = "features.{}"
+"""What a replicate's inputs were fitted to, with the endings `.json` and `.npz`."""
 
 
 @dataclass(frozen=True, slots=True)

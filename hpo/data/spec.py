@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 from hpo.settings import Reading
 
+PREPARATION = 2
+"""How tables of new studies are prepared."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataSpec(Reading):
@@ -14,12 +17,14 @@ class DataSpec(Reading):
         source: a built-in set's name, a path as given, or "frame".
         target: a column, or several with commas between.
         sha256: of the content, which it pins; "" for a built-in set.
+        preparation: how columns are read and become inputs; a study keeps that of the version that made it.
     """
 
     kind: Literal["builtin", "file", "frame"]
     source: str
     target: str
     sha256: str = ""
+    preparation: int = 1
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the class takes them as keywords."""

@@ -1,6 +1,7 @@
 """From a frame as read to a table that can be learned from: the target checked, useless columns dropped."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, Kind, kind_of, listed, numbers, texts
+from hpo.data.scaling import absurd_note
 from hpo.data.source import UNNAMED, Source
 from hpo.data.target import Target, read_target
 from hpo.data.target_names import divided
@@ -18,6 +20,7 @@ from hpo.study.facts import InputColumn
 
 ID_SHARE = 0.9
 ID_ROWS = 20
+_KINDS = {"numeric": "number", "text": "category"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,9 @@ class Table:
     notes: tuple[str, ...]
 
 
-def build_table(source: Source, target: str, evaluation: EvaluationSpec | None = None) -> Table:
+def build_table(
+    source: Source, target: str, evaluation: EvaluationSpec | None = None, *, preparation: int = 1
+) -> Table:
     """Check the target and keep the columns that can be used; raises DataError where none of it can.
 
     `target` is a column, or several with commas between; the evaluation's task, loss, weights and group count.
@@ -55,6 +60,9 @@ def build_table(source: Source, target: str, evaluation: EvaluationSpec | None =
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
     groups = None if group is None else _groups(frame[group], group)
     features, columns = _features(frame.drop(columns=taken), notes)
+    if preparation > 1:
+        columns = tuple(replace(column, kind=_KINDS[column.kind]) for column in columns)
+        notes += _absurd(features, columns, has_all=len(features) == len(source.frame))
     return Table(features, columns, outcome, groups, weights, tuple(notes))
 
 
@@ -132,6 +140,13 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tupl
         reasons = "; ".join(notes) or "there is only the target"
         raise DataError(f"the table needs a column to learn from, none is left ({reasons}); add columns")
     return pd.DataFrame(kept), tuple(columns)
+
+
+def _absurd(frame: pd.DataFrame, columns: Sequence[InputColumn], *, has_all: bool) -> list[str]:
+    """Notes on single numbers far beyond the others; rows are named where all of the source are there."""
+    named = [column.name for column in columns if column.kind == "number"]
+    found = (absurd_note(name, frame[name].to_numpy(), rows=has_all) for name in named)
+    return [note for note in found if note is not None]
 
 
 def _cleaned(name: str, values: pd.Series, notes: list[str]) -> tuple[pd.Series, Kind]:

@@ -40,8 +40,9 @@ class MlpPart:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
-        return cls(data=DataSpec(**values["data"]), evaluation=EvaluationSpec(**values["evaluation"]))
+        """Rebuild from `to_json`; earlier versions knew one scaling."""
+        evaluation = {"scaling": "standard", **values["evaluation"]}
+        return cls(data=DataSpec(**values["data"]), evaluation=EvaluationSpec(**evaluation))
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:
@@ -67,7 +68,8 @@ class Mlp(Objective):
         ).to_json()
 
     def comparable(self, stored: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A file may have moved."""
+        """A file may have moved; what an earlier version did not store has its default."""
+        stored = MlpPart.from_json(stored).to_json()
         old, new = stored["data"], part["data"]
         same = old["kind"] == new["kind"] == "file" and old["sha256"] == new["sha256"]
         return {**stored, "data": {**old, "source": new["source"]}} if same else stored

@@ -11,10 +11,20 @@ from typing import Any, Self
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputColumn:
-    """A column of the table that the network learns from."""
+    """A column of the table that the network learns from.
+
+    Attributes:
+        kind: number, category, ordered, boolean, date or text; numeric or text in studies of the first preparation.
+        codes: whether its numbers are few whole ones, which may be codes: they become a number and categories.
+        order: the values of an ordered column, the lowest first.
+        note: what a person should know about how it was understood.
+    """
 
     name: str
     kind: str
+    codes: bool = False
+    order: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +63,8 @@ class Facts:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON; `from_json` is the inverse."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        columns = [{name: _plain(v) for name, v in asdict(column).items() if v} for column in self.columns]
+        return {**{name: _plain(value) for name, value in asdict(self).items()}, "columns": columns}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
