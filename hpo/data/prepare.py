@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,8 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     parts, notes = _divided(table, evaluation, request["seed"])
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
-    features = _write_replicates(folder, table, parts, balanced, tell)
+    encode = _earlier_inputs if spec.preparation == 1 else partial(_inputs, folder)
+    features = _write_replicates(folder, table, parts, encode, balanced, tell)
     facts = _facts(table, parts, features, sha256, notes)
     (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
@@ -152,8 +154,31 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
     )
 
 
+def _inputs(folder: Path, table: "Table", number: int, train: "IntArray") -> "FloatArray":
+    """All rows as inputs of a replicate's networks; what they are fitted to is kept beside its arrays."""
+    from hpo.data.features import encode
+    from hpo.data.prepared import FEATURES, SCALES
+
+    state, encoded = encode(table.frame, table.columns, train, table.target.values)
+    state.save(folder / FEATURES.format(number))
+    state.scales.save(folder / SCALES.format(number))
+    return encoded
+
+
+def _earlier_inputs(table: "Table", number: int, train: "IntArray") -> "FloatArray":
+    """The same in studies of earlier versions, which keep nothing."""
+    from hpo.data.earlier import encode
+
+    return encode(table.frame, table.columns, train)
+
+
 def _write_replicates(
-    folder: Path, table: "Table", parts: "Sequence[Resample]", balanced: bool, tell: Tell = lambda step, share: None
+    folder: Path,
+    table: "Table",
+    parts: "Sequence[Resample]",
+    encode: "Callable[[Table, int, IntArray], FloatArray]",
+    balanced: bool,
+    tell: Tell = lambda step, share: None,
 ) -> int:
     """Write the arrays of one replicate after the other, pad them with zero columns to one width, and return it.
 
@@ -166,13 +191,13 @@ def _write_replicates(
     try:
         for number, part in enumerate(parts):
             tell("writing the replicates", number / len(parts))
-            width, inputs = _inputs(table, part.train)
-            widths.append(width)
+            encoded = encode(table, number, part.train)
+            widths.append(encoded.shape[1])
             if not need:
-                need = _check_room(folder, _bytes(table, parts, width), len(parts))
-            for done in write_inputs(folder, number, part, width, len(table.frame), inputs):
+                need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))
+            for done in write_inputs(folder, number, part, widths[-1], len(encoded), partial(_rows, encoded)):
                 tell("writing the replicates", (number + done) / len(parts))
-            del inputs  # before the next ones are made
+            del encoded  # before the next ones are made
             _write_targets(folder, table, number, part, balanced)
         width = max(1, *widths)
         for number in (number for number, narrow in enumerate(widths) if narrow < width):
@@ -183,12 +208,8 @@ def _write_replicates(
     return width
 
 
-def _inputs(table: "Table", train: "IntArray") -> "tuple[int, Callable[[int, int], FloatArray]]":
-    """How many inputs there are, learned from the rows `train`, and the function from a range of rows to them."""
-    from hpo.data.features import encode
-
-    encoded = encode(table.frame, table.columns, train)
-    return encoded.shape[1], lambda first, end: encoded[first:end]
+def _rows(encoded: "FloatArray", first: int, end: int) -> "FloatArray":
+    return encoded[first:end]
 
 
 def _bytes(table: "Table", parts: "Sequence[Resample]", width: int) -> int:

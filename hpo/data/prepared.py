@@ -13,6 +13,10 @@ from hpo.data.rescaling import Scales
 from hpo.study.facts import Facts
 
 PARTS = ("train", "stop", "score")
+FEATURES = "features.{}"
+"""What a replicate's inputs were fitted to, with the endings `.json` and `.npz`."""
+SCALES = "scales.{}.npz"
+"""How the numbers among them are scaled."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -53,5 +57,5 @@ def open_replicate(folder: Path, index: int) -> ReplicateData:
     """The arrays of one replicate, memory-mapped."""
     files = {f"{part}_{axis}": folder / f"{part}_{axis}.{index}.npy" for part in PARTS for axis in "xyw"}
     arrays = {name: np.load(path, mmap_mode="r") for name, path in files.items() if path.exists()}
-    scales = folder / f"scales.{index}.npz"
+    scales = folder / SCALES.format(index)
     return ReplicateData(**arrays, scales=Scales.load(scales) if scales.exists() else None)

@@ -1,8 +1,9 @@
 """Numbers among the inputs, prepared once, put into the scaling that a trial asks for. Needs numpy only.
 
-They are prepared as distances from their median in interquartile ranges. Each scaling is a function of these.
+They are prepared as distances (`hpo.data.scaling`). Each scaling is a function of these: finite, and not decreasing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -10,8 +11,12 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from hpo.data.scaling import Scale
+
 SMOOTH = 3.0
 """Robustly scaled numbers stay within ± this."""
+MOST_DEVIATIONS = 12.0
+"""Standard numbers are clipped to ± this."""
 ROWS_AT_ONCE = 16_384
 Floats = npt.NDArray[np.float64]
 
@@ -22,19 +27,30 @@ class Scales:
 
     Attributes:
         places: (k,) which of the inputs they are.
-        low, high, mean, deviation: (k,) of the standard scaling: where numbers are clipped, and then their moments.
+        mean, deviation: (k,) of the standard scaling.
         starts: (k + 1,) where each input's part of the next two begins.
         values, scores: (m,) ascending numbers, and those of a normal distribution in their place.
     """
 
     places: npt.NDArray[np.intp]
-    low: Floats
-    high: Floats
     mean: Floats
     deviation: Floats
     starts: npt.NDArray[np.intp]
     values: Floats
     scores: Floats
+
+    @classmethod
+    def of(cls, places: Sequence[int], scales: Sequence[Scale]) -> Self:
+        """Those of single inputs, together."""
+        starts = np.cumsum([0, *(len(scale.quantile.values) for scale in scales)])
+        return cls(
+            places=np.array(places, np.intp),
+            mean=np.array([scale.standard.mean for scale in scales], np.float64),
+            deviation=np.array([scale.standard.deviation for scale in scales], np.float64),
+            starts=starts.astype(np.intp),
+            values=np.concatenate([np.empty(0), *(scale.quantile.values for scale in scales)]),
+            scores=np.concatenate([np.empty(0), *(scale.quantile.scores for scale in scales)]),
+        )
 
     def apply(self, scaling: str, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The inputs (rows, width) in that scaling, one of standard, robust and quantile."""
@@ -56,7 +72,7 @@ class Scales:
             return cls(**arrays)
 
     def _standard(self, numbers: Floats) -> Floats:
-        return (np.clip(numbers, self.low, self.high) - self.mean) / self.deviation
+        return np.clip((numbers - self.mean) / self.deviation, -MOST_DEVIATIONS, MOST_DEVIATIONS)
 
     def _quantile(self, numbers: Floats) -> Floats:
         for column, start in enumerate(self.starts[:-1]):

@@ -1,6 +1,6 @@
 """From a frame as read to a table that can be learned from: the target checked, useless columns dropped."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
@@ -14,6 +14,7 @@ from hpo.data.columns import listed
 from hpo.data.forward import Times, times_of
 from hpo.data.kinds import USELESS, Understood, understand
 from hpo.data.roles import understood_roles
+from hpo.data.scaling import absurd_note
 from hpo.data.source import UNNAMED, Source
 from hpo.data.spec import PREPARATION
 from hpo.data.target import Target, read_target
@@ -24,7 +25,13 @@ from hpo.errors import DataError, use
 from hpo.settings import Corrections, EvaluationSpec
 from hpo.study.facts import InputColumn
 
-_SAID = {"drop": "column to leave out", "target": "target", "group": "group column", "weight": "weight column", "time": "time column"}
+_SAID = {
+    "drop": "column to leave out",
+    "target": "target",
+    "group": "group column",
+    "weight": "weight column",
+    "time": "time column",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ def build_table(
     inputs = frame.drop(columns=list(roles))
     if preparation > 1:
         features, columns = _features(inputs, words, asked, notes)
+        notes += _absurd(features, columns, has_all=len(features) == len(source.frame))
     else:
         features, columns = earlier_columns.features(inputs, notes)
         notes.append(earlier_columns.NOTE)
@@ -192,6 +200,13 @@ def _why_useless(column: Understood) -> str:
     if column.kind == "identifier" and column.values.dtype != object:
         return "whole numbers that count the rows"
     return USELESS.get(column.kind) or column.notes[0]
+
+
+def _absurd(frame: pd.DataFrame, columns: Sequence[InputColumn], *, has_all: bool) -> list[str]:
+    """Notes on single numbers far beyond the others; rows are named where all of the source are there."""
+    named = [column.name for column in columns if column.kind == "number"]
+    found = (absurd_note(name, frame[name].to_numpy(), rows=has_all) for name in named)
+    return [note for note in found if note is not None]
 
 
 def _inputs(found: Mapping[str, Understood]) -> dict[str, Understood]:

@@ -42,8 +42,9 @@ class MlpPart:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_json`."""
-        return cls(data=DataSpec(**values["data"]), evaluation=EvaluationSpec(**values["evaluation"]))
+        """Rebuild from `to_json`; earlier versions knew one scaling."""
+        evaluation = {"scaling": "standard", **values["evaluation"]}
+        return cls(data=DataSpec(**values["data"]), evaluation=EvaluationSpec(**evaluation))
 
     @classmethod
     def of(cls, spec: StudySpec) -> Self:

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpo.data import arrays, earlier_columns, features
+from hpo.data import arrays, earlier, earlier_columns
 from hpo.data import prepare as preparing
-from hpo.data.features import encode
+from hpo.data.earlier import encode
+from hpo.data.features import FeatureState
 from hpo.data.prepare import Teller, prepare
-from hpo.data.prepared import PARTS, open_prepared, open_replicate
+from hpo.data.prepared import FEATURES, PARTS, open_prepared, open_replicate
 from hpo.data.resampling import resamples
 from hpo.data.source import Source
 from hpo.data.table import build_table
@@ -209,7 +210,7 @@ def test_one_replicate_is_held_at_a_time(prepared, monkeypatch):
         alive.append(weakref.ref(array))
         return array
 
-    monkeypatch.setattr(features, "encode", watched)
+    monkeypatch.setattr(earlier, "encode", watched)
     prepared(GOOD.replace("\n7,blue", "\n7,rare"), replicates=5)
     assert len(alive) == 5
 
@@ -234,6 +235,36 @@ def test_missing_values_give_finite_arrays(prepared, folder):
     for replicate in range(5):
         data = open_replicate(folder, replicate)
         assert all(np.isfinite(x).all() for x in (data.train_x, data.stop_x, data.score_x))
+
+
+def test_what_inputs_are_fitted_to_is_kept_with_each_replicate(tmp_path, folder):
+    (tmp_path / "table.csv").write_text(GOOD.replace("\n7,blue", "\n7,rare"))
+    question = request(folder, tmp_path / "table.csv", replicates=3)
+    question["data"]["preparation"] = 2
+    facts = prepare(question)
+    table = pd.read_csv(tmp_path / "table.csv")
+    for number, part in enumerate(resamples(np.array([1, 0] * 30), EvaluationSpec(replicates=3), 0)):
+        state, data = FeatureState.load(folder / FEATURES.format(number)), open_replicate(folder, number)
+        for name in PARTS:
+            encoded = state.transform(table.iloc[getattr(part, name)])
+            array = getattr(data, f"{name}_x")
+            assert array.shape[1] == facts.features
+            assert np.array_equal(array[:, : state.width], encoded)
+            assert not array[:, state.width :].any()
+
+
+def test_fault_50_an_absurd_number_leaves_the_others_apart_in_all_replicates(tmp_path, folder):
+    (tmp_path / "table.csv").write_text(GOOD.replace("\n16,", "\n1e20,"))
+    question = request(folder, tmp_path / "table.csv")
+    question["data"]["preparation"] = 2
+    assert prepare(question).notes == ("column 'size': row 17 has 1e+20, 10^19 times the usual; inputs are clipped",)
+    for number in range(5):
+        data = open_replicate(folder, number)
+        data = data.scaled("robust")
+        sizes = np.concatenate([data.train_x[:, 0], data.stop_x[:, 0], data.score_x[:, 0]])
+        assert np.abs(sizes).max() <= 3
+        assert len(np.unique(sizes)) == 60
+        assert np.quantile(sizes, 0.75) - np.quantile(sizes, 0.25) > 0.5
 
 
 def test_groups_are_never_split(prepared, folder):

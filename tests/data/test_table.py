@@ -180,3 +180,13 @@ def test_the_group_column_is_no_feature():
 def test_group_columns_that_cannot_be_used_are_refused(group, values, message):
     with pytest.raises(DataError, match=message):
         table(group=group, who=values)
+
+
+def test_fault_50_absurd_numbers_are_noted_with_their_row():
+    columns = {"x": np.where(np.arange(ROWS) == 16, -3.4e38, np.arange(ROWS) % 7)}
+    frame = pd.DataFrame({**columns, "label": ["no", "yes"] * (ROWS // 2)})
+    note = "column 'x': {} -3.4e+38, 10^38 times the usual; inputs are clipped"
+    assert build_table(Source("t", frame, ""), "label", preparation=2).notes == (note.format("row 17 has"),)
+    frame.loc[3, "label"] = None
+    assert build_table(Source("t", frame, ""), "label", preparation=2).notes[1:] == (note.format("a row has"),)
+    assert build_table(Source("t", frame, ""), "label", preparation=1).notes[1:] == ()  # inputs are not clipped there
