@@ -167,6 +167,21 @@ def test_the_task_its_loss_and_the_weights_are_part_of_the_spec(csv):
             resolve(request("s", **{name: TASK[name]}), plain)
 
 
+def test_the_scaling_is_part_of_the_spec_and_that_of_earlier_studies_was_standard(csv):
+    data = {"data": str(csv), "target": "label"}
+    stored = resolve(request("s", **data, scaling="quantile")).spec
+    assert resolve(request("s", **data), stored).spec == stored
+    with pytest.raises(StudyError, match="scaling: stored 'quantile', now 'robust'"):
+        resolve(request("s", scaling="robust"), stored)
+    values = stored.to_json()
+    del values["objective"]["part"]["evaluation"]["scaling"], values["objective"]["part"]["data"]["preparation"]
+    earlier = StudySpec.from_json(values)
+    part = MlpPart.of(resolve(request("s", **data), earlier).spec)
+    assert (part.evaluation.scaling, part.data.preparation) == ("standard", 1)
+    with pytest.raises(StudyError, match="scaling: stored 'standard', now 'robust'"):
+        resolve(request("s", scaling="robust"), earlier)
+
+
 @pytest.mark.parametrize("name", ["klingon", "rot13", "base64", "", "a\0b", "\ud800"])
 def test_unknown_encodings_are_refused(csv, name):
     with pytest.raises(StudyError, match="an encoding must be one that Python knows, such as") as error:
