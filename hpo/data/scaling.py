@@ -72,8 +72,8 @@ def fitted_scale(ordered: Floats) -> Scale:
     low, center, high = (_at(ordered, share) for share in (0.25, 0.5, 0.75))
     width = high - low
     if not width > 0:
-        least, most = usual_range(ordered)
-        width = (min(most, float(ordered[-1])) - max(least, float(ordered[0]))) / 2 or 1.0
+        usual = _within(ordered, *usual_range(ordered))
+        width = float(usual[-1] - usual[0]) / 2 or 1.0
     distances = _distances(ordered, center, width)
     return Scale(center=center, width=width, standard=_standard(distances), quantile=_quantile(distances))
 

@@ -144,7 +144,7 @@ def test_texts_of_many_values_tell_the_target_to_no_row_of_their_own():
     words, target = random.integers(0, 300, 3000), random.integers(0, 2, 3000).astype(np.float32)[:, None]
     frame = pd.DataFrame({"x": objects(f"w{n}" for n in words)})
     train = random.choice(2000, 2000)
-    state, encoded = encode(frame, [column("text")], train, "standard", target)
+    state, encoded = encode(frame, [column("text")], train, target)
     assert encoded.shape == (3000, MAX_CATEGORIES + 1)
     own, other = train, np.arange(2000, 3000)
     assert abs(np.corrcoef(encoded[own, -1], target[own, 0])[0, 1]) < 0.1
