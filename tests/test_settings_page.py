@@ -16,7 +16,11 @@ def default(setting):
         return setting.about.otherwise if re.fullmatch(r"\w+", setting.about.otherwise) else ""
     if isinstance(setting.default, bool):
         return "yes" if setting.default else "no"
-    return "" if setting.default is None else format(setting.default, "" if isinstance(setting.default, str) else "g")
+    return (
+        ""
+        if setting.default in (None, ())
+        else format(setting.default, "" if isinstance(setting.default, str) else "g")
+    )
 
 
 def kind(setting):

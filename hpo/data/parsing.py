@@ -34,6 +34,8 @@ _NUMBER = re.compile(
     r"(?P<core>(?:\d|[.,]\d)(?:[\d.,'’\s]*\d[.,]?|[.,])?(?:[eE][+-]?\d+)?)"
     rf"\s*(?P<unit>(?:[^\W\d_]|[%‰°µ]|{_CURRENCY})\D{{0,11}})?"
 )
+_POINTED = ("$", "US$", "£")
+"""Amounts of these are rarely written with decimal commas."""
 _BLANKS = r"[\s'’]"
 _FORMATS = ((".", ""), (".", ","), (",", ""), (",", r"\."), (".", _BLANKS), (",", _BLANKS))
 """Decimal mark, and what may stand between thousands; the first that fits."""
@@ -99,6 +101,7 @@ def numbers_of(texts: Sequence[str], counts: Sequence[int], mark: str = "") -> P
     values = np.full(len(texts), np.nan)
     values[[one is not None for one in found]] = _floats(cores, decimal, between)
     affixes = (parts[0]["prefix"], parts[0]["unit"])
+    how = "" if how == _EITHER and affixes[0] in _POINTED else how
     said = [each for each in (how, *(f"numbers with {text.strip()!r}" for text in affixes if text)) if each]
     return Parsed(values, words, "; ".join(said))
 

@@ -306,11 +306,12 @@ def test_faults_22_and_28_can_be_answered(bench, hpo):
     ended = hpo(*words)
     assert ended.code == 2
     assert "line 3: byte 0xfc is not UTF-8" in ended.err
-    ended = hpo(*words, "--encoding", "cp1252")
+    ended = hpo(*words, "--encoding", "cp1252", "--missing", "None")
     assert ended.code == 2
     assert "column 'y' holds only 'grün'" in ended.err
     assert [path.name for path in bench.folder.iterdir()] == ["data.csv"]
-    assert hpo(*words, "--encoding", "cp1252", "--no-missing-words").code == 0
+    ended = hpo(*words, "--encoding", "cp1252")
+    assert (ended.code, "where it means none, use --missing None" in ended.out) == (0, True)
     assert bench.read("new").facts["classes"] == ["None", "grün"]
     assert hpo("run", "--study", "new", "--trials", "2", "--trainers", "1", "--no-report").code == 0
 

@@ -44,6 +44,7 @@ def test_commas_that_may_mean_either_are_noted():
     texts = ["1,234", "5,678"]
     assert read(texts).values.tolist() == [1234, 5678]
     assert written(read(texts).how, CommandLine()).endswith("where they are decimal ones, use --kind COLUMN=number:,")
+    assert read(["$1,234"]).how == "numbers with '$'"
     assert read(texts, mark=",").values.tolist() == [1.234, 5.678]
 
 
