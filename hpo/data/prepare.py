@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, use
-from hpo.processes import end_with_supervisor, unusable
+from hpo.processes import end_with_supervisor, give_memory_back, unusable
 from hpo.study.facts import Facts
 from hpo.words import bytes_text, count_text
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hpo.data.resampling import IntArray, Resample
+    from hpo.data.resampling import Resample, RowNumbers
     from hpo.data.table import Table
     from hpo.data.target import RowWeights
     from hpo.settings import EvaluationSpec
@@ -41,6 +41,8 @@ NO_MEMORY = (
     "a table must fit into the memory of this machine while it is prepared, there was not enough; "
     "use a machine with more, or fewer rows or columns"
 )
+POOL_VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
+"""Arrow's own pools keep what a table took after it is gone."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -95,12 +97,15 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     copy = request.get("copy")
     tell("reading", None)
     source = read_source(spec, Path(copy) if copy else None)
+    give_memory_back()
     sha256 = source.sha256
     tell("looking at the columns", None)
     table = build_table(source, spec.target, evaluation)
     del source  # the table holds what is needed of it
+    give_memory_back()
     tell("dividing the rows", None)
     parts, notes = _divided(table, evaluation, request["seed"])
+    give_memory_back()
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
     features = _write_replicates(folder, table, parts, balanced, tell)
@@ -176,11 +181,11 @@ def _write_replicates(
     return width
 
 
-def _inputs(table: "Table", train: "IntArray") -> "tuple[int, Callable[[int, int], FloatArray]]":
+def _inputs(table: "Table", train: "RowNumbers") -> "tuple[int, Callable[[int, int], FloatArray]]":
     """How many inputs there are, learned from the rows `train`, and the function from a range of rows to them."""
     from hpo.data.features import encode
 
-    encoded = encode(table.frame, table.columns, train)
+    encoded = encode(table.frame, table.columns, train.astype("intp"))
     return encoded.shape[1], lambda first, end: encoded[first:end]
 
 
@@ -219,7 +224,7 @@ def _write_targets(folder: Path, table: "Table", number: int, part: "Resample", 
             np.save(folder / f"{name}_w.{number}.npy", weights)
 
 
-def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
+def _weights(table: "Table", rows: "RowNumbers", balanced: bool) -> "RowWeights":
     """(rows,) of a part; None where all count alike."""
     from hpo.data.weights import balanced_weights
 
@@ -243,6 +248,7 @@ def main() -> None:
     end_with_supervisor()
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
+    os.environ.setdefault(POOL_VARIABLE, "system")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
         answer: dict[str, Any] = {"ok": True, "facts": _prepared(json.loads(sys.stdin.readline())).to_json()}
