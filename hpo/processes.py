@@ -58,6 +58,15 @@ def end_with_parent(parent: int) -> None:
         sys.exit("the parent has ended meanwhile")
 
 
+def give_memory_back() -> None:
+    """Let the system have what this process has freed, where the C library keeps it."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(AttributeError):  # another C library than glibc has no such function
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def _watch(parent: int) -> None:
     """End this process soon after its parent, where the system does not do it."""
     while os.getppid() == parent:

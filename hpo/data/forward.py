@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import kind_of, listed, numbers, texts
-from hpo.data.resampling import IntArray, Resample
+from hpo.data.resampling import IntArray, Resample, RowNumbers
 from hpo.data.target import Target
 from hpo.errors import DataError, use
 from hpo.settings import EvaluationSpec
@@ -31,7 +31,7 @@ class Times:
     values: pd.Series
     ranks: IntArray
 
-    def first(self, rows: IntArray) -> str:
+    def first(self, rows: RowNumbers) -> str:
         """The earliest time of these rows, as text."""
         row = int(rows[np.argmin(self.ranks[rows])])
         return str(self.values.iloc[row]).removesuffix(" 00:00:00")
@@ -75,7 +75,7 @@ def forward(times: Times, evaluation: EvaluationSpec) -> tuple[Resample, ...]:
     A block holds the share `score_fraction` of the rows, or less: all together at most `SCORED_SHARE`. `stop` is the
     share `stop_fraction` of the rows before it. Raises DataError where there are too few different times.
     """
-    order = np.argsort(times.ranks, kind="stable").astype(np.intp)
+    order = np.argsort(times.ranks, kind="stable").astype(np.int32)
     ends = np.cumsum(np.bincount(times.ranks))  # rows up to each time, with it
     cuts = _cuts(ends, evaluation)
     parts = []

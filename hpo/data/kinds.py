@@ -13,7 +13,7 @@ from hpo.data.parsing import MAX_WORDS, MISSING_WORDS, SAMPLE, Parsed, Unread, d
 from hpo.data.texts import MOSTLY_DIFFERENT, Texts, Words, texts_of
 from hpo.words import count_text
 
-MIN_CODES, MAX_CODES = 3, 20
+MIN_CODES, MAX_CODES = 3, 10
 """So many different whole numbers may be codes."""
 MAX_CATEGORIES = 50
 """More different texts are text of many values."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo.errors import InputError, use
-from hpo.processes import end_with_supervisor, unusable
+from hpo.processes import end_with_supervisor, give_memory_back, unusable
 from hpo.study.facts import Facts
 from hpo.words import bytes_text, count_text
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from hpo.data.resampling import IntArray, Resample
+    from hpo.data.resampling import Resample, RowNumbers
     from hpo.data.table import Table
     from hpo.data.target import RowWeights
     from hpo.settings import EvaluationSpec
@@ -42,6 +42,8 @@ NO_MEMORY = (
     "a table must fit into the memory of this machine while it is prepared, there was not enough; "
     "use a machine with more, or fewer rows or columns"
 )
+POOL_VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
+"""Arrow's own pools keep what a table took after it is gone."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -96,6 +98,7 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     copy = request.get("copy")
     tell("reading", None)
     source = read_source(spec, Path(copy) if copy else None)
+    give_memory_back()
     sha256 = source.sha256
     tell("looking at the columns", None)
     table = build_table(
@@ -107,8 +110,10 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
         preparation=spec.preparation,
     )
     del source  # the table holds what is needed of it
+    give_memory_back()
     tell("dividing the rows", None)
     parts, notes = _divided(table, evaluation, request["seed"])
+    give_memory_back()
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
     encode = _earlier_inputs if spec.preparation == 1 else partial(_inputs, folder)
@@ -247,7 +252,7 @@ def _write_targets(folder: Path, table: "Table", number: int, part: "Resample", 
             np.save(folder / f"{name}_w.{number}.npy", weights)
 
 
-def _weights(table: "Table", rows: "IntArray", balanced: bool) -> "RowWeights":
+def _weights(table: "Table", rows: "RowNumbers", balanced: bool) -> "RowWeights":
     """(rows,) of a part; None where all count alike."""
     from hpo.data.weights import balanced_weights
 
@@ -271,6 +276,7 @@ def main() -> None:
     end_with_supervisor()
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
+    os.environ.setdefault(POOL_VARIABLE, "system")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
         answer: dict[str, Any] = {"ok": True, "facts": _prepared(json.loads(sys.stdin.readline())).to_json()}

@@ -7,7 +7,7 @@ is one number per unit: how often it is in `train`, or SCORE, or STOP. So the pa
 hold all rows by construction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,8 @@ from hpo.seeds import generator
 from hpo.settings import EvaluationSpec
 
 IntArray = npt.NDArray[np.intp]
+RowNumbers = npt.NDArray[np.int32]
+"""Half of what other numbers take: those of all replicates are in memory together."""
 BoolArray = npt.NDArray[np.bool_]
 STOP, SCORE, TRAIN = -1, 0, 1
 
@@ -26,9 +28,9 @@ STOP, SCORE, TRAIN = -1, 0, 1
 class Resample:
     """Sorted row numbers of one replicate's parts; `train` holds a row as often as it was drawn."""
 
-    train: IntArray
-    stop: IntArray
-    score: IntArray
+    train: RowNumbers
+    stop: RowNumbers
+    score: RowNumbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,9 @@ def resamples(
     _check_classes(labels, units, names)
     rngs = [generator(seed, "resample", replicate=r) for r in range(evaluation.replicates)]
     draws = _METHODS[evaluation.method](units, evaluation, rngs)
-    if units.presence is not None:
-        draws = [_repaired(draw, units.presence, _open_parts(evaluation)) for draw in draws]
-    parts = [_rows(draw[units.of_row]) for draw in draws]
+    if (presence := units.presence) is not None:
+        draws = (_repaired(draw, presence, _open_parts(evaluation)) for draw in draws)
+    parts = [_rows(draw[units.of_row]) for draw in draws]  # one draw is in memory at a time
     if evaluation.stop_on == "score":
         parts = [Resample(part.train, part.score, part.score) for part in parts]
     if units.presence is not None and evaluation.method == "bootstrap":
@@ -114,11 +116,11 @@ def _check_parts(parts: Sequence[Resample], rows: int) -> None:
             )
 
 
-def _bootstrap(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
+def _bootstrap(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> Iterable[IntArray]:
     """Set `stop` aside, then draw as many units as are left from those left, with replacement."""
     counts = units.counts
     aside = _quotas(counts * _stop_fraction(evaluation), counts >= 3, np.maximum(counts - 2, 0))
-    return [_bootstrap_draw(units, aside, rng) for rng in rngs]
+    return (_bootstrap_draw(units, aside, rng) for rng in rngs)
 
 
 def _bootstrap_draw(units: _Units, aside: IntArray, rng: np.random.Generator) -> IntArray:
@@ -132,13 +134,13 @@ def _bootstrap_draw(units: _Units, aside: IntArray, rng: np.random.Generator) ->
     return draw
 
 
-def _shuffle(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
+def _shuffle(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> Iterable[IntArray]:
     """Divide the units at random, without replacement."""
     counts, fraction = units.counts, _stop_fraction(evaluation)
     most = np.maximum(counts - np.where((counts >= 3) & (fraction > 0), 2, 1), 0)
     score = _quotas(counts * evaluation.score_fraction, counts >= 2, most)
     stop = _quotas(counts * fraction, counts >= 3, np.maximum(counts - score - 1, 0))
-    return [_shuffle_draw(units, score, stop, rng) for rng in rngs]
+    return (_shuffle_draw(units, score, stop, rng) for rng in rngs)
 
 
 def _shuffle_draw(units: _Units, score: IntArray, stop: IntArray, rng: np.random.Generator) -> IntArray:
@@ -149,12 +151,12 @@ def _shuffle_draw(units: _Units, score: IntArray, stop: IntArray, rng: np.random
     return draw
 
 
-def _holdout(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
+def _holdout(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> Iterable[IntArray]:
     """One division for all replicates, which then differ in their networks' seeds only."""
-    return _shuffle(units, evaluation, rngs[:1]) * len(rngs)
+    return [*_shuffle(units, evaluation, rngs[:1])] * len(rngs)
 
 
-def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> list[IntArray]:
+def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.Generator]) -> Iterable[IntArray]:
     """As many folds as replicates, each scored once; a class with fewer units than folds misses in some."""
     folds, size = len(rngs), len(units.stratum)
     if not 2 <= folds <= size:
@@ -165,7 +167,7 @@ def _kfold(units: _Units, evaluation: EvaluationSpec, rngs: Sequence[np.random.G
         )
     fold = np.empty(size, np.intp)
     fold[np.concatenate(_shuffled_strata(units, rngs[0]))] = np.arange(size) % folds
-    return [_fold_draw(units, fold == number, evaluation, rng) for number, rng in enumerate(rngs)]
+    return (_fold_draw(units, fold == number, evaluation, rng) for number, rng in enumerate(rngs))
 
 
 def _fold_draw(units: _Units, scored: BoolArray, evaluation: EvaluationSpec, rng: np.random.Generator) -> IntArray:
@@ -250,9 +252,9 @@ def _is_spare(unit: int, part: IntArray, presence: BoolArray) -> bool:
 def _rows(draw: IntArray) -> Resample:
     """The parts of a draw, (rows,), of rows."""
     return Resample(
-        train=np.repeat(np.arange(len(draw)), np.maximum(draw, 0)),
-        stop=np.flatnonzero(draw == STOP),
-        score=np.flatnonzero(draw == SCORE),
+        train=np.repeat(np.arange(len(draw), dtype=np.int32), np.maximum(draw, 0)),
+        stop=np.flatnonzero(draw == STOP).astype(np.int32),
+        score=np.flatnonzero(draw == SCORE).astype(np.int32),
     )
 
 

@@ -152,6 +152,7 @@ def test_fault_61_a_terminal_that_closes_is_nothing_to_nohup(fleet):
     fleet.finish("s")
 
 
+@pytest.mark.parametrize("fleet", ["sqlite", "postgresql"], indirect=True)
 def test_fault_69_interruptions_use_up_no_attempts(fleet):
     """Three times a worker is asked to stop, and killed while it drains, as `docker stop` does it."""
     (fleet.folder / "hanging.py").write_text(HANGING)

@@ -39,6 +39,7 @@ time.time = lambda: real() + float(os.environ["OFFSET"]) - float(os.environ["STE
 """
 
 
+@pytest.mark.parametrize("fleet", ["sqlite"], indirect=True)  # on each database fault 10 kills trainers
 def test_fault_01_a_killed_trainer(fleet):
     fleet.create("s", 6, 0.5)
     worker = fleet.start("worker", "--trainers", 2)

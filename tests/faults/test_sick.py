@@ -42,6 +42,7 @@ def kill_trainers_of(worker: Process, over: threading.Event) -> None:
             os.kill(trainer, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("fleet", ["sqlite", "postgresql"], indirect=True)
 def test_fault_68_a_sick_worker_beside_a_healthy_one(fleet: Fleet):
     """All trials complete, and the sick one ends by itself."""
     fleet.create("s", 40, 0.6)

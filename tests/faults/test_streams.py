@@ -138,38 +138,38 @@ def test_fault_56_a_reader_that_does_not_read(folder, blocks):
 
 TUNE = """
 import io, sys
-{streams}
-import hpo
-study = hpo.tune(objective="synthetic", trials=2, trainers=1, study="s", storage="hpo.db")
-open("done", "w").write(str(study.finished))
-sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # the interpreter flushes them at its end
-"""
-STREAMS = """
 class Bare:
     def write(self, text): return len(text)
 class Worse:
     def __getattr__(self, name): raise OSError(5, "Input/output error")
 class Terminal(io.StringIO):
     def isatty(self): return True
+for number, streams in enumerate(STREAMS):
+    exec(streams)
+    import hpo
+    study = hpo.tune(objective="synthetic", trials=2, trainers=1, study=f"s{number}", storage="hpo.db")
+    # The interpreter flushes them at its end.
+    sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
+    open(f"done{number}", "w").write(str(study.finished))
 """
+STRANGE = [
+    "sys.stdout = sys.stderr = sys.stdin = None",
+    "sys.stderr = Bare()",
+    "sys.stderr = Worse()",
+    "sys.stderr = Terminal(); sys.stdout = None",
+    "sys.stderr = io.TextIOWrapper(io.BytesIO(), 'ascii', 'strict')",
+]
 
 
 @pytest.mark.parametrize(
-    ("streams", "redirection"),
-    [
-        ("sys.stdout = sys.stderr = sys.stdin = None", ""),
-        ("sys.stderr = Bare()", ""),
-        ("sys.stderr = Worse()", ""),
-        ("sys.stderr = Terminal(); sys.stdout = None", ""),
-        ("sys.stderr = io.TextIOWrapper(io.BytesIO(), 'ascii', 'strict')", ""),
-        ("", CLOSED),
-        ("", "2>/dev/full"),
-        ("", "2>&-"),
-    ],
+    ("streams", "redirection"), [(STRANGE, ""), ([""], CLOSED), ([""], "2>/dev/full"), ([""], "2>&-")]
 )
 def test_fault_56_tune_with_closed_and_strange_streams(folder, streams, redirection):
-    code = TUNE.format(streams=STREAMS + streams)
+    """Objects of all kinds in one process, one study after another; descriptors each in a process of its own."""
+    code = TUNE.replace("STREAMS", repr(streams))
     shell = ["bash", "-c", f'"$@" {redirection}', "bash", sys.executable, "-c", code]
     done = subprocess.run(shell, capture_output=True, text=True, check=False, timeout=120)
-    assert (done.returncode, (folder / "done").read_text()) == (0, "2"), done.stderr
-    invariants(f"sqlite:///{folder}/hpo.db", "s", 2)
+    assert done.returncode == 0, done.stderr
+    for number in range(len(streams)):
+        assert (folder / f"done{number}").read_text() == "2", streams[number]
+        invariants(f"sqlite:///{folder}/hpo.db", f"s{number}", 2)
