@@ -1,5 +1,7 @@
 """Data that is handed over in Python, and the Parquet file that stands for it."""
 
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,50 @@ if TYPE_CHECKING:
 
 TARGET = "target"
 """The name of a target that has none."""
+
+
+def as_frame(data: object) -> object:
+    """A table of another library as a pandas frame: polars, Arrow, sparse matrices, lists of rows, a dict of columns.
+
+    All else is returned as it is.
+    """
+    if isinstance(data, str | PathLike) or data is None:
+        return data
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, Mapping | list | tuple):
+        return _from_lists(data)
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        return data.toarray()
+    if hasattr(data, "__arrow_c_stream__") and not isinstance(data, pd.Series):
+        import pyarrow as pa
+
+        return pa.table(data).to_pandas()
+    for convert in ("to_arrow", "to_pandas"):
+        if hasattr(data, convert):
+            return as_frame(getattr(data, convert)())
+    return data
+
+
+def _from_lists(data: "Mapping[Any, Any] | list[Any] | tuple[Any, ...]") -> object:
+    """Rows or columns that Python's own lists hold; as it is where they are none."""
+    import pandas as pd
+
+    rows = [] if isinstance(data, Mapping) else list(data)
+    if not isinstance(data, Mapping) and not (rows and all(isinstance(row, list | tuple | dict) for row in rows)):
+        return data
+    lengths = {len(values) for values in (data.values() if isinstance(data, Mapping) else rows)}
+    if len(lengths) > 1 and not any(isinstance(row, dict) for row in rows):
+        raise DataError(
+            f"rows or columns must be of one length, got some of {' and '.join(map(str, sorted(lengths)[:2]))} values; "
+            f"fill in what is missing",
+            setting="data",
+        )
+    if isinstance(data, Mapping) or isinstance(rows[0], dict):
+        return pd.DataFrame(data)
+    return pd.DataFrame(rows, columns=[f"x{number}" for number in range(len(rows[0]))])
 
 
 def with_target(data: object, target: object) -> "tuple[object, Any]":
@@ -83,7 +129,7 @@ def _no_frame(data: object) -> DataError:
     """Why this is no frame, and what to do."""
     shape = getattr(data, "shape", None)
     rule, remedy = (
-        "data must be a pandas DataFrame, a path, a built-in name, or arrays of inputs and targets",
+        "data must be a data frame of pandas or polars, a path, a built-in name, or arrays of inputs and targets",
         "convert it",
     )
     if isinstance(shape, tuple) and len(shape) not in (1, 2):
@@ -115,7 +161,8 @@ def write_frame(frame: object, path: Path) -> Path:
     columns = {}
     for name, (_, column) in zip(names, frame.items(), strict=True):
         try:
-            columns[name] = pa.array(column, from_pandas=True)
+            sparse = isinstance(column.dtype, pd.SparseDtype)
+            columns[name] = pa.array(column.to_numpy() if sparse else column, from_pandas=True)
         except (pa.ArrowException, OverflowError) as error:
             raise DataError(
                 f"a column must hold values of one kind, got {name!r}: {error}; convert it", setting="data"
