@@ -48,10 +48,10 @@ def _answer(sql: str, given: Mapping[str, Any], path: Path) -> Path:
 
 def _standard_input(path: Path) -> Path:
     """What comes in, all of it."""
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+    if _no_input():
         raise DataError(
-            f"a table must come in on standard input, which is {'closed' if sys.stdin is None else 'a terminal'}; "
-            f"give it a file: hpo run ... < FILE"
+            f"a table must come in on standard input, which is {_no_input()}; redirect it from a file, or give the "
+            f"file's path as {use('data')}"
         )
     try:
         with path.open("wb") as file:
@@ -59,3 +59,10 @@ def _standard_input(path: Path) -> Path:
     except OSError as error:
         raise unusable(path.parent, error, "standard input is kept in it") from None
     return path
+
+
+def _no_input() -> str:
+    """Why nothing can come in; "" where something can."""
+    if sys.stdin is None or sys.stdin.closed:
+        return "closed"
+    return "a terminal" if sys.stdin.isatty() else ""
