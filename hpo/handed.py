@@ -1,5 +1,6 @@
 """Tables that are there once: what comes in on standard input, and the answer to a query. They are kept as copies."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from hpo.worker.preparation import run_child
 
 STANDARD_INPUT = "-"
 QUERY = "sql:"
+DATA_URL_VARIABLE = "HPO_DATA_URL"
+"""Names the database of a query, with a password that is to be in no command."""
 
 
 def with_copy(asked_for: StudyRequest, folder: Path) -> StudyRequest:
@@ -38,11 +41,14 @@ def with_copy(asked_for: StudyRequest, folder: Path) -> StudyRequest:
 
 
 def _answer(sql: str, given: Mapping[str, Any], path: Path) -> Path:
-    if "data_url" not in given:
+    url = given.get("data_url") or os.environ.get(DATA_URL_VARIABLE)
+    if not url:
         raise StudyError(
-            f"a query needs a database that answers it; give {use('data_url', 'sqlite:///FILE')}", setting="data_url"
+            f"a query needs a database that answers it; give {use('data_url', 'sqlite:///FILE')}, or set the variable "
+            f"{DATA_URL_VARIABLE}",
+            setting="data_url",
         )
-    run_child(lambda: None, "hpo.data.query", {"sql": sql, "url": given["data_url"], "path": str(path)})
+    run_child(lambda: None, "hpo.data.query", {"sql": sql, "url": url, "path": str(path)})
     return path
 
 

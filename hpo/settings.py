@@ -127,7 +127,12 @@ class Choice(Settings):
     ] = None
     data_url: Annotated[
         str | None,
-        About(help="Database that answers sql:SELECT ...; it is not stored.", group=Group.DATA, example="URL"),
+        About(
+            help="Database that answers sql:SELECT ...; it is not stored.",
+            group=Group.DATA,
+            example="URL",
+            otherwise="the variable HPO_DATA_URL",
+        ),
     ] = None
     target: Annotated[
         str | None,

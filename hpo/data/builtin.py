@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from hpo.data.fingerprint import BUILTIN_NAMES
-from hpo.data.teaching_names import TEACHING_NAMES, Teaching
+from hpo.data.fingerprint import BUILTIN_NAMES, TEACHING_NAMES
+from hpo.data.teaching_names import Teaching
 from hpo.errors import DataError
 
 

@@ -15,6 +15,8 @@ from hpo.machine import usable_memory
 from hpo.words import bytes_text
 
 BUILTIN_NAMES = ("digits", "breast_cancer", "wine", "iris")
+TEACHING_NAMES = ("xor", "circles", "two_gaussians", "spirals", "plane", "gaussian_bumps")
+"""Of the generated ones."""
 COPIES = 2
 """A table's bytes and what is made of them are in memory at once."""
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])", re.IGNORECASE)
@@ -43,7 +45,7 @@ def opened(path: Path) -> BufferedReader:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         file = os.fdopen(descriptor, "rb")
     except FileNotFoundError:
-        names = ", ".join(BUILTIN_NAMES)
+        names = ", ".join((*BUILTIN_NAMES, *TEACHING_NAMES))
         raise DataError(
             f"data must be a file that exists, there is no {path}; check the path, or use a built-in set: {names}"
         ) from None

@@ -6,10 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
-from hpo.data.fingerprint import BUILTIN_NAMES
+from hpo.data.fingerprint import BUILTIN_NAMES, TEACHING_NAMES
 from hpo.errors import DataError, use
 
-TEACHING_NAMES = ("xor", "circles", "two_gaussians", "spirals", "plane", "gaussian_bumps")
 MOST_ROWS = 10_000_000
 _ABOUT = {
     "rows": f"a whole number from 10 to {MOST_ROWS:,}",

@@ -6,7 +6,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from hpo.data.builtin import load_builtin
-from hpo.data.teaching_names import TEACHING_NAMES, Teaching, builtin_source
+from hpo.data.fingerprint import TEACHING_NAMES
+from hpo.data.teaching_names import Teaching, builtin_source
 from hpo.errors import DataError
 
 QUANTITIES = ("plane", "gaussian_bumps")
