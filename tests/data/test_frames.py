@@ -1,8 +1,6 @@
-"""Tables that are there once: frames of other libraries, lists, standard input, the answer to a query."""
+"""Tables that are there once: frames of other libraries, lists, the answer to a query."""
 
-import io
 import sqlite3
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,9 +11,7 @@ from scipy import sparse
 from hpo.data.frames import as_frame, with_target, write_frame
 from hpo.data.query import query
 from hpo.data.target_names import divided
-from hpo.errors import DataError, StudyError
-from hpo.handed import with_copy
-from hpo.study.resolve import request
+from hpo.errors import DataError
 
 FRAME = pd.DataFrame({"x": [1.5, 2.5, None], "y": ["a", "b", "a"]})
 
@@ -129,18 +125,3 @@ def test_databases_that_do_not_answer_are_named_without_their_password(tmp_path,
     with pytest.raises(DataError, match=reason) as refusal:
         query({"sql": "SELECT 1", "url": url, "path": str(tmp_path / "answer.parquet")})
     assert "secretword" not in str(refusal.value)
-
-
-def test_a_query_and_its_database_go_together(tmp_path):
-    with pytest.raises(StudyError, match="a query needs a database that answers it; give data_url="):
-        with_copy(request("s", data="sql:SELECT 1", target="y"), tmp_path)
-    with pytest.raises(StudyError, match="a database is asked with a query, got data_url without one"):
-        with_copy(request("s", data="a.csv", data_url="sqlite:///a.db", target="y"), tmp_path)
-
-
-def test_standard_input_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a,b\n1,2\n")))
-    assert with_copy(request("s", data="-", target="b"), tmp_path).frame.read_bytes() == b"a,b\n1,2\n"
-    monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(DataError, match="standard input, which is closed"):
-        with_copy(request("s", data="-", target="b"), tmp_path)
