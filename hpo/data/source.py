@@ -13,7 +13,7 @@ from hpo.data.named import UNNAMED
 from hpo.data.packed import unpacked
 from hpo.data.refused import refuse_other
 from hpo.data.spec import DataSpec
-from hpo.errors import DataError
+from hpo.errors import DataError, use
 
 __all__ = ["UNNAMED", "Source", "read_source"]
 
@@ -54,6 +54,11 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
     return Source(name, frame, sha256, (*([f"the file is packed with {way}"] if way else []), *notes))
 
 
+def preparation(spec: DataSpec) -> int:
+    """The version of the rules by which a study reads its table."""
+    return int(getattr(spec, "preparation", 1))
+
+
 def shown_name(spec: DataSpec) -> str:
     """What messages call a table."""
     if spec.kind != "frame":
@@ -66,7 +71,7 @@ def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[s
     known = reader_of(name, data)
     if known is None:
         refuse_other(name, data)
-        if getattr(spec, "preparation", 1) == 1:
+        if preparation(spec) == 1:
             return earlier_csv.read_csv(name, data, spec.encoding, spec.missing_words)
         return csv_file.read_csv(name, data, spec.encoding, spec.header)
     format_name, read = known
@@ -74,6 +79,12 @@ def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[s
         raise DataError(
             f"an encoding and missing words are for CSV files, {name} is {format_name}; leave them away",
             setting="missing_words" if spec.encoding == "utf-8" else "encoding",
+        )
+    if spec.header is not None and format_name != "Excel":
+        raise DataError(
+            f"a header is for CSV and Excel files, {name} is {format_name}, which has its names elsewhere; leave "
+            f"{use('header')} away",
+            setting="header",
         )
     return read(name, data, spec.header)
 

@@ -120,6 +120,20 @@ def test_fault_59_arrays_are_read_with_numbers_or_names(read):
     assert list(read(written(lambda stream: np.save(stream, named))).frame.columns) == ["a", "b"]
 
 
+def test_a_header_is_refused_where_names_stand_elsewhere(read):
+    with pytest.raises(DataError, match=r"a header is for CSV and Excel files, .* is Feather"):
+        read(FORMS["Feather"], header=False)
+
+
+def test_fault_60_studies_of_the_second_preparation_read_texts(read, monkeypatch):
+    monkeypatch.setattr("hpo.data.source.preparation", lambda spec: 2)
+    assert read(CSV).frame["size"].tolist()[0] == "0.5"
+    with pytest.raises(DataError, match="the first row looks like values"):
+        read(CSV.partition(b"\n")[2])
+    monkeypatch.undo()
+    assert read(CSV).frame["size"].tolist()[0] == 0.5
+
+
 def test_json_of_several_kinds_of_values_is_read(read):
     lines = [{"a": 1, "b": True, "c": 1}, {"a": 2.5, "c": "x"}, {"a": None, "b": False, "c": 2.0}]
     frame = read("\n".join(map(json.dumps, lines)).encode()).frame
