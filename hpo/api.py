@@ -202,14 +202,14 @@ def tune(
 ) -> Study:
     """Tune an MLP that predicts column `target`, or several labels, and return the study.
 
-    `data` is a data frame (its index is not used), the path of a CSV or Parquet file, the name of a built-in set, or
-    an array of inputs, with an array of outputs for `target`. The study is stored in `storage`, a URL or an SQLite
-    file (default: the variable HPO_STORAGE, or else `sqlite:///hpo.db`), and with it the data, so that other workers
-    can help; with `workers=0` only they work, and this call waits for them. Limits are seconds or texts such as
-    "10m"; "none" lifts one. The study's name derives from data and settings unless given, so that the same call again
-    resumes it, and more `trials` extend it. What is None has the stored study's value, or else the default of
-    `hpo run`. Progress goes to standard error. Raises InputError for anything unusable, and KeyboardInterrupt after
-    Ctrl-C, when the trials that ran are finished and stored.
+    `data` is a data frame of pandas or polars (its index is not used), the path of a file with a table, the name of a
+    built-in set, a query, or an array or lists of inputs, with an array or a list of outputs for `target`. The study is
+    stored in `storage`, a URL or an SQLite file (default: the variable HPO_STORAGE, or else `sqlite:///hpo.db`), and
+    with it the data, so that other workers can help; with `workers=0` only they work, and this call waits for them.
+    Limits are seconds or texts such as "10m"; "none" lifts one. The study's name derives from data and settings unless
+    given, so that the same call again resumes it, and more `trials` extend it. What is None has the stored study's
+    value, or else the default of `hpo run`. Progress goes to standard error. Raises InputError for anything unusable,
+    and KeyboardInterrupt after Ctrl-C, when the trials that ran are finished and stored.
     """
     from hpo.study.standing import is_over
     from hpo.worker.run import run
@@ -320,7 +320,8 @@ def backup(path: str | PathLike[str], storage: "Location | None" = None) -> Path
 @contextmanager
 def _request(data: object, target: object, name: str | None, settings: dict[str, Any]) -> "Iterator[StudyRequest]":
     """What is asked for; a frame is written to a file that lasts as long as the block."""
-    from hpo.data.frames import TARGET, with_target, write_frame
+    from hpo.data.frames import TARGET, as_frame, with_target, write_frame
+    from hpo.handed import with_copy
     from hpo.processes import working_folder
     from hpo.study.resolve import request
 
@@ -329,7 +330,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
             f"a new study needs data, got none; give {use('data')} and {use('target')}, or a stored {use('study')}",
             setting="data",
         )
-    data, target = with_target(data, target)
+    data, target = with_target(as_frame(data), target)
     columns = getattr(data, "columns", None)
     if columns is not None and target is None and name is None and TARGET not in columns:
         names = ", ".join(repr(column) for column in list(columns)[:MOST_NAMES])
@@ -343,6 +344,7 @@ def _request(data: object, target: object, name: str | None, settings: dict[str,
         elif data is None and target is not None:
             write_frame(data, folder / "frame.parquet")  # says what data may be
         asked_for = request(name or "unnamed", frame=frame, data=data, target=target, **settings)
+        asked_for = with_copy(asked_for, folder)
         if name is None:
             asked_for = replace(asked_for, sha256=_sha256(asked_for))
             asked_for = replace(asked_for, name=_derived_name(asked_for))
@@ -366,7 +368,7 @@ def _derived_name(asked_for: "StudyRequest") -> str:
         **{name: given.get(name, SETTINGS[name].default) for name in ("space", "seed", "replicates")},
     }
     fixed = fixed_settings(asked_for)
-    others = {name: value for name, value in fixed.items() if name not in ("data", *always)}
+    others = {name: value for name, value in fixed.items() if name not in ("data", "data_url", *always)}
     content = asked_for.sha256 or _sha256(asked_for) or given.get("data") or ""
     parts = [content, {**always, **others}, load_space(always["space"]).describe()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -375,10 +377,11 @@ def _derived_name(asked_for: "StudyRequest") -> str:
 
 def _sha256(asked_for: "StudyRequest") -> str | None:
     """The hash of the data; None for a built-in set, or none."""
-    from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+    from hpo.data.fingerprint import file_sha256
+    from hpo.data.teaching_names import builtin_source
 
     source = asked_for.given.get("data")
-    if asked_for.frame is None and (source is None or (source in BUILTIN_NAMES and not Path(source).exists())):
+    if asked_for.frame is None and (source is None or builtin_source(source) is not None):
         return None
     return file_sha256(asked_for.frame or Path(str(source)))
 

@@ -118,7 +118,21 @@ class Choice(Settings):
     ] = "mlp"
     data: Annotated[
         str | None,
-        About(help="CSV or Parquet, or a built-in set.", group=Group.DATA, example="FILE"),
+        About(
+            help="A table: CSV, Parquet, Feather, JSON, Excel or NumPy, also compressed; a built-in set; - for "
+            "standard input; or sql:SELECT ...",
+            group=Group.DATA,
+            example="FILE",
+        ),
+    ] = None
+    data_url: Annotated[
+        str | None,
+        About(
+            help="Database that answers sql:SELECT ...; it is not stored.",
+            group=Group.DATA,
+            example="URL",
+            otherwise="the variable HPO_DATA_URL",
+        ),
     ] = None
     target: Annotated[
         str | None,
@@ -142,7 +156,7 @@ class Choice(Settings):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading(Settings):
-    """How a CSV file is read."""
+    """How a CSV file is read, and whether a table has a header."""
 
     encoding: Annotated[
         str, About(help="Of a CSV file.", group=Group.DATA, example="NAME", canonical=encoding_name)
@@ -151,6 +165,14 @@ class Reading(Settings):
         bool,
         About(help="Whether NA, null, None and the like in a CSV file are missing values.", group=Group.DATA),
     ] = True
+    header: Annotated[
+        bool | None,
+        About(
+            help="Whether the first row names the columns. Without names they are column_1, column_2 and so on.",
+            group=Group.DATA,
+            otherwise="yes, unless it looks like values",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

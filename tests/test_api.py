@@ -136,7 +136,7 @@ def test_a_stored_frame_is_read_back(tmp_path):
     ("data", "named"),
     [
         (np.zeros((3, 2)), "ndarray"),
-        ({"x": [1]}, "dict"),
+        ({1}, "set"),
         (None, "NoneType"),
         (pd.DataFrame([[1, 2]], columns=["x", "x"]), "'x'"),
         (pd.DataFrame([[1, 2]], columns=[1, "1"]), "'1'"),

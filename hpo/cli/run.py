@@ -3,6 +3,7 @@
 import shlex
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,7 +66,13 @@ def run(
         settings["pruner"] = "none"
     asked_for = request(study, **settings)
     wanted = None if no_report and report is None else (report or report_path(study))
-    return _work(asked_for, database_url(storage), wanted, report is not None, as_json)
+    with ExitStack() as stack:
+        if "data" in asked_for.given or "data_url" in asked_for.given:
+            from hpo.handed import with_copy
+            from hpo.processes import working_folder
+
+            asked_for = with_copy(asked_for, stack.enter_context(working_folder()))
+        return _work(asked_for, database_url(storage), wanted, report is not None, as_json)
 
 
 def _work(

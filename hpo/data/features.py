@@ -12,6 +12,7 @@ import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
 from hpo.data.inputs import INPUTS, Categories, Input, Number, Values, fitted_inputs
+from hpo.data.resampling import RowNumbers
 from hpo.data.rescaling import Scales
 from hpo.data.scaling import SCALES
 from hpo.data.target_means import fitted_means
@@ -20,7 +21,6 @@ from hpo.study.facts import InputColumn
 
 ROWS_AT_ONCE = 16_384
 """What is made on the way to the inputs stays in the processor's cache."""
-Rows = npt.NDArray[np.intp]
 Targets = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 Json = dict[str, Any]
 Arrays = dict[str, npt.NDArray[np.float64]]
@@ -92,7 +92,7 @@ class FeatureState:
 
 
 def encode(
-    frame: pd.DataFrame, columns: Sequence[InputColumn], train: Rows, target: Targets | None = None
+    frame: pd.DataFrame, columns: Sequence[InputColumn], train: RowNumbers, target: Targets | None = None
 ) -> tuple[FeatureState, npt.NDArray[np.float32]]:
     """What was learned from the rows `train`, each as often as it is drawn, and all rows as (rows, width) float32.
 

@@ -1,6 +1,8 @@
 """Data that is handed over in Python, and the Parquet file that stands for it."""
 
 import base64
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,50 @@ if TYPE_CHECKING:
 
 TARGET = "target"
 """The name of a target that has none."""
+
+
+def as_frame(data: object) -> object:
+    """A table of another library as a pandas frame: polars, Arrow, sparse matrices, lists of rows, a dict of columns.
+
+    All else is returned as it is.
+    """
+    if isinstance(data, str | PathLike) or data is None:
+        return data
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, Mapping | list | tuple):
+        return _from_lists(data)
+    if hasattr(data, "toarray") and hasattr(data, "nnz"):
+        return data.toarray()
+    if hasattr(data, "__arrow_c_stream__") and not isinstance(data, pd.Series):
+        import pyarrow as pa
+
+        return pa.table(data).to_pandas()
+    for convert in ("to_arrow", "to_pandas"):
+        if hasattr(data, convert):
+            return as_frame(getattr(data, convert)())
+    return data
+
+
+def _from_lists(data: "Mapping[Any, Any] | list[Any] | tuple[Any, ...]") -> object:
+    """Rows or columns that Python's own lists hold; as it is where they are none."""
+    import pandas as pd
+
+    rows = [] if isinstance(data, Mapping) else list(data)
+    if not isinstance(data, Mapping) and not (rows and all(isinstance(row, list | tuple | dict) for row in rows)):
+        return data
+    lengths = {len(values) for values in (data.values() if isinstance(data, Mapping) else rows)}
+    if len(lengths) > 1 and not any(isinstance(row, dict) for row in rows):
+        raise DataError(
+            f"rows or columns must be of one length, got some of {' and '.join(map(str, sorted(lengths)[:2]))} values; "
+            f"fill in what is missing",
+            setting="data",
+        )
+    if isinstance(data, Mapping) or isinstance(rows[0], dict):
+        return pd.DataFrame(data)
+    return pd.DataFrame(rows, columns=[f"x{number}" for number in range(len(rows[0]))])
 
 
 def with_target(data: object, target: object) -> "tuple[object, Any]":
@@ -84,7 +130,7 @@ def _no_frame(data: object) -> DataError:
     """Why this is no frame, and what to do."""
     shape = getattr(data, "shape", None)
     rule, remedy = (
-        "data must be a pandas DataFrame, a path, a built-in name, or arrays of inputs and targets",
+        "data must be a data frame of pandas or polars, a path, a built-in name, or arrays of inputs and targets",
         "convert it",
     )
     if isinstance(shape, tuple) and len(shape) not in (1, 2):
@@ -95,7 +141,7 @@ def _no_frame(data: object) -> DataError:
     return DataError(f"{rule}, got {got}; {remedy}", setting="data")
 
 
-def stored_schema(data: bytes) -> Any:  # noqa: ANN401 - a pyarrow.Schema or None
+def _stored_schema(data: bytes) -> Any:  # noqa: ANN401 - a pyarrow.Schema or None
     """The types that columns had before they were written as Parquet, as far as Arrow noted them; else None."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -107,16 +153,15 @@ def stored_schema(data: bytes) -> Any:  # noqa: ANN401 - a pyarrow.Schema or Non
         return None
 
 
-def with_categories(frame: "pd.DataFrame", read: Any, stored: Any) -> "dict[str, pd.Series]":  # noqa: ANN401
-    """The columns that were categories when they were written, and are not any more: Parquet keeps only those of text.
-
-    `read` and `stored` are the schemas of now and then. The order of numbers is theirs.
-    """
+def with_categories(frame: "pd.DataFrame", data: bytes) -> "dict[str, pd.Series]":
+    """The columns of a Parquet file that were categories when they were written, and are not any more in the frame:
+    Parquet keeps only those of text. The order of numbers is theirs."""
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    found = {}
-    for place, column in enumerate(stored or ()):
+    found, read = {}, pq.read_schema(pa.BufferReader(data))
+    for place, column in enumerate(_stored_schema(data) or ()):
         if place < len(read) and read.field(place).name == column.name and pa.types.is_dictionary(column.type):
             name = str(column.name)
             if not isinstance(frame[name].dtype, pd.CategoricalDtype):
@@ -163,7 +208,7 @@ def _column(name: str, values: "pd.Series") -> Any:  # noqa: ANN401 - a pyarrow.
         return pa.array(pd.Categorical.from_codes(values.cat.codes, words, ordered=dtype.ordered))
     plain = values.astype(object) if isinstance(dtype, own) else values
     try:
-        return pa.array(plain.astype(dtype.subtype) if isinstance(dtype, pd.SparseDtype) else plain, from_pandas=True)
+        return pa.array(plain.to_numpy() if isinstance(dtype, pd.SparseDtype) else plain, from_pandas=True)
     except (pa.ArrowException, OverflowError, TypeError) as error:
         reason = str(error).splitlines()[0]
     if not all(isinstance(value, str | int | float | pd.Interval | pd.Period) for value in plain[plain.notna()]):

@@ -159,7 +159,7 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
     )
 
 
-def _inputs(folder: Path, table: "Table", number: int, train: "IntArray") -> "FloatArray":
+def _inputs(folder: Path, table: "Table", number: int, train: "RowNumbers") -> "FloatArray":
     """All rows as inputs of a replicate's networks; what they are fitted to is kept beside its arrays."""
     from hpo.data.features import encode
     from hpo.data.prepared import FEATURES, SCALES
@@ -170,18 +170,18 @@ def _inputs(folder: Path, table: "Table", number: int, train: "IntArray") -> "Fl
     return encoded
 
 
-def _earlier_inputs(table: "Table", number: int, train: "IntArray") -> "FloatArray":
+def _earlier_inputs(table: "Table", number: int, train: "RowNumbers") -> "FloatArray":
     """The same in studies of earlier versions, which keep nothing."""
     from hpo.data.earlier import encode
 
-    return encode(table.frame, table.columns, train)
+    return encode(table.frame, table.columns, train.astype("intp"))
 
 
 def _write_replicates(
     folder: Path,
     table: "Table",
     parts: "Sequence[Resample]",
-    encode: "Callable[[Table, int, IntArray], FloatArray]",
+    encode: "Callable[[Table, int, RowNumbers], FloatArray]",
     balanced: bool,
     tell: Tell = lambda step, share: None,
 ) -> int:

@@ -16,7 +16,8 @@ class DataSpec(Reading):
     """A table and how it is read; what a CSV file alone has keeps its defaults for anything else.
 
     Attributes:
-        source: a built-in set's name, a path as given, or "frame".
+        source: a built-in set's name, a path as given, or what a copy stands for: "frame", "-" for standard input, or
+            the query.
         target: a column, or several with commas between.
         sha256: of the content, which it pins; "" for a built-in set.
         preparation: the version of reading, kinds and inputs, which a study keeps.

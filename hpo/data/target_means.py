@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.inputs import TargetMeans, Values
+from hpo.data.resampling import RowNumbers
 
 Means = npt.NDArray[np.float64]
 
@@ -23,7 +24,7 @@ MOST_OUTPUTS = 10
 
 
 def fitted_means(
-    name: str, values: Values, train: npt.NDArray[np.intp], target: npt.NDArray[np.int32] | npt.NDArray[np.float32]
+    name: str, values: Values, train: RowNumbers, target: npt.NDArray[np.int32] | npt.NDArray[np.float32]
 ) -> tuple[TargetMeans, npt.NDArray[np.float32]] | None:
     """The input, and what the train rows have in its place: means of the folds that a row is not in.
 

@@ -2,8 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Collection, Sequence
 
+from hpo.data.named import NUMBERED
 from hpo.errors import DataError
 
 
@@ -21,11 +23,25 @@ def joined(target: str | Sequence[str]) -> str:
 
 
 def divided(target: str, columns: Collection[str]) -> tuple[str, ...]:
-    """The column of that very name, or else the names that commas separate."""
-    if target in columns or "," not in target:
+    """The column of that very name, or else the names that commas separate.
+
+    Columns without names of their own are found by their numbers, too, from the end where these are negative.
+    """
+    if target in columns:
         return (target,)
+    if "," not in target:
+        return (_by_number(target, columns),)
     try:
         names = next(csv.reader([target], strict=True))
     except csv.Error:
         return (target,)
-    return tuple(name if name in columns else name.strip() for name in names)
+    return tuple(name if name in columns else _by_number(name.strip(), columns) for name in names)
+
+
+def _by_number(name: str, columns: Collection[str]) -> str:
+    """The name of a numbered column that is given as `5` or `-1`; anything else as it is."""
+    if not re.fullmatch(r"-?[1-9]\d{0,8}", name) or not all(column.startswith(NUMBERED) for column in columns):
+        return name
+    number = int(name) if int(name) > 0 else len(columns) + 1 + int(name)
+    found = f"{NUMBERED}{number}"
+    return found if found in columns else name

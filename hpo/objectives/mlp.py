@@ -8,8 +8,9 @@ from typing import Any, Self
 from hpo_spaces import Categorical, MlpSpace, SearchSpace, with_choice
 from hpo_storage.records import Outcome, TrialRecord
 
-from hpo.data.fingerprint import BUILTIN_NAMES, file_sha256
+from hpo.data.fingerprint import file_sha256
 from hpo.data.spec import PREPARATION, DataSpec
+from hpo.data.teaching_names import builtin_source
 from hpo.declaration import settings_of, taken, to_json
 from hpo.errors import SpaceError, StudyError, TrialError, use
 from hpo.evaluation.cost import training_cost
@@ -59,7 +60,12 @@ class Mlp(Objective):
     """Networks on a table; trainers train them on Keras' backends."""
 
     settings = frozenset(
-        {"data", "target", *_READING, *_CORRECTIONS, *(setting.name for setting in settings_of(EvaluationSpec))}
+        {
+            *("data", "data_url", "target"),
+            *_READING,
+            *_CORRECTIONS,
+            *(setting.name for setting in settings_of(EvaluationSpec)),
+        }
     )
     trainer = "hpo.trainer.main"
 
@@ -75,7 +81,7 @@ class Mlp(Objective):
         """A file may have moved; what an earlier version did not store has its default."""
         stored = MlpPart.from_json(stored).to_json()
         old, new = stored["data"], part["data"]
-        same = old["kind"] == new["kind"] == "file" and old["sha256"] == new["sha256"]
+        same = old["kind"] == new["kind"] != "builtin" and old["sha256"] == new["sha256"]
         return {**stored, "data": {**old, "source": new["source"]}} if same else stored
 
     def check_space(self, space: SearchSpace) -> None:
@@ -106,9 +112,10 @@ class Mlp(Objective):
         """Write every replicate's arrays into the folder, in a child process."""
         part = MlpPart.of(spec)
         if part.data.kind == "frame" and copy is None:
+            handed = {"frame": "a data frame", "-": "standard input"}.get(part.data.source, "the answer to a query")
+            remedy = "hpo.tune(frame, ...)" if part.data.source == "frame" else use("data", part.data.source)
             raise StudyError(
-                f"a study of a data frame needs the frame, which is not stored with {spec.name!r}; "
-                f"resume it with hpo.tune(frame, ...)"
+                f"a study of {handed} needs that again, as it is not stored with {spec.name!r}; resume it with {remedy}"
             )
         request = {**part.to_json(), "seed": spec.search.seed, "folder": str(folder)}
         return run("hpo.data.prepare", {**request, "copy": str(copy) if copy else None})
@@ -161,7 +168,7 @@ class Mlp(Objective):
             f"at most {count_text(judged.max_epochs, 'epoch')}, patience {judged.patience}",
             caution=_OPTIMISTIC if judged.stop_on == "score" else "",
             parts=PARTS,
-            needs_python=part.data.kind == "frame",
+            needs_python=part.data.kind == "frame" and part.data.source == "frame",
         )
 
 
@@ -233,11 +240,16 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     if stored is not None:
         kept = {"preparation": stored.preparation, "corrections": stored.corrections}
     if request.frame is not None:
-        sha256 = request.sha256 or file_sha256(request.frame)
-        return DataSpec(kind="frame", source="frame", target=target or "target", sha256=sha256, **kept)
+        return DataSpec(
+            kind="frame",
+            source=given.get("data", "frame"),
+            target=target or "target",
+            sha256=request.sha256 or file_sha256(request.frame),
+            **kept,
+        )
     source = given["data"]
-    if source in BUILTIN_NAMES and not Path(source).exists():
-        return DataSpec(kind="builtin", source=source, target=target or "target", **kept)
+    if (builtin := builtin_source(source)) is not None:
+        return DataSpec(kind="builtin", source=builtin, target=target or "target", **kept)
     if source.partition(":")[0] == "synthetic" and not Path(source).exists():
         raise StudyError(
             f"the synthetic objective has no data, got {source!r}; "
@@ -253,13 +265,13 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
 
 
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:
-    """`data` with target, reading and corrections that are given; encoding and missing words are for files."""
+    """`data` with target, reading and corrections that are given; reading is for files and standard input."""
     changes = {name: given[name] for name in ("target", *_READING) if name in given}
     changed = replace(data, **changes, corrections=taken(Corrections, given, data.corrections))
     unread = [s.name for s in settings_of(Reading) if getattr(changed, s.name) != s.default]
-    if changed.kind != "file" and unread:
+    if changed.kind != "file" and changed.source != "-" and unread:
         raise StudyError(
-            f"an encoding and missing words are for CSV files, got them for {changed.source}; leave them away",
+            f"encoding, missing words and header are for files, got them for {changed.source}; leave them away",
             setting=unread[0],
         )
     return changed

@@ -20,7 +20,7 @@ from hpo.usercode import STOPS
 
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
-_PRIVATE = (STORAGE_VARIABLE, "PGPASSWORD", "MYSQL_PWD")
+_PRIVATE = (STORAGE_VARIABLE, "HPO_DATA_URL", "PGPASSWORD", "MYSQL_PWD")
 """Variables that may hold a password, and that no child needs."""
 TAIL_BYTES = 4000
 OWN = "hpo.trainer.own"

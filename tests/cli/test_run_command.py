@@ -64,6 +64,17 @@ def test_ray_takes_no_device(bench, hpo):
     assert "got --device 0; leave it out" in ended.err
 
 
+def test_fault_59_sources_that_cannot_be_read_are_told_in_the_words_of_the_command_line(bench, hpo):
+    for source, reason in (
+        ("sql:SELECT 1", "a query needs a database that answers it; give --data-url sqlite:///FILE"),
+        ("https://example.org/a.csv", "got the address https://example.org/a.csv; download it first"),
+        ("xor:row=3", "the options of xor are rows, noise, seed, got 'row=3'; did you mean rows=...?"),
+    ):
+        ended = hpo("run", "--study", "new", "--data", source, "--target", "y")
+        assert ended.code == 2
+        assert reason in ended.err
+
+
 def test_a_finished_study_as_json(bench, hpo):
     bench.add("wine", ["complete"])
     ended = hpo("run", "--study", "wine", "--json")

@@ -206,8 +206,8 @@ REFUSED = {
         "is ambiguous: it has 2 or 3 rows, depending on how blank lines and quotes are read",
     ),
     "another separator": (GOOD.replace(",", "|"), "line 1: fields are separated by '|'"),
-    "a zip archive": (b"PK\x03\x04" + bytes(40), "is a zip archive or a spreadsheet"),
-    "a compressed file": (b"\x1f\x8b\x08" + bytes(40), "is compressed"),
+    "a zip archive": (b"PK\x03\x04" + bytes(40), "is a zip file that cannot be unpacked"),
+    "a compressed file": (b"\x1f\x8b\x08" + bytes(40), "is a gzip file that cannot be unpacked"),
 }
 
 

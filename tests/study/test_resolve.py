@@ -191,9 +191,9 @@ def test_unknown_encodings_are_refused(csv, name):
 
 @pytest.mark.parametrize("setting", [{"encoding": "cp1252"}, {"missing_words": False}])
 def test_settings_of_csv_files_are_refused_for_other_data(frame, setting):
-    with pytest.raises(StudyError, match=r"are for CSV files, got them for wine; leave them away"):
+    with pytest.raises(StudyError, match=r"are for files, got them for wine; leave them away"):
         resolve(request("s", data="wine", **setting))
-    with pytest.raises(StudyError, match=r"are for CSV files, got them for frame"):
+    with pytest.raises(StudyError, match=r"are for files, got them for frame"):
         resolve(request("s", target="y", frame=frame, **setting))
 
 
