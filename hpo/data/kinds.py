@@ -141,7 +141,9 @@ def _cast(column: Any, missing: Any) -> npt.NDArray[np.float64] | None:  # noqa:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    found = pc.cast(pc.if_else(missing, pa.scalar(None, pa.string()), column), pa.float64())
+    known = pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    pc.cast(known[:SAMPLE], pa.float64())  # Arrow takes long to refuse a long column
+    found = pc.cast(known, pa.float64())
     if found.null_count == len(found):
         return None
     return np.array(found.to_numpy(zero_copy_only=False), np.float64)
