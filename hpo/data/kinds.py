@@ -73,13 +73,10 @@ def understand(values: pd.Series, words: Words) -> Understood:
     if pd.api.types.is_timedelta64_dtype(dtype):
         seconds = values.dt.total_seconds().astype(np.float64)
         return _checked(number(seconds, ["lengths of time in seconds"]))
-    if pd.api.types.is_bool_dtype(dtype):
+    content = pd.api.types.infer_dtype(values, skipna=True) if pd.api.types.is_object_dtype(dtype) else ""
+    if pd.api.types.is_bool_dtype(dtype) or content == "boolean":
         return _checked(Understood("boolean", pd.Series(texts(values), dtype=object)))
-    if pd.api.types.is_object_dtype(dtype) and pd.api.types.infer_dtype(values, skipna=True) in (
-        "date",
-        "datetime",
-        "datetime64",
-    ):
+    if content in ("date", "datetime", "datetime64"):
         return _checked(Understood("date", times(pd.to_datetime(values, errors="coerce", utc=True))))
     match kind_of(values):
         case None:
