@@ -76,7 +76,7 @@ def understand(values: pd.Series, words: Words) -> Understood:
     content = pd.api.types.infer_dtype(values, skipna=True) if pd.api.types.is_object_dtype(dtype) else ""
     if pd.api.types.is_bool_dtype(dtype) or content == "boolean":
         return _checked(Understood("boolean", pd.Series(texts(values), dtype=object)))
-    if content in ("date", "datetime", "datetime64"):
+    if content in _DATES:
         return _checked(Understood("date", times(pd.to_datetime(values, errors="coerce", utc=True))))
     match kind_of(values):
         case None:
