@@ -9,7 +9,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
-from hpo.data.parsing import MAX_WORDS, MISSING_WORDS, SAMPLE, Parsed, Unread, dates_of, may_be_written, numbers_of
+from hpo.data.parsing import (
+    LIKELY_WORDS,
+    MAX_WORDS,
+    MISSING_WORDS,
+    SAMPLE,
+    Parsed,
+    Unread,
+    dates_of,
+    may_be_written,
+    numbers_of,
+)
 from hpo.data.texts import MOSTLY_DIFFERENT, Texts, Words, texts_of
 from hpo.words import count_text
 
@@ -63,13 +73,10 @@ def understand(values: pd.Series, words: Words) -> Understood:
     if pd.api.types.is_timedelta64_dtype(dtype):
         seconds = values.dt.total_seconds().astype(np.float64)
         return _checked(number(seconds, ["lengths of time in seconds"]))
-    if pd.api.types.is_bool_dtype(dtype):
+    content = pd.api.types.infer_dtype(values, skipna=True) if pd.api.types.is_object_dtype(dtype) else ""
+    if pd.api.types.is_bool_dtype(dtype) or content == "boolean":
         return _checked(Understood("boolean", pd.Series(texts(values), dtype=object)))
-    if pd.api.types.is_object_dtype(dtype) and pd.api.types.infer_dtype(values, skipna=True) in (
-        "date",
-        "datetime",
-        "datetime64",
-    ):
+    if content in _DATES:
         return _checked(Understood("date", times(pd.to_datetime(values, errors="coerce", utc=True))))
     match kind_of(values):
         case None:
@@ -79,7 +86,7 @@ def understand(values: pd.Series, words: Words) -> Understood:
     plain = plain_numbers(values, words)
     if plain is not None:
         return _checked(number(pd.Series(plain), []))
-    return _checked(_written(texts_of(values, words.further), words))
+    return _checked(_beside_words(values, words) or _written(texts_of(values, words.further), words))
 
 
 def plain_numbers(values: pd.Series, words: Words) -> npt.NDArray[np.float64] | None:
@@ -88,14 +95,52 @@ def plain_numbers(values: pd.Series, words: Words) -> npt.NDArray[np.float64] | 
     import pyarrow.compute as pc
 
     try:
-        column = pa.array(values, type=pa.string(), from_pandas=True)
-        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        column = pc.utf8_trim_whitespace(column)
+        column = _trimmed(values)
         missing = {"", *words.further, *(MISSING_WORDS if words.as_written and words.usual else ())}
-        column = pc.if_else(pc.is_in(column, pa.array(sorted(missing))), pa.scalar(None, pa.string()), column)
-        found = pc.cast(column, pa.float64())
+        return _cast(column, pc.is_in(column, pa.array(sorted(missing))))
     except (pa.ArrowException, TypeError):
         return None
+
+
+def _beside_words(values: pd.Series, words: Words) -> Understood | None:
+    """Plain numbers beside words that often stand for missing values, quickly; None where there is anything else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not words.usual:
+        return None
+    try:
+        column = _trimmed(values)
+        likely = pc.is_in(pc.utf8_lower(column), pa.array(sorted(LIKELY_WORDS)))
+        usual = pc.is_in(column, pa.array(sorted(MISSING_WORDS)))
+        none = pc.is_in(column, pa.array(sorted({"", *words.further})))
+        found = _cast(column, pc.or_(pc.or_(likely, usual), none))
+        odd = column.filter(pc.and_not(likely, pc.or_(usual, none)))
+    except (pa.ArrowException, TypeError):
+        return None
+    if found is None:
+        return None
+    notes = [missing_note(odd.unique().to_pylist(), len(odd))] if len(odd) else []
+    return number(pd.Series(found), notes)
+
+
+def _trimmed(values: pd.Series) -> Any:  # noqa: ANN401 - a pyarrow.Array
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = pa.array(values, type=pa.string(), from_pandas=True)
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pc.utf8_trim_whitespace(column)
+
+
+def _cast(column: Any, missing: Any) -> npt.NDArray[np.float64] | None:  # noqa: ANN401 - arrays of pyarrow
+    """Texts as numbers but for the missing ones; None where there is none. Raises where one is no number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = pc.if_else(missing, pa.scalar(None, pa.string()), column)
+    pc.cast(known[:SAMPLE], pa.float64())  # Arrow takes long to refuse a long column
+    found = pc.cast(known, pa.float64())
     if found.null_count == len(found):
         return None
     return np.array(found.to_numpy(zero_copy_only=False), np.float64)
@@ -133,8 +178,13 @@ def _parsed(given: Texts, words: Words, read: Callable[..., Parsed | Unread]) ->
 def said(given: Texts, parsed: Parsed) -> list[str]:
     """What a person should know about how texts are read: the format, and which words are missing values."""
     odd = [word for word in parsed.words if word not in MISSING_WORDS]
-    missing = [f"{listed(odd)} read as missing, in {count_text(given.rows(odd), 'row')}"] if odd else []
+    missing = [missing_note(odd, given.rows(odd))] if odd else []
     return [*([parsed.how] if parsed.how else []), *missing]
+
+
+def missing_note(words: Sequence[str], rows: int) -> str:
+    """Which words are missing values beside others, and how often."""
+    return f"{listed(words)} read as missing, in {count_text(rows, 'row')}"
 
 
 def _texts(given: Texts, hints: Sequence[str] = ()) -> Understood:

@@ -63,9 +63,21 @@ class Texts:
         return int(sum(count for text, count in zip(self.distinct, self.counts, strict=True) if text in words))
 
 
+def _factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """The place of each row's text among the different ones, -1 where missing, and these."""
+    if not isinstance(values.dtype, pd.StringDtype):
+        codes, raw = pd.factorize(pd.Series(texts(values), dtype=object))
+        return codes, [str(text) for text in raw]
+    import pyarrow as pa
+
+    column = pa.chunked_array([pa.array(values, type=pa.large_string(), from_pandas=True)]).combine_chunks()
+    encoded = column.dictionary_encode()
+    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.intp), encoded.dictionary.to_pylist()
+
+
 def texts_of(values: pd.Series, further: Collection[str] = ()) -> Texts:
     """The texts of a column; empty ones and `further` words are missing."""
-    codes, raw = pd.factorize(pd.Series(texts(values), dtype=object))
+    codes, raw = _factorized(values)
     stripped = pd.Series([text.strip() for text in raw], dtype=object)
     places, distinct = pd.factorize(stripped)
     codes = np.append(places, -1)[codes]
