@@ -20,12 +20,16 @@ __all__ = ["UNNAMED", "Source", "read_source"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A table and how it was read, in `notes`. `sha256` is of the file's bytes, "" for a built-in set."""
+    """A table and how it was read, in `notes`. `sha256` is of the file's bytes, "" for a built-in set.
+
+    `as_written`: all columns are texts as they stand in the file, words for missing values among them.
+    """
 
     name: str
     frame: pd.DataFrame
     sha256: str
     notes: tuple[str, ...] = ()
+    as_written: bool = False
 
 
 def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
@@ -48,10 +52,10 @@ def read_source(spec: DataSpec, copy: Path | None = None) -> Source:
             f"copy where something still writes to it"
         )
     data, way = unpacked(name, data)
-    frame, notes = _read(spec, name, data)
+    frame, notes, as_written = _read(spec, name, data)
     if frame.empty:
         raise DataError(f"{name} must hold rows, it has none; check how it was written")
-    return Source(name, frame, sha256, (*([f"the file is packed with {way}"] if way else []), *notes))
+    return Source(name, frame, sha256, (*([f"the file is packed with {way}"] if way else []), *notes), as_written)
 
 
 def preparation(spec: DataSpec) -> int:
@@ -66,14 +70,14 @@ def shown_name(spec: DataSpec) -> str:
     return {"frame": "the data frame", "-": "standard input"}.get(spec.source, "the answer to the query")
 
 
-def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The table in a file's content, by its format."""
+def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[str, ...], bool]:
+    """The table in a file's content by its format, notes, and whether it is as written."""
     known = reader_of(name, data)
     if known is None:
         refuse_other(name, data)
         if preparation(spec) == 1:
-            return earlier_csv.read_csv(name, data, spec.encoding, spec.missing_words)
-        return csv_file.read_csv(name, data, spec.encoding, spec.header)
+            return (*earlier_csv.read_csv(name, data, spec.encoding, spec.missing_words), False)
+        return (*csv_file.read_csv(name, data, spec.encoding, spec.header), True)
     format_name, read = known
     if spec.encoding != "utf-8" or not spec.missing_words:
         raise DataError(
@@ -86,7 +90,7 @@ def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[s
             f"{use('header')} away",
             setting="header",
         )
-    return read(name, data, spec.header)
+    return (*read(name, data, spec.header), False)
 
 
 def _content(path: Path) -> bytes:
