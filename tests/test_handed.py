@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hpo.data.fingerprint import file_sha256
 from hpo.data.source import read_source
 from hpo.errors import DataError, StudyError
 from hpo.handed import with_copy
-from hpo.objectives.mlp import MLP, MlpPart
+from hpo.objectives.mlp import MLP, MlpPart, _given_data
 from hpo.study.resolve import request
 from hpo.study.spec import StudySpec
 
@@ -78,6 +79,8 @@ def test_fault_59_standard_input_is_stored_as_it_came(folder, monkeypatch):
     assert (data.kind, data.source, data.sha256) == ("frame", "-", file_sha256(asked_for.frame))
     source = read_source(data, asked_for.frame)
     assert source.name == "standard input"
+    again = replace(asked_for, given={"data": "-"})
+    assert _given_data(again, data) == data
     assert source.frame["label"].tolist() == ["a", "b"] * 20
 
 

@@ -236,20 +236,20 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
     """A frame, a built-in set or a file; of a file, how the stored one was read holds on."""
     given = request.given
     target = given.get("target") or (stored.target if stored else None)
-    kept: dict[str, Any] = {"preparation": PREPARATION}
+    how: dict[str, Any] = {"preparation": PREPARATION}
     if stored is not None:
-        kept = {"preparation": stored.preparation, "corrections": stored.corrections}
+        how = {"preparation": stored.preparation, "corrections": stored.corrections}
+    is_read = stored is not None and (stored.kind == "file" or stored.source == given.get("data") == "-")
+    reading = to_json(stored) if stored is not None and is_read else {}
+    kept = {name: reading[name] for name in _READING if name in reading}
     if request.frame is not None:
-        return DataSpec(
-            kind="frame",
-            source=given.get("data", "frame"),
-            target=target or "target",
-            sha256=request.sha256 or file_sha256(request.frame),
-            **kept,
-        )
+        source = given.get("data", "frame")
+        sha256 = request.sha256 or file_sha256(request.frame)
+        kept = kept if source == "-" else {}
+        return DataSpec(kind="frame", source=source, target=target or "target", sha256=sha256, **how, **kept)
     source = given["data"]
     if (builtin := builtin_source(source)) is not None:
-        return DataSpec(kind="builtin", source=builtin, target=target or "target", **kept)
+        return DataSpec(kind="builtin", source=builtin, target=target or "target", **how)
     if source.partition(":")[0] == "synthetic" and not Path(source).exists():
         raise StudyError(
             f"the synthetic objective has no data, got {source!r}; "
@@ -258,10 +258,8 @@ def _given_data(request: StudyRequest, stored: DataSpec | None) -> DataSpec:
         )
     if target is None:
         raise StudyError(f"a target column is needed for {source}; give {use('target', 'COLUMN')}", setting="target")
-    reading = to_json(stored) if stored is not None and stored.kind == "file" else {}
-    kept |= {name: reading[name] for name in _READING if name in reading}
     sha256 = request.sha256 or file_sha256(Path(source))
-    return DataSpec(kind="file", source=source, target=target, sha256=sha256, **kept)
+    return DataSpec(kind="file", source=source, target=target, sha256=sha256, **how, **kept)
 
 
 def _as_given(data: DataSpec, given: Mapping[str, Any]) -> DataSpec:

@@ -128,10 +128,12 @@ def test_a_header_is_refused_where_names_stand_elsewhere(read):
 def test_fault_60_studies_of_the_second_preparation_read_texts(read, monkeypatch):
     monkeypatch.setattr("hpo.data.source.preparation", lambda spec: 2)
     assert read(CSV).frame["size"].tolist()[0] == "0.5"
+    assert read(CSV).as_written
     with pytest.raises(DataError, match="the first row looks like values"):
         read(CSV.partition(b"\n")[2])
     monkeypatch.undo()
     assert read(CSV).frame["size"].tolist()[0] == 0.5
+    assert not read(CSV).as_written
 
 
 def test_json_of_several_kinds_of_values_is_read(read):
