@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hpo.cli.data import app as data
 from hpo.cli.database import app as database
 from hpo.cli.delete import delete
 from hpo.cli.errors import CommandLine, exit_code
@@ -39,6 +40,7 @@ app.command("worker")(worker)
 app.command("workers")(workers)
 app.command("retry")(retry)
 app.command("delete")(delete)
+app.add_typer(data, name="data")
 app.add_typer(database, name="db")
 
 

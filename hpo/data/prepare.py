@@ -11,9 +11,9 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.errors import InputError, use
 from hpo.processes import end_with_supervisor, unusable
@@ -37,6 +37,13 @@ NO_MEMORY = (
     "use a machine with more, or fewer rows or columns"
 )
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Known(Protocol):
+    """What a child has found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
 
 
 def prepare(request: Mapping[str, Any]) -> Facts:
@@ -71,6 +78,8 @@ def prepare(request: Mapping[str, Any]) -> Facts:
 
 
 def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: str) -> Facts:
+    from hpo.data.warning_signs import warnings_about
+
     target = table.target
     return Facts(
         rows=len(target.strata),
@@ -85,7 +94,7 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
         target_deviation=target.deviation,
         loss_name=target.loss.name,
         prior_loss=target.prior_loss,
-        notes=tuple(table.notes),
+        notes=(*table.notes, *warnings_about(table)),
         replicates=len(parts),
         train_rows=len(parts[0].train),
         sha256=sha256,
@@ -183,14 +192,14 @@ def _prepared(request: Mapping[str, Any]) -> Facts:
         raise unusable(Path(request["folder"]), error) from None
 
 
-def main() -> None:
-    """Answer one request, and be it with the traceback of something unexpected."""
+def main(work: Callable[[Mapping[str, Any]], "Known"]) -> None:
+    """Answer one request with what `work` finds, and be it with the traceback of something unexpected."""
     end_with_supervisor()
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
-        answer: dict[str, Any] = {"ok": True, "facts": _prepared(json.loads(sys.stdin.readline())).to_json()}
+        answer: dict[str, Any] = {"ok": True, "facts": work(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
         answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     except MemoryError:
@@ -202,4 +211,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(_prepared)

@@ -1,6 +1,7 @@
 """From a frame as read to a table that can be learned from: the target checked, useless columns dropped."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 import numpy as np
@@ -26,7 +27,7 @@ class Table:
 
     `frame` holds the feature columns: float64 with NaN, or object with text and None. `groups` (rows,) number
     the values of the group column; `weights` (rows,) float32 are above 0. `notes` say how it was read and what
-    was left out.
+    was left out; `left_out` has the reason by column.
     """
 
     frame: pd.DataFrame
@@ -35,6 +36,7 @@ class Table:
     groups: npt.NDArray[np.intp] | None
     weights: npt.NDArray[np.float32] | None
     notes: tuple[str, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_table(source: Source, target: str, evaluation: EvaluationSpec | None = None) -> Table:
@@ -54,8 +56,8 @@ def build_table(source: Source, target: str, evaluation: EvaluationSpec | None =
         frame, weights = frame.loc[weights > 0].reset_index(drop=True), weights[weights > 0]
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
     groups = None if group is None else _groups(frame[group], group)
-    features, columns = _features(frame.drop(columns=taken), notes)
-    return Table(features, columns, outcome, groups, weights, tuple(notes))
+    features, columns, left_out = _features(frame.drop(columns=taken), notes)
+    return Table(features, columns, outcome, groups, weights, tuple(notes), left_out)
 
 
 def _check_roles(source: Source, roles: list[tuple[str, str]]) -> list[str]:
@@ -115,8 +117,8 @@ def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     return codes
 
 
-def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
-    """The columns that can be used; `notes` gets a line for what was left out."""
+def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tuple[InputColumn, ...], dict[str, str]]:
+    """The columns that can be used, and why others are left out, for which `notes` gets a line."""
     kept: dict[str, pd.Series] = {}
     columns: list[InputColumn] = []
     dropped: dict[str, list[str]] = {}
@@ -131,7 +133,8 @@ def _features(frame: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, tupl
     if not columns:
         reasons = "; ".join(notes) or "there is only the target"
         raise DataError(f"the table needs a column to learn from, none is left ({reasons}); add columns")
-    return pd.DataFrame(kept), tuple(columns)
+    left_out = {name: reason for reason, names in dropped.items() for name in names}
+    return pd.DataFrame(kept), tuple(columns), left_out
 
 
 def _cleaned(name: str, values: pd.Series, notes: list[str]) -> tuple[pd.Series, Kind]:

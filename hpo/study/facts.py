@@ -4,17 +4,27 @@ Storage holds both as flat JSON. What an earlier version did not store has its d
 stores besides is left unread.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputColumn:
-    """A column of the table that the network learns from."""
+    """A column of the table that the network learns from.
+
+    Attributes:
+        codes: whether its few whole numbers become categories beside a number.
+        order: the values of an ordered column, lowest first.
+        note: what a person should know about how it was read.
+    """
 
     name: str
     kind: str
+    codes: bool = False
+    order: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,6 +94,17 @@ class TrialInfo:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild from `to_json`, of any version; what else an objective tells by these names is left unread."""
         return cls(**{name: value for name, value in _known(cls, values).items() if _is_info(name, value)})
+
+
+class _OfAKind(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+def kinds_text(columns: Iterable[_OfAKind]) -> str:
+    """How many columns are of which kind: `12 number, 3 category`."""
+    counts = Counter(column.kind for column in columns)
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
