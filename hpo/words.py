@@ -75,7 +75,7 @@ def count_text(count: int, noun: str) -> str:
 
 
 def counts_text(counts: Mapping[str, int], rows: int) -> str:
-    """How often there is what, the most frequent first: `no 2,850 (86%), yes 483 (14%)`, and how many more there are."""
+    """How often there is what, the most frequent first: `no 2,850 (86%), yes 483 (14%), and 3 more`."""
     ordered = sorted(counts.items(), key=lambda each: -each[1])
     shown = [f"{shortened(name)} {count:,} ({count / max(1, rows):.0%})" for name, count in ordered[:MOST_COUNTED]]
     more = len(ordered) - MOST_COUNTED

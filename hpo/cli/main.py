@@ -10,6 +10,7 @@ from hpo.cli.data import app as data
 from hpo.cli.database import app as database
 from hpo.cli.delete import delete
 from hpo.cli.errors import CommandLine, exit_code
+from hpo.cli.init import init
 from hpo.cli.read import best, list_, status, trials
 from hpo.cli.replay import replay
 from hpo.cli.retry import retry
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("init")(init)
 app.command("run")(run)
 app.command("status")(status)
 app.command("list")(list_)

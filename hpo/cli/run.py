@@ -69,7 +69,7 @@ def run(
         settings["pruner"] = "none"
     given = {"study": study, "storage": _typed(context, storage), **settings}
     with filled(_one_file(file, config), given) as found:
-        name, place = _name(found.pop("study")), found.pop("storage") or storage
+        name, place = _name(found.pop("study", None)), found.pop("storage", None) or storage
         context.obj.url = url = database_url(place)
         if report is not None or not no_report:
             page_path(report or report_path(name), "report")

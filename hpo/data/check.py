@@ -3,6 +3,7 @@
 It takes the request of `hpo.data.prepare`, of which it needs `data`, `evaluation` and `copy`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,23 +95,30 @@ def check(request: Mapping[str, Any]) -> Understanding:
     table_columns = source.frame.shape[1]
     table = build_table(source, spec.target, evaluation)
     target = table.target
-    bounds = None
-    if target.mean is not None and target.deviation is not None:
-        ends = (float(target.values.min()), float(target.values.max()))
-        bounds = (target.mean + target.deviation * ends[0], target.mean + target.deviation * ends[1])
     return Understanding(
         rows=len(target.strata),
         table_columns=table_columns,
         task=target.task,
         reason=reason_of(target, evaluation),
         classes=dict(zip(target.classes, target.counts, strict=True)),
-        target_range=bounds,
+        target_range=range_of(target),
         target_mean=target.mean,
         columns=tuple(view_of(column, table) for column in table.columns),
         left_out=dict(table.left_out),
         copies=copies(table),
         notes=tuple(note for note in (*table.notes, *warnings_about(table)) if not note.startswith("not used, ")),
     )
+
+
+def range_of(target: "Target") -> tuple[float, float] | None:
+    """The least and the greatest value of a quantity, as exact as it is kept; None of anything else."""
+    if target.mean is None or target.deviation is None:
+        return None
+    import numpy as np
+
+    digits = 5 - math.floor(math.log10(target.deviation))
+    low, high = (target.mean + target.deviation * float(end(target.values)) for end in (np.min, np.max))
+    return round(low, digits), round(high, digits)
 
 
 def reason_of(target: "Target", evaluation: "EvaluationSpec") -> str:

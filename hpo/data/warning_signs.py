@@ -51,7 +51,7 @@ def runs_with_rows(values: _VALUES) -> bool:
         return False
     later, before = values[1:], values[:-1]
     ordered = bool((later >= before).all() or (later <= before).all())  # false for missing ones
-    return ordered and int((later != before).sum()) >= len(later) / 2
+    return ordered and int((later != before).sum()) >= len(later) // 2
 
 
 def _giving_away(table: Table) -> Iterator[str]:
