@@ -62,8 +62,10 @@ class Facts:
     sha256: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        """Plain values for JSON, of columns without what has its default; `from_json` is the inverse."""
+        values: dict[str, Any] = {name: _plain(value) for name, value in asdict(self).items()}
+        known = [{name: _plain(value) for name, value in each.items() if value} for each in values["columns"]]
+        return {**values, "columns": known}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
