@@ -29,8 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("init")(init)
 app.command("run")(run)
+app.command("init")(init)
 app.command("status")(status)
 app.command("list")(list_)
 app.command("best")(best)

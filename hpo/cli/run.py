@@ -85,7 +85,7 @@ def _one_file(file: str | None, config: str | None) -> str | None:
     if file is not None and not file.endswith(".toml"):
         raise StudyError(
             f"what stands by itself is a study file, whose name ends in .toml, got {file!r}; "
-            f"use {use('config', file)} for a file, or {use('study', file)} for a study"
+            f"use {use('config', file)} for a file, or {use('study', file)} for a study; see hpo run --help"
         )
     return file or config
 
@@ -98,7 +98,10 @@ def _typed(context: typer.Context, storage: str | None) -> str | None:
 
 def _name(name: str | None) -> str:
     if name is None:
-        raise StudyError(f"a study needs a name, got none; give {use('study', 'NAME')}, or a study file that has one")
+        raise StudyError(
+            f"a study needs a name, got none; give {use('study', 'NAME')}, or a study file that has one; "
+            f"see hpo run --help"
+        )
     return name
 
 
