@@ -197,6 +197,7 @@ def tune(
     *,
     study: str | None = None,
     storage: Location | None = None,
+    config: Location | None = None,
     progress: bool = True,
     **settings: Any,  # noqa: ANN401 - of `hpo.settings`
 ) -> Study:
@@ -207,18 +208,20 @@ def tune(
     stored in `storage`, a URL or an SQLite file (default: the variable HPO_STORAGE, or else `sqlite:///hpo.db`), and
     with it the data, so that other workers can help; with `workers=0` only they work, and this call waits for them.
     Limits are seconds or texts such as "10m"; "none" lifts one. The study's name derives from data and settings unless
-    given, so that the same call again resumes it, and more `trials` extend it. What is None has the stored study's
-    value, or else the default of `hpo run`. Progress goes to standard error. Raises InputError for anything unusable,
-    and KeyboardInterrupt after Ctrl-C, when the trials that ran are finished and stored.
+    given, so that the same call again resumes it, and more `trials` extend it. What is None is as the study
+    file `config` says; or else it has the stored study's value, or else the default of `hpo run`. Progress goes to
+    standard error. Raises InputError for anything unusable, and KeyboardInterrupt after Ctrl-C, when the trials that
+    ran are finished and stored.
     """
     from hpo.study.standing import is_over
     from hpo.worker.run import run
 
-    with _request(data, target, study, settings) as asked_for:
-        result = run(asked_for, url=_url(storage), view=_view(progress))
+    given = {"data": data, "target": target, "study": study, "storage": storage, **settings}
+    with _asked(config, given) as (asked_for, place):
+        result = run(asked_for, url=_url(place), view=_view(progress))
     if result.interrupted and not is_over(result.record):
         raise KeyboardInterrupt
-    return open_study(result.record.name, storage)
+    return open_study(result.record.name, place)
 
 
 @showing_settings
@@ -228,14 +231,16 @@ def create_study(
     *,
     study: str | None = None,
     storage: Location | None = None,
+    config: Location | None = None,
     progress: bool = True,
     **settings: Any,  # noqa: ANN401 - of `hpo.settings`
 ) -> Study:
     """Store a study and its data as `tune` does, for others to work on, and return it; StudyError where it is there."""
     from hpo.worker.run import create
 
-    with _request(data, target, study, settings) as asked_for:
-        return Study(create(asked_for, url=_url(storage), view=_view(progress)))
+    given = {"data": data, "target": target, "study": study, "storage": storage, **settings}
+    with _asked(config, given) as (asked_for, place):
+        return Study(create(asked_for, url=_url(place), view=_view(progress)))
 
 
 def open_study(name: str, storage: Location | None = None) -> Study:
@@ -315,6 +320,17 @@ def backup(path: str | PathLike[str], storage: "Location | None" = None) -> Path
     finally:
         database.close()
     return Path(path)
+
+
+@contextmanager
+def _asked(config: object, given: dict[str, Any]) -> "Iterator[tuple[StudyRequest, Location | None]]":
+    """What is asked for and the database; a study file says what is not given."""
+    from hpo.study.study_file import filled
+
+    with filled(config, given) as found:
+        data, target, name, storage = (found.pop(key, None) for key in ("data", "target", "study", "storage"))
+        with _request(data, target, name, found) as asked_for:
+            yield asked_for, storage
 
 
 @contextmanager

@@ -99,6 +99,11 @@ class Setting:
         return str | list[str] if self.about.several else self.type
 
     @property
+    def allowed(self) -> str:
+        """What its values may be, in words."""
+        return self._rule
+
+    @property
     def text(self) -> str:
         """Help with unit and default."""
         default = self.about.otherwise or _default_text(self.default)

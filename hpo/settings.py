@@ -215,6 +215,10 @@ class EvaluationSpec(Settings):
         str | None,
         About(help="How much a row counts, in all parts.", group=Group.DATA, example="COLUMN"),
     ] = None
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        About(help="'balanced': rare classes weigh as much as frequent ones in training.", group=Group.JUDGE),
+    ] = "none"
     scaling: Annotated[
         Literal["search", "standard", "robust", "quantile"],
         About(
@@ -222,10 +226,6 @@ class EvaluationSpec(Settings):
             group=Group.JUDGE,
         ),
     ] = "search"
-    class_weights: Annotated[
-        Literal["none", "balanced"],
-        About(help="'balanced': rare classes weigh as much as frequent ones in training.", group=Group.JUDGE),
-    ] = "none"
     method: Annotated[
         Literal["bootstrap", "shuffle", "kfold", "holdout", "forward"],
         About(help="Resampling; forward where a column says the time.", group=Group.JUDGE),

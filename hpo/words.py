@@ -4,10 +4,11 @@ import csv
 import html
 import io
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 ABSENT = "–"
 LABEL_LENGTH = 40
+MOST_COUNTED = 10
 
 
 def label(text: object) -> str:
@@ -71,6 +72,14 @@ def widths_text(widths: Sequence[int]) -> str:
 def count_text(count: int, noun: str) -> str:
     """`1 replicate`, `5 replicates`, `1,797 rows`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def counts_text(counts: Mapping[str, int], rows: int) -> str:
+    """How often there is what, the most frequent first: `no 2,850 (86%), yes 483 (14%), and 3 more`."""
+    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    shown = [f"{shortened(name)} {count:,} ({count / max(1, rows):.0%})" for name, count in ordered[:MOST_COUNTED]]
+    more = len(ordered) - MOST_COUNTED
+    return ", ".join([*shown, *([f"and {more:,} more"] if more > 0 else [])])
 
 
 def ended_text(counts: Iterable[tuple[str, int]]) -> str:

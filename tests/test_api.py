@@ -426,3 +426,16 @@ def test_the_documented_example_runs_and_running_it_again_resumes(tmp_path):
     assert (tmp_path / "report.html").stat().st_size > 1000
     assert (second.returncode, second.stdout) == (0, first.stdout)
     assert "trial" not in second.stderr
+
+
+def test_a_study_file_says_what_is_not_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    file = Path("sub/study.toml")
+    file.write_text('study = "s"\nstorage = "s.db"\nobjective = "synthetic"\ntrials = 4\nseed = 3')
+    study = hpo.create_study(config=file, trials=2, progress=False)
+    assert (study.name, study.budget) == ("s", 2)
+    assert hpo.open_study("s", "sub/s.db").name == "s"
+    assert hpo.create_study(config=str(file), storage="other.db", study="t", progress=False).budget == 4
+    with pytest.raises(StudyError, match=r"got 's', which this database has already.*\(sub/study.toml, line 1\)"):
+        hpo.create_study(config=file, progress=False)

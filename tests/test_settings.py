@@ -181,7 +181,7 @@ def expected(setting: Setting) -> tuple[object, ...]:
 @pytest.mark.parametrize(
     ("command", "settings", "own"),
     [
-        ("run", SETTINGS, {"study", "storage", "report", "no_report", "as_json", "no_pruning"}),
+        ("run", SETTINGS, {"file", "config", "study", "storage", "report", "no_report", "as_json", "no_pruning"}),
         (
             "worker",
             [setting.name for setting in settings_of(Training)],
@@ -198,7 +198,7 @@ def test_the_command_line_has_an_option_for_each_setting(command, settings, own)
 def test_python_has_a_keyword_for_each_setting(function):
     parameters = inspect.signature(function).parameters
     own = [name for name in parameters if name not in SETTINGS]
-    assert own == ["study", "storage", "progress"]
+    assert own == ["study", "storage", "config", "progress"]
     assert {*parameters} == {*own, *SETTINGS}
     for name, setting in SETTINGS.items():
         assert parameters[name].default is None

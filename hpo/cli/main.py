@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from hpo.cli.data import app as data
 from hpo.cli.database import app as database
 from hpo.cli.delete import delete
 from hpo.cli.errors import CommandLine, exit_code
+from hpo.cli.init import init
 from hpo.cli.read import best, list_, status, trials
 from hpo.cli.replay import replay
 from hpo.cli.retry import retry
@@ -28,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run)
+app.command("init")(init)
 app.command("status")(status)
 app.command("list")(list_)
 app.command("best")(best)
@@ -39,6 +42,7 @@ app.command("worker")(worker)
 app.command("workers")(workers)
 app.command("retry")(retry)
 app.command("delete")(delete)
+app.add_typer(data, name="data")
 app.add_typer(database, name="db")
 
 

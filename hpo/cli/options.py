@@ -75,7 +75,7 @@ OptionalStudyName = Annotated[
     ),
 ]
 NewStudyName = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--study",
         metavar="NAME",
@@ -93,6 +93,13 @@ Storage = Annotated[
         envvar=STORAGE_VARIABLE,
         callback=_noted,
     ),
+]
+StudyFilePath = Annotated[
+    str | None,
+    typer.Argument(metavar="[STUDY.toml]", help="A study file, which says what is not given here.", show_default=False),
+]
+Config = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="A study file, the same as its path by itself.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]

@@ -15,15 +15,17 @@ from hpo.cli.describe import summary_json, trials_text, winner_fields
 from hpo.cli.errors import INTERRUPTED, NO_RESULT, CommandLine, complain, tell
 from hpo.cli.options import (
     AsJson,
+    Config,
     NewStudyName,
     Storage,
+    StudyFilePath,
     read,
     with_storage,
 )
 from hpo.cli.output import write_fields, write_json, write_text
 from hpo.cli.settings import with_settings
 from hpo.cli.show import report_path, write_report
-from hpo.errors import StudyError, written
+from hpo.errors import StudyError, use, written
 from hpo.report.place import page_path
 from hpo.settings import SETTINGS
 from hpo.study.facts import Facts
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
 
 @with_settings(SETTINGS.values())
 def run(
-    study: NewStudyName,
+    context: typer.Context,
+    file: StudyFilePath = None,
+    config: Config = None,
+    study: NewStudyName = None,
     storage: Storage = None,
     report: Annotated[
         Path | None,
@@ -54,9 +59,8 @@ def run(
 
     The first Ctrl-C gives the trials that run 30 seconds to finish, the second stops at once; resuming redoes the rest.
     """
-    if report is not None or not no_report:
-        page_path(report or report_path(study), "report")
     from hpo.study.resolve import request
+    from hpo.study.study_file import filled
 
     if no_pruning:
         if settings["pruner"] not in (None, "none"):
@@ -64,15 +68,48 @@ def run(
                 f"a study has one pruner, got --no-pruning and --pruner {settings['pruner']}; use one of them"
             )
         settings["pruner"] = "none"
-    asked_for = request(study, **settings)
-    wanted = None if no_report and report is None else (report or report_path(study))
+    given = {"study": study, "storage": _typed(context, storage), **settings}
     with ExitStack() as stack:
+        found = stack.enter_context(filled(_one_file(file, config), given))
+        name, place = _name(found.pop("study", None)), found.pop("storage", None) or storage
+        context.obj.url = url = database_url(place)
+        if report is not None or not no_report:
+            page_path(report or report_path(name), "report")
+        asked_for = request(name, **found)
+        wanted = None if no_report and report is None else (report or report_path(name))
         if "data" in asked_for.given or "data_url" in asked_for.given:
             from hpo.handed import with_copy
             from hpo.processes import working_folder
 
             asked_for = with_copy(asked_for, stack.enter_context(working_folder()))
-        return _work(asked_for, database_url(storage), wanted, report is not None, as_json)
+        return _work(asked_for, url, wanted, report is not None, as_json)
+
+
+def _one_file(file: str | None, config: str | None) -> str | None:
+    """The study file that is given by itself or as an option."""
+    if file is not None and config is not None:
+        raise StudyError(f"a run takes one study file, got {file!r} and --config {config}; use one of them")
+    if file is not None and not file.endswith(".toml"):
+        raise StudyError(
+            f"what stands by itself is a study file, whose name ends in .toml, got {file!r}; "
+            f"use {use('config', file)} for a file, or {use('study', file)} for a study; see hpo run --help"
+        )
+    return file or config
+
+
+def _typed(context: typer.Context, storage: str | None) -> str | None:
+    """The database, unless it comes from the environment: a study file says more than that."""
+    source = context.get_parameter_source("storage")
+    return None if source is not None and source.name == "ENVIRONMENT" else storage
+
+
+def _name(name: str | None) -> str:
+    if name is None:
+        raise StudyError(
+            f"a study needs a name, got none; give {use('study', 'NAME')}, or a study file that has one; "
+            f"see hpo run --help"
+        )
+    return name
 
 
 def _work(

@@ -11,17 +11,15 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
-from hpo.data.inputs import INPUTS, Categories, Input, Number, Values, fitted_inputs
+from hpo.data.inputs import INPUTS, Input, Number, Values, fitted_inputs
 from hpo.data.resampling import RowNumbers
 from hpo.data.rescaling import Scales
 from hpo.data.scaling import SCALES
-from hpo.data.target_means import fitted_means
 from hpo.errors import DataError
 from hpo.study.facts import InputColumn
 
 ROWS_AT_ONCE = 16_384
 """What is made on the way to the inputs stays in the processor's cache."""
-Targets = npt.NDArray[np.int32] | npt.NDArray[np.float32]
 Json = dict[str, Any]
 Arrays = dict[str, npt.NDArray[np.float64]]
 
@@ -91,33 +89,15 @@ class FeatureState:
             return cls.from_json(values, arrays)
 
 
-def encode(
-    frame: pd.DataFrame, columns: Sequence[InputColumn], train: RowNumbers, target: Targets | None = None
-) -> tuple[FeatureState, npt.NDArray[np.float32]]:
-    """What was learned from the rows `train`, each as often as it is drawn, and all rows as (rows, width) float32.
-
-    Of `target`, class numbers or (rows, outputs), a train row has no part in what its inputs tell of it; so its inputs
-    may differ from those that `transform` makes of it.
+def fit(frame: pd.DataFrame, columns: Sequence[InputColumn], train: RowNumbers) -> FeatureState:
+    """Learn from the rows `train`, each as often as it is drawn.
 
     Inputs that are the same in all train rows are left out, as other rows may have values there of any size. So the
     width depends on `train`.
     """
-    inputs, held = list[Input](), dict[int, npt.NDArray[np.float32]]()
-    for column in columns:
-        values = read_column(column, frame[column.name])
-        found = fitted_inputs(column, values[train])
-        inputs += found
-        if target is not None and column.kind == "text" and any(isinstance(i, Categories) and i.shared for i in found):
-            means = fitted_means(column.name, values, train, target)
-            if means is not None:
-                held[sum(each.width for each in inputs)] = means[1]
-                inputs.append(means[0])
-    needed = {each.name for each in inputs}
-    state = FeatureState(tuple(column for column in columns if column.name in needed), tuple(inputs))
-    encoded = state.transform(frame)
-    for place, own in held.items():
-        encoded[train, place : place + own.shape[1]] = own
-    return state, encoded
+    found = [fitted_inputs(column, read_column(column, frame[column.name])[train]) for column in columns]
+    used = tuple(column for column, inputs in zip(columns, found, strict=True) if inputs)
+    return FeatureState(used, tuple(each for inputs in found for each in inputs))
 
 
 def read_column(column: InputColumn, values: pd.Series, first: int = 0) -> Values:

@@ -136,29 +136,8 @@ class Categories:
             out[(places < 0) & ~absent, -1] = 1
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class TargetMeans:
-    """What the target is on average where a text of many values is the same; the last mean is for any other."""
-
-    kind: ClassVar[str] = "target"
-    name: str
-    values: tuple[str, ...]
-    means: npt.NDArray[np.float64]
-
-    @property
-    def width(self) -> int:
-        """One for each number that a target is."""
-        return int(self.means.shape[1])
-
-    def write(self, values: Values, out: Out) -> None:
-        """Fill `out`."""
-        out[:] = self.means[places_of(self.values, values)]
-
-
-Input = Number | Cycle | Missing | Rank | Codes | Categories | TargetMeans
-INPUTS: dict[str, type[Input]] = {
-    each.kind: each for each in (Number, Cycle, Missing, Rank, Codes, Categories, TargetMeans)
-}
+Input = Number | Cycle | Missing | Rank | Codes | Categories
+INPUTS: dict[str, type[Input]] = {each.kind: each for each in (Number, Cycle, Missing, Rank, Codes, Categories)}
 
 
 def fitted_inputs(column: InputColumn, train: Values) -> list[Input]:

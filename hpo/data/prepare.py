@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hpo.errors import InputError, use
 from hpo.processes import end_with_supervisor, give_memory_back, unusable
@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from hpo.data.resampling import Resample, RowNumbers
+    from hpo.data.spec import DataSpec
     from hpo.data.table import Table
     from hpo.data.target import RowWeights
     from hpo.settings import EvaluationSpec
 
     FloatArray = npt.NDArray[np.float32]
+    Inputs = tuple[int, Callable[[int, int], FloatArray]]
 
 Tell = Callable[[str, float | None], None]
 SILENT_SECONDS, TELL_SECONDS = 2.0, 0.5
@@ -45,6 +47,13 @@ NO_MEMORY = (
 POOL_VARIABLE = "ARROW_DEFAULT_MEMORY_POOL"
 """Arrow's own pools keep what a table took after it is gone."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Known(Protocol):
+    """What a child has found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
 
 
 class Teller:
@@ -88,29 +97,13 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     Raises DataError where the data cannot be used, and nothing is written then; ResourceError where the folder has no
     room for the arrays.
     """
-    from hpo.data.source import read_source
     from hpo.data.spec import DataSpec
-    from hpo.data.table import build_table
     from hpo.settings import EvaluationSpec
 
     spec = DataSpec(**request["data"])
     evaluation = EvaluationSpec(**request["evaluation"])
     copy = request.get("copy")
-    tell("reading", None)
-    source = read_source(spec, Path(copy) if copy else None)
-    give_memory_back()
-    sha256 = source.sha256
-    tell("looking at the columns", None)
-    table = build_table(
-        source,
-        spec.target,
-        evaluation,
-        corrections=spec.corrections,
-        usual_words=spec.missing_words,
-        preparation=spec.preparation,
-    )
-    del source  # the table holds what is needed of it
-    give_memory_back()
+    table, sha256 = read_table(spec, evaluation, Path(copy) if copy else None, tell)
     tell("dividing the rows", None)
     parts, notes = _divided(table, evaluation, request["seed"])
     give_memory_back()
@@ -121,6 +114,23 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     facts = _facts(table, parts, features, sha256, notes)
     (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
+
+
+def read_table(
+    spec: "DataSpec", evaluation: "EvaluationSpec", copy: Path | None, tell: Tell = lambda step, share: None
+) -> "tuple[Table, str]":
+    """The table that `spec` names, or that a copy of it holds, and the hash of its content; raises DataError."""
+    from hpo.data.source import read_source
+    from hpo.data.table import table_of
+
+    tell("reading", None)
+    source = read_source(spec, copy)
+    give_memory_back()
+    tell("looking at the columns", None)
+    table, sha256 = table_of(source, spec, evaluation), source.sha256
+    del source  # the table holds what is needed of it
+    give_memory_back()
+    return table, sha256
 
 
 def _divided(table: "Table", evaluation: "EvaluationSpec", seed: int) -> tuple["Sequence[Resample]", list[str]]:
@@ -136,6 +146,8 @@ def _divided(table: "Table", evaluation: "EvaluationSpec", seed: int) -> tuple["
 
 
 def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: str, notes: Sequence[str]) -> Facts:
+    from hpo.data.warning_signs import warnings_about
+
     target = table.target
     train_rows, most = len(parts[0].train), max(len(part.train) for part in parts)
     return Facts(
@@ -151,7 +163,7 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
         target_deviation=target.deviation,
         loss_name=target.loss.name,
         prior_loss=target.prior_loss,
-        notes=(*table.notes, *notes),
+        notes=(*table.notes, *notes, *warnings_about(table)),
         replicates=len(parts),
         train_rows=train_rows,
         most_train_rows=most if most > train_rows else None,
@@ -159,29 +171,31 @@ def _facts(table: "Table", parts: "Sequence[Resample]", features: int, sha256: s
     )
 
 
-def _inputs(folder: Path, table: "Table", number: int, train: "RowNumbers") -> "FloatArray":
-    """All rows as inputs of a replicate's networks; what they are fitted to is kept beside its arrays."""
-    from hpo.data.features import encode
+def _inputs(folder: Path, table: "Table", number: int, train: "RowNumbers") -> "Inputs":
+    """How many inputs a replicate's networks have, and the function from a range of rows to them; what they are fitted
+    to is kept beside its arrays."""
+    from hpo.data.features import fit
     from hpo.data.prepared import FEATURES, SCALES
 
-    state, encoded = encode(table.frame, table.columns, train, table.target.values)
+    state = fit(table.frame, table.columns, train)
     state.save(folder / FEATURES.format(number))
     state.scales.save(folder / SCALES.format(number))
-    return encoded
+    return state.width, lambda first, end: state.transform(table.frame.iloc[first:end])
 
 
-def _earlier_inputs(table: "Table", number: int, train: "RowNumbers") -> "FloatArray":
+def _earlier_inputs(table: "Table", number: int, train: "RowNumbers") -> "Inputs":
     """The same in studies of earlier versions, which keep nothing."""
     from hpo.data.earlier import encode
 
-    return encode(table.frame, table.columns, train.astype("intp"))
+    encoded = encode(table.frame, table.columns, train.astype("intp"))
+    return encoded.shape[1], lambda first, end: encoded[first:end]
 
 
 def _write_replicates(
     folder: Path,
     table: "Table",
     parts: "Sequence[Resample]",
-    encode: "Callable[[Table, int, RowNumbers], FloatArray]",
+    encode: "Callable[[Table, int, RowNumbers], Inputs]",
     balanced: bool,
     tell: Tell = lambda step, share: None,
 ) -> int:
@@ -196,13 +210,13 @@ def _write_replicates(
     try:
         for number, part in enumerate(parts):
             tell("writing the replicates", number / len(parts))
-            encoded = encode(table, number, part.train)
-            widths.append(encoded.shape[1])
+            width, inputs = encode(table, number, part.train)
+            widths.append(width)
             if not need:
                 need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))
-            for done in write_inputs(folder, number, part, widths[-1], len(encoded), partial(_rows, encoded)):
+            for done in write_inputs(folder, number, part, width, len(table.frame), inputs):
                 tell("writing the replicates", (number + done) / len(parts))
-            del encoded  # before the next ones are made
+            del inputs  # before the next ones are made
             _write_targets(folder, table, number, part, balanced)
         width = max(1, *widths)
         for number in (number for number, narrow in enumerate(widths) if narrow < width):
@@ -211,10 +225,6 @@ def _write_replicates(
     except OSError as error:
         raise unusable(folder, error, need) from None
     return width
-
-
-def _rows(encoded: "FloatArray", first: int, end: int) -> "FloatArray":
-    return encoded[first:end]
 
 
 def _bytes(table: "Table", parts: "Sequence[Resample]", width: int) -> int:
@@ -271,15 +281,15 @@ def _prepared(request: Mapping[str, Any]) -> Facts:
         raise unusable(Path(request["folder"]), error) from None
 
 
-def main() -> None:
-    """Answer one request, and be it with the traceback of something unexpected."""
+def main(work: Callable[[Mapping[str, Any]], "Known"]) -> None:
+    """Answer one request with what `work` finds, and be it with the traceback of something unexpected."""
     end_with_supervisor()
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, "1")
     os.environ.setdefault(POOL_VARIABLE, "system")
     gc.set_threshold(RARE_COLLECTIONS)
     try:
-        answer: dict[str, Any] = {"ok": True, "facts": _prepared(json.loads(sys.stdin.readline())).to_json()}
+        answer: dict[str, Any] = {"ok": True, "facts": work(json.loads(sys.stdin.readline())).to_json()}
     except InputError as error:
         answer = {"ok": False, "kind": type(error).__name__, "message": error.marked, "setting": error.setting}
     except MemoryError:
@@ -291,4 +301,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(_prepared)

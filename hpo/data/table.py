@@ -1,7 +1,7 @@
 """From a frame as read to a table that can be learned from: the target checked, useless columns dropped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 import numpy as np
@@ -16,8 +16,8 @@ from hpo.data.kinds import USELESS, Understood, understand
 from hpo.data.roles import understood_roles
 from hpo.data.scaling import absurd_note
 from hpo.data.source import UNNAMED, Source
-from hpo.data.spec import PREPARATION
-from hpo.data.target import Target, read_target
+from hpo.data.spec import PREPARATION, DataSpec
+from hpo.data.target import RowWeights, Target, read_target
 from hpo.data.target_names import divided
 from hpo.data.texts import Words
 from hpo.data.weights import row_weights
@@ -40,7 +40,8 @@ class Table:
 
     `frame` holds the feature columns: numbers as float64 with NaN, dates as datetime64[s] with NaT, all others as
     object with text and None. `groups` (rows,) number the values of the group column; `weights` (rows,) float32 are
-    above 0; `times` are None where rows are not divided by them. `notes` say how it was read and what was left out.
+    above 0; `times` are None where rows are not divided by them. `notes` say how it was read and what was left
+    out; `left_out` has the reason by column.
     """
 
     frame: pd.DataFrame
@@ -50,6 +51,19 @@ class Table:
     weights: npt.NDArray[np.float32] | None
     notes: tuple[str, ...]
     times: Times | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+def table_of(source: Source, spec: DataSpec, evaluation: EvaluationSpec) -> Table:
+    """`build_table` of what a study says of its data."""
+    return build_table(
+        source,
+        spec.target,
+        evaluation,
+        corrections=spec.corrections,
+        usual_words=spec.missing_words,
+        preparation=spec.preparation,
+    )
 
 
 def build_table(
@@ -67,34 +81,47 @@ def build_table(
     `usual_words` says whether NA and the like are missing values; see `DataSpec` for the rest.
     """
     evaluation, corrections = evaluation or EvaluationSpec(), corrections or Corrections()
-    group, weight, notes = evaluation.group, evaluation.weight, list(source.notes)
-    time = evaluation.time
-    names = list(source.frame.columns)
-    targets = divided(target, names)
-    dropped = divided(corrections.drop, names) if corrections.drop else ()
-    given = [*(("target", name) for name in targets), ("group", group), ("weight", weight), ("time", time)]
-    roles = _check_roles(source, [(role, n) for role, n in (*given, *(("drop", n) for n in dropped)) if n is not None])
+    notes, targets = list(source.notes), divided(target, list(source.frame.columns))
+    roles = _roles(source, targets, evaluation, corrections)
     frame, asked = source.frame, _check_kinds(source, corrections)
     words = Words(source.as_written, usual_words, _listed_words(corrections))
     if preparation > 1:
         used = {name: role for name, role in roles.items() if role not in ("drop", "time")}
         frame = frame.assign(**understood_roles(frame, used, words, asked, evaluation, notes))
-    frame = _known(frame, targets, notes)
-    weights = None if weight is None else row_weights(frame[weight], weight)
-    if weights is not None and (unused := int((weights == 0).sum())):
-        notes.append(f"{unused:,} rows have weight 0 and are not used")
-        frame, weights = frame.loc[weights > 0].reset_index(drop=True), weights[weights > 0]
+    frame, weights = _weighted(_known(frame, targets, notes), evaluation.weight, notes)
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
-    groups = None if group is None else _groups(frame[group], group)
-    times = None if time is None else times_of(frame[time], time)
+    groups = None if evaluation.group is None else _groups(frame[evaluation.group], evaluation.group)
+    times = None if evaluation.time is None else times_of(frame[evaluation.time], evaluation.time)
     inputs = frame.drop(columns=list(roles))
     if preparation > 1:
-        features, columns = _features(inputs, words, asked, notes)
+        features, columns, left_out = _features(inputs, words, asked, notes)
         notes += _absurd(features, columns, has_all=len(features) == len(source.frame))
     else:
         features, columns = earlier_columns.features(inputs, notes)
+        left_out = {}
         notes.append(earlier_columns.NOTE)
-    return Table(features, columns, outcome, groups, weights, tuple(notes), times)
+    return Table(features, columns, outcome, groups, weights, tuple(notes), times, left_out)
+
+
+def _roles(
+    source: Source, targets: tuple[str, ...], evaluation: EvaluationSpec, corrections: Corrections
+) -> dict[str, str]:
+    """The columns that are no features, with their roles."""
+    dropped = divided(corrections.drop, list(source.frame.columns)) if corrections.drop else ()
+    ones = [("group", evaluation.group), ("weight", evaluation.weight), ("time", evaluation.time)]
+    given = [*(("target", name) for name in targets), *ones, *(("drop", name) for name in dropped)]
+    return _check_roles(source, [(role, name) for role, name in given if name is not None])
+
+
+def _weighted(frame: pd.DataFrame, weight: str | None, notes: list[str]) -> tuple[pd.DataFrame, RowWeights]:
+    """The rows that count, and how much."""
+    if weight is None:
+        return frame, None
+    weights = row_weights(frame[weight], weight)
+    if unused := int((weights == 0).sum()):
+        notes.append(f"{unused:,} rows have weight 0 and are not used")
+        frame, weights = frame.loc[weights > 0].reset_index(drop=True), weights[weights > 0]
+    return frame, weights
 
 
 def _listed_words(corrections: Corrections) -> tuple[str, ...]:
@@ -169,8 +196,9 @@ def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
 
 def _features(
     frame: pd.DataFrame, words: Words, asked: Mapping[str, str], notes: list[str]
-) -> tuple[pd.DataFrame, tuple[InputColumn, ...]]:
-    """The columns that become inputs; `notes` gets lines for what is special about some, and for those left out."""
+) -> tuple[pd.DataFrame, tuple[InputColumn, ...], dict[str, str]]:
+    """The columns that become inputs; `notes` gets lines for what is special about some, and for those left out.
+    Last, why these are."""
     found = dict[str, Understood]()
     reasons = dict[str, list[str]]()
     for name in frame.columns:
@@ -192,7 +220,8 @@ def _features(
         InputColumn(name=name, kind=each.kind, codes=each.codes, order=each.order, note="; ".join(each.notes))
         for name, each in kept.items()
     )
-    return pd.DataFrame({name: each.values for name, each in kept.items()}), columns
+    left_out = {name: reason for reason, names in reasons.items() for name in names}
+    return pd.DataFrame({name: each.values for name, each in kept.items()}, copy=False), columns, left_out
 
 
 def _why_useless(column: Understood) -> str:

@@ -1,8 +1,8 @@
 """What a study predicts, and its error in the target's own units."""
 
 from hpo.losses import loss_of
-from hpo.study.facts import Facts
-from hpo.words import count_text
+from hpo.study.facts import Facts, kinds_text
+from hpo.words import count_text, counts_text
 
 
 def data_text(facts: Facts) -> list[str]:
@@ -21,6 +21,17 @@ def target_text(facts: Facts) -> str:
     if facts.task == "multilabel":
         return count_text(count, "label")
     return f"{count} classes" if count else ""
+
+
+def table_lines(facts: Facts) -> list[str]:
+    """What was understood of the table, in short: rows, classes with their rows, columns by kind, and inputs."""
+    if facts.rows is None:
+        return []
+    lines = [f"table: {', '.join(data_text(facts))}"]
+    if facts.classes:
+        title = "labels" if facts.task == "multilabel" else "classes"
+        lines.append(f"{title}: {counts_text(dict(zip(facts.classes, facts.class_counts, strict=False)), facts.rows)}")
+    return [*lines, *([f"columns: {kinds_text(facts.columns)}"] if facts.columns else [])]
 
 
 def error_text(facts: Facts, value: float) -> str:

@@ -4,9 +4,10 @@ Storage holds both as flat JSON. What an earlier version did not store has its d
 stores besides is left unread.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +65,10 @@ class Facts:
     most_train_rows: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON; `from_json` is the inverse."""
-        columns = [{name: _plain(v) for name, v in asdict(column).items() if v} for column in self.columns]
-        return {**{name: _plain(value) for name, value in asdict(self).items()}, "columns": columns}
+        """Plain values for JSON, of columns without what has its default; `from_json` is the inverse."""
+        values: dict[str, Any] = {name: _plain(value) for name, value in asdict(self).items()}
+        known = [{name: _plain(value) for name, value in each.items() if value} for each in values["columns"]]
+        return {**values, "columns": known}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -97,6 +99,17 @@ class TrialInfo:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild from `to_json`, of any version; what else an objective tells by these names is left unread."""
         return cls(**{name: value for name, value in _known(cls, values).items() if _is_info(name, value)})
+
+
+class _OfAKind(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+
+def kinds_text(columns: Iterable[_OfAKind]) -> str:
+    """How many columns are of which kind: `12 number, 3 category`."""
+    counts = Counter(column.kind for column in columns)
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 
 def _known(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hpo.machine import Resources, choose_resources, environment
 from hpo.objectives.base import StudyRequest
 from hpo.objectives.registry import described
 from hpo.processes import remove_abandoned, working_folder
+from hpo.report.table_text import table_lines
 from hpo.settings import DRAIN_SECONDS, Training, Work
 from hpo.study import lifecycle
 from hpo.study.facts import Facts
@@ -220,8 +221,9 @@ class Run:
 
     def _create(self, facts: dict[str, Any]) -> int:
         plan = self._plan
-        for note in Facts.from_json(facts).notes:
-            self._view.message(f"note: {note}")
+        found = Facts.from_json(facts)
+        for line in [*table_lines(found), *(f"note: {note}" for note in found.notes)]:
+            self._view.message(line)
         about = environment(plan.resources.backend if plan.resources and plan.trains_networks else None)
         return lifecycle.create(self._database, plan.study, facts, about, plan.request.work, data=plan.request.frame)
 

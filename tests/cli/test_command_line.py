@@ -56,8 +56,8 @@ def test_help_loads_nothing_heavy():
 
 def test_all_commands_are_there():
     assert list(COMMANDS) == [
-        *("run", "status", "list", "best", "trials", "report", "plot"),
-        *("replay", "worker", "workers", "retry", "delete", "db"),
+        *("run", "init", "status", "list", "best", "trials", "report", "plot"),
+        *("replay", "worker", "workers", "retry", "delete", "data", "db"),
     ]
 
 

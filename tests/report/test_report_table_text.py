@@ -8,7 +8,7 @@ from hpo.cli.describe import status_fields, summary_json, winner_fields
 from hpo.losses import LOSSES, loss_of
 from hpo.report.figures import FIGURES
 from hpo.report.page import write_report
-from hpo.report.table_text import data_text, error_text, target_text
+from hpo.report.table_text import data_text, error_text, table_lines, target_text
 from hpo.study.facts import Facts
 from hpo.study.standing import winner
 
@@ -89,3 +89,14 @@ def test_what_is_predicted_is_said():
 
 def test_facts_of_before_are_of_log_loss():
     assert loss_of(Facts.from_json(CLASSES)).title == "log loss (nats)"
+
+
+def test_a_table_in_short():
+    columns = [{"name": name, "kind": kind} for name, kind in (("a", "number"), ("b", "category"), ("c", "number"))]
+    assert table_lines(Facts.from_json({**CLASSES, "columns": columns})) == [
+        "table: 900 rows, 9 features, 2 classes",
+        "classes: a 600 (67%), b 300 (33%)",
+        "columns: 2 number, 1 category",
+    ]
+    assert table_lines(Facts.from_json(REGRESSION)) == ["table: 900 rows, 9 features, a quantity"]
+    assert table_lines(Facts()) == []

@@ -1,0 +1,49 @@
+"""A study file to begin with: what is asked for, and every other setting commented out, from its declaration."""
+
+from collections.abc import Iterable, Mapping
+from textwrap import wrap
+from typing import Any
+
+from hpo.declaration import Duration, Group, Setting
+from hpo.settings import SETTINGS
+from hpo.study.study_file import toml_value
+
+WIDTH = 100
+_HEAD = "A study file. Lines that begin with # are comments: remove the # of a setting, and change its value."
+
+
+def draft(study: str, given: Mapping[str, Any], about: Iterable[str] = ()) -> str:
+    """The text of a study file with the settings that are given; `about` are lines on the table."""
+    blocks = [_comment(_HEAD), *([_comment(*about)] if about else []), f"study = {toml_value(study)}"]
+    for group in Group:
+        settings = [each for each in SETTINGS.values() if each.about.group is group and each.about.listed]
+        if settings:
+            blocks.append(f"# ---- {group.value} ----")
+            blocks += [_block(setting, given.get(setting.name)) for setting in settings]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _block(setting: Setting, value: object) -> str:
+    """A setting with what is known of it."""
+    allowed = f"{setting.allowed[0].upper()}{setting.allowed[1:]}."
+    about = _comment(setting.text, *([] if setting.about.example == "COLUMN" else [allowed]))
+    if value is not None:
+        return f"{about}\n{setting.name} = {toml_value(value)}"
+    return f"{about}\n# {setting.name} = {toml_value(_example(setting))}"
+
+
+def _comment(*texts: str) -> str:
+    return "\n".join(f"# {line}" for text in texts for line in wrap(text, WIDTH, break_on_hyphens=False))
+
+
+def _example(setting: Setting) -> object:
+    """The default, or a value that can be."""
+    if setting.default is not None:
+        return setting.default
+    if setting.choices:
+        return setting.choices[0]
+    if setting.type is Duration:
+        return "2h"
+    if setting.type in (int, float):
+        return int(setting.about.otherwise) if setting.about.otherwise.isdecimal() else int(setting.about.least or 1)
+    return setting.about.example or ""
