@@ -19,6 +19,8 @@ SLOW = ("keras", "tensorflow", "jax", "pandas", "pyarrow", "sklearn", "optuna", 
 LEAVES = (
     "hpo.data.fingerprint",
     "hpo.data.prepared",
+    "hpo.data.rescaling",
+    "hpo.data.scaling",
     "hpo.data.spec",
     "hpo.declaration",
     "hpo.errors",

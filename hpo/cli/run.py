@@ -62,13 +62,8 @@ def run(
     from hpo.study.resolve import request
     from hpo.study.study_file import filled
 
-    if no_pruning:
-        if settings["pruner"] not in (None, "none"):
-            raise StudyError(
-                f"a study has one pruner, got --no-pruning and --pruner {settings['pruner']}; use one of them"
-            )
-        settings["pruner"] = "none"
-    given = {"study": study, "storage": _typed(context, storage), **settings}
+    pruner = _pruner(settings["pruner"], no_pruning)
+    given = {"study": study, "storage": _typed(context, storage), **settings, "pruner": pruner}
     with ExitStack() as stack:
         found = stack.enter_context(filled(_one_file(file, config), given))
         name, place = _name(found.pop("study", None)), found.pop("storage", None) or storage
@@ -83,6 +78,12 @@ def run(
 
             asked_for = with_copy(asked_for, stack.enter_context(working_folder()))
         return _work(asked_for, url, wanted, report is not None, as_json)
+
+
+def _pruner(given: str | None, no_pruning: bool) -> str | None:
+    if no_pruning and given not in (None, "none"):
+        raise StudyError(f"a study has one pruner, got --no-pruning and --pruner {given}; use one of them")
+    return "none" if no_pruning else given
 
 
 def _one_file(file: str | None, config: str | None) -> str | None:

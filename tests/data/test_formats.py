@@ -125,13 +125,11 @@ def test_a_header_is_refused_where_names_stand_elsewhere(read):
         read(FORMS["Feather"], header=False)
 
 
-def test_fault_60_studies_of_the_second_preparation_read_texts(read, monkeypatch):
-    monkeypatch.setattr("hpo.data.source.preparation", lambda spec: 2)
-    assert read(CSV).frame["size"].tolist()[0] == "0.5"
-    assert read(CSV).as_written
+def test_fault_60_studies_of_the_second_preparation_read_texts(read):
+    assert read(CSV, preparation=2).frame["size"].tolist()[0] == "0.5"
+    assert read(CSV, preparation=2).as_written
     with pytest.raises(DataError, match="the first row looks like values"):
-        read(CSV.partition(b"\n")[2])
-    monkeypatch.undo()
+        read(CSV.partition(b"\n")[2], preparation=2)
     assert read(CSV).frame["size"].tolist()[0] == 0.5
     assert not read(CSV).as_written
 
