@@ -75,9 +75,13 @@ def count_text(count: int, noun: str) -> str:
 
 
 def counts_text(counts: Mapping[str, int], rows: int) -> str:
-    """How often there is what, the most frequent first: `no 2,850 (86%), yes 483 (14%), and 3 more`."""
+    """How often there is what, the most frequent first: `no 2,850 (86%), yes 483 (14%), and 3 more`.
+
+    What could be read as a count is in quotes: `'6' 80 (5%)`.
+    """
     ordered = sorted(counts.items(), key=lambda each: -each[1])
-    shown = [f"{shortened(name)} {count:,} ({count / max(1, rows):.0%})" for name, count in ordered[:MOST_COUNTED]]
+    named = [(name if name[-1:].isalpha() else repr(name), count) for name, count in ordered[:MOST_COUNTED]]
+    shown = [f"{shortened(name)} {count:,} ({count / max(1, rows):.0%})" for name, count in named]
     more = len(ordered) - MOST_COUNTED
     return ", ".join([*shown, *([f"and {more:,} more"] if more > 0 else [])])
 

@@ -12,6 +12,7 @@ from hpo.cli.options import AsJson
 from hpo.cli.output import Column, to_terminal, write_fields, write_json, write_lines, write_table, write_text
 from hpo.cli.settings import with_settings
 from hpo.declaration import Group, Setting
+from hpo.errors import written
 from hpo.settings import SETTINGS
 from hpo.study.facts import kinds_text
 from hpo.words import count_text, counts_text
@@ -120,7 +121,7 @@ def _show(file: str, found: "Understanding", following: str) -> None:
 
 
 def _notes(found: "Understanding") -> list[str]:
-    return [*(f"column {each.name!r}: {each.note}" for each in found.columns if each.note), *found.notes]
+    return [written(note, CommandLine()) for note in found.notes]
 
 
 def _columns(found: "Understanding") -> list[Column]:

@@ -89,8 +89,8 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     Raises SpaceError or StudyError where its space or objective cannot be imported here, or is another one here.
     """
     reference = spec.space.reference
-    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
     named = _found_here(spec, "space", reference, load_space)
+    objective = _found_here(spec, "objective", spec.objective.name, load_objective)
     objective.check_space(named)
     space = objective.searched(named, spec.objective.part)
     if changes := space_changes(spec.space.description, space.describe()):
