@@ -44,6 +44,8 @@ def _example(setting: Setting) -> object:
         return setting.choices[0]
     if setting.type is Duration:
         return "2h"
+    if setting.type is bool:
+        return True
     if setting.type in (int, float):
         return int(setting.about.otherwise) if setting.about.otherwise.isdecimal() else int(setting.about.least or 1)
     return setting.about.example or ""

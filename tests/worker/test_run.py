@@ -272,12 +272,12 @@ def test_a_space_that_fails_at_some_points_fails_these_trials_only(url, tmp_path
 
 def test_same_seed_same_study(url, tmp_path):
     """One trainer: nothing depends on timing."""
-    first = run(request("a", **FAST, trials=5), url=url).record
-    second = run(request("b", **FAST, trials=5), url=url).record
+    first = run(request("a", **FAST, trials=6), url=url).record
+    second = run(request("b", **FAST, trials=6), url=url).record
     assert [t.params for t in first.trials] == [t.params for t in second.trials]
     assert [t.value for t in first.trials] == [t.value for t in second.trials]
-    other = run(request("c", seed=1, **FAST, trials=5), url=url).record
-    assert first.trials[4].params != other.trials[4].params
+    other = run(request("c", seed=1, **FAST, trials=6), url=url).record
+    assert first.trials[5].params != other.trials[5].params  # the first five are starts
 
 
 def test_runs_outside_the_main_thread(url):
