@@ -74,6 +74,7 @@ def train_points(options: argparse.Namespace, points: Sequence[Point]) -> dict[s
             "points",
             data=options.table,
             target=options.target,
+            scaling="standard",  # as the others
             racing=False,
             pruner="none",
             trials=len(points),

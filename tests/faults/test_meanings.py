@@ -44,7 +44,13 @@ def test_a_study_of_an_earlier_version_says_how_it_is_prepared(fleet):
     code, output = run(fleet, "--data", "cars.csv", "--target", "y", *WORDS[4:], "--trials", 1)
     assert (code, NOTE in output) == (0, False), output
     with sqlite3.connect(fleet.folder / "hpo.db") as database:
-        old = "json_remove(spec, '$.objective.part.data.preparation', '$.objective.part.data.corrections')"
+        newer = (
+            "objective.part.data.preparation",
+            "objective.part.data.corrections",
+            "objective.part.evaluation.scaling",
+        )
+        newer = (*newer, "space.description.dimensions[#-1]")  # of the scaling
+        old = f"json_remove(spec, {', '.join(repr(f'$.{place}') for place in newer)})"
         database.execute(f"update hpo_studies set spec = {old}")
     database.close()
     code, output = run(fleet, "--trials", 2, "--trainers", 1)
