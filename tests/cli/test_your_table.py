@@ -102,7 +102,7 @@ def test_what_init_writes_is_complete_and_not_overwritten(orders, hpo):
     for name in values.keys() - {"study", "seed"}:
         default = SETTINGS[name].default
         assert SETTINGS[name].checked(values[name]) is not None
-        assert default is None or values[name] == default
+        assert default in (None, ()) or values[name] == default
     again = hpo("init", "orders.csv", "--target", "returned", "-o", "sub/s.toml")
     assert (again.code, Path("sub/s.toml").read_text("utf-8")) == (2, text)
     assert "--force" in again.err
