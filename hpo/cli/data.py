@@ -68,12 +68,17 @@ def check(
 def understood(file: str, settings: dict[str, Any]) -> "Understanding":
     """What a child process understands of the table with these settings; InputError where it cannot be used."""
     from hpo.data.check import Understanding
+    from hpo.handed import with_copy
     from hpo.objectives.mlp import MLP
+    from hpo.processes import working_folder
     from hpo.study.resolve import request
     from hpo.worker.preparation import run_child
 
-    part = MLP.define(request(study_name(file), data=file, **settings), None, works=True, has_copy=False)
-    return Understanding.from_json(run_child(lambda step, share: None, "hpo.data.check", {**part, "copy": None}))
+    with working_folder() as folder:
+        asked_for = with_copy(request(study_name(file), data=file, **settings), folder)
+        part = MLP.define(asked_for, None, works=True, has_copy=False)
+        copy = None if asked_for.frame is None else str(asked_for.frame)
+        return Understanding.from_json(run_child(lambda step, share: None, "hpo.data.check", {**part, "copy": copy}))
 
 
 def study_name(file: str) -> str:

@@ -37,6 +37,8 @@ class CommandLine:
                 return f"--no-{words}"
             case dict():
                 return " ".join(f"--{words} {_quoted(f'{key}={text}')}" for key, text in value.items())
+            case list():
+                return " ".join(f"--{words} {_quoted(str(each))}" for each in value)
         return f"--{words} {_quoted(str(value))}"
 
     def action(self, name: str, study: str | None, **given: object) -> str:

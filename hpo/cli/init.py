@@ -10,7 +10,7 @@ from hpo.cli.data import DataFile, of_a_table, study_name, target_fields, unders
 from hpo.cli.options import NewStudyName
 from hpo.cli.output import write_text
 from hpo.cli.settings import with_settings
-from hpo.errors import StudyError
+from hpo.errors import StudyError, written
 from hpo.settings import SETTINGS
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the study file goes.")]
@@ -27,6 +27,7 @@ def init(
     """Write a commented study file for a table, which `hpo run` takes: what is given, and all else as a comment."""
     from hpo.settings import asked
     from hpo.study.draft import draft
+    from hpo.study.study_file import TOML
 
     given = asked(settings)
     if output.suffix != ".toml":
@@ -39,8 +40,9 @@ def init(
     given.setdefault("target", "target")  # of a built-in set
     lines = [f"{title}: {text}" for title, text in {"table": file, **target_fields(found)}.items()]
     lines += [f"not used: {name}, {reason}" for name, reason in found.left_out.items()]
+    lines += [written(note, TOML) for note in found.notes]
     try:
-        output.write_text(draft(study or study_name(file), given, [*lines, *found.notes]), "utf-8")
+        output.write_text(draft(study or study_name(file), given, lines), "utf-8")
     except OSError as error:
         raise StudyError(
             f"the study file could not be written to {str(output)!r} ({error.strerror}); choose another --output"

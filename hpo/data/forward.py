@@ -39,6 +39,8 @@ class Times:
 
 def times_of(values: pd.Series, name: str) -> Times:
     """The times of a column of dates or numbers; DataError where a row has none, or something else."""
+    if kind_of(values) == "text":
+        values = pd.Series(texts(values), dtype=object).str.strip().replace("", None)
     if missing := int(values.isna().sum()):
         where = "1 row" if missing == 1 else f"{missing:,} rows"
         raise DataError(
@@ -62,11 +64,10 @@ def _moments(values: pd.Series) -> npt.NDArray[np.generic]:
         return numbers(values)
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values.to_numpy("datetime64[us]")
-    plain = pd.Series(texts(values)).str.strip()
-    as_numbers = pd.to_numeric(plain, errors="coerce")
+    as_numbers = pd.to_numeric(values, errors="coerce")
     if as_numbers.notna().all():
         return as_numbers.to_numpy()
-    return pd.to_datetime(plain, format="ISO8601", errors="coerce", utc=True).to_numpy("datetime64[us]")
+    return pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True).to_numpy("datetime64[us]")
 
 
 def forward(times: Times, evaluation: EvaluationSpec) -> tuple[Resample, ...]:

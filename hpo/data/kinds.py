@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
+from hpo.data.inputs import MAX_CATEGORIES
 from hpo.data.parsing import (
     LIKELY_WORDS,
     MAX_WORDS,
@@ -21,12 +22,11 @@ from hpo.data.parsing import (
     numbers_of,
 )
 from hpo.data.texts import MOSTLY_DIFFERENT, Texts, Words, texts_of
+from hpo.errors import use
 from hpo.words import count_text
 
 MIN_CODES, MAX_CODES = 3, 10
 """So many different whole numbers may be codes."""
-MAX_CATEGORIES = 50
-"""More different texts are text of many values."""
 ID_ROWS = 20
 """From so many rows on, texts that are nearly all different name rows, and so may whole numbers."""
 USELESS = {
@@ -34,6 +34,7 @@ USELESS = {
     "constant": "the same value in all rows",
     "empty": "empty in all rows",
 }
+_ZEROS = f"digits with leading zeros are read as texts; where they are numbers, use {use('kind', {'COLUMN': 'number'})}"
 _DATES = ("date", "datetime", "datetime64")
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"})
 
@@ -83,10 +84,28 @@ def understand(values: pd.Series, words: Words) -> Understood:
             return Understood("other", _nothing(len(values)), notes=(f"neither numbers nor text but {dtype}",))
         case "numeric":
             return _checked(number(pd.Series(numbers(values)), []))
+    if _has_leading_zeros(values):
+        given = texts_of(values, words.further).without(MISSING_WORDS if words.as_written and words.usual else ())
+        return _checked(_texts(given, [_ZEROS]))
     plain = plain_numbers(values, words)
     if plain is not None:
         return _checked(number(pd.Series(plain), []))
     return _checked(_beside_words(values, words) or _written(texts_of(values, words.further), words))
+
+
+def _has_leading_zeros(values: pd.Series) -> bool:
+    """Whether digits are written as in `00501`, which names something; a part of them tells quickly of most columns."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        column = _trimmed(values)
+        some = column[:SAMPLE]
+        some = some.filter(pc.invert(pc.is_in(some, pa.array(["", *MISSING_WORDS]))))
+        digits = pc.all(pc.match_substring_regex(some, r"^\d+$")).as_py()
+        return bool(digits and pc.any(pc.match_substring_regex(column, r"^0\d+$")).as_py())
+    except (pa.ArrowException, TypeError):
+        return False
 
 
 def plain_numbers(values: pd.Series, words: Words) -> npt.NDArray[np.float64] | None:

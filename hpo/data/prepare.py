@@ -109,8 +109,8 @@ def prepare(request: Mapping[str, Any], tell: Tell = lambda step, share: None) -
     give_memory_back()
     folder = Path(request["folder"])
     balanced = evaluation.class_weights == "balanced"
-    encode = _earlier_inputs if spec.preparation == 1 else partial(_inputs, folder)
-    features = _write_replicates(folder, table, parts, encode, balanced, tell)
+    inputs_of = _earlier_inputs if spec.preparation == 1 else partial(_inputs, folder)
+    features = _write_replicates(folder, table, parts, inputs_of, balanced, tell)
     facts = _facts(table, parts, features, sha256, notes)
     (folder / "prepared.json").write_text(json.dumps(facts.to_json()), "utf-8")
     return facts
@@ -195,7 +195,7 @@ def _write_replicates(
     folder: Path,
     table: "Table",
     parts: "Sequence[Resample]",
-    encode: "Callable[[Table, int, RowNumbers], Inputs]",
+    inputs_of: "Callable[[Table, int, RowNumbers], Inputs]",
     balanced: bool,
     tell: Tell = lambda step, share: None,
 ) -> int:
@@ -210,7 +210,7 @@ def _write_replicates(
     try:
         for number, part in enumerate(parts):
             tell("writing the replicates", number / len(parts))
-            width, inputs = encode(table, number, part.train)
+            width, inputs = inputs_of(table, number, part.train)
             widths.append(width)
             if not need:
                 need = _check_room(folder, _bytes(table, parts, widths[0]), len(parts))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from hpo_spaces import SearchSpace, load_space, space_changes
 from hpo_spaces.loading import forget_module, is_there
 
-from hpo.declaration import settings_of, taken
+from hpo.declaration import Pairs, settings_of, taken
 from hpo.errors import InputError, StudyError, use
 from hpo.objectives.base import Objective, StudyRequest
 from hpo.objectives.registry import load_objective
@@ -244,8 +244,15 @@ def _lines(found: list[Difference], spec: StudySpec, given: Mapping[str, Any]) -
         elif name not in data or "source" not in data or name in given:
             name = "space" if each.place == "space.reference" else name
             said = use(name) if name in SETTINGS else name
-            lines[f"{said}: stored {shown(each.stored)}, now {shown(each.now)}"] = name
+            stored, now = (_as_said(name, value) for value in (each.stored, each.now))
+            lines[f"{said}: stored {stored}, now {now}"] = name
     return lines
+
+
+def _as_said(name: str, value: object) -> str:
+    """A setting's value for people: a mapping is stored as pairs."""
+    is_mapping = name in SETTINGS and SETTINGS[name].type == Pairs
+    return shown(dict(value) if is_mapping and isinstance(value, list) else value)
 
 
 def _data_line(changed: Mapping[str, Difference], spec: StudySpec) -> str:

@@ -1,8 +1,10 @@
 """`hpo data check`, `hpo init` and study files as commands; those of docs/your-table.md run as printed."""
 
+import io
 import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -131,3 +133,13 @@ def test_a_file_says_the_database_before_the_variable_does(bench, hpo, monkeypat
     monkeypatch.setenv("HPO_STORAGE", "sqlite:///other.db")
     assert "wine is already finished" in hpo("run", "s.toml").out
     assert hpo("run", "s.toml", "--storage", "third.db").code == 2
+
+
+def test_a_check_takes_standard_input_and_says_how_to_go_on(bench, hpo, monkeypatch):
+    text = csv_text("a,b,y", [(i % 4, f"0{i % 7}", "yn"[i % 2]) for i in range(60)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    ended = hpo("data", "check", "-", "--target", "y", "--kind", "a=category", "--kind", "b=number")
+    assert (ended.code, ended.err) == (0, "")
+    lines = [line.split("\t") for line in ended.out.splitlines()]
+    assert [line[:2] for line in lines if line[0] in ("a", "b")] == [["a", "category"], ["b", "number"]]
+    assert lines[-1] == ["next", "hpo run --study study --data - --target y --kind a=category --kind b=number"]

@@ -58,6 +58,18 @@ def test_faults_27_and_62_kinds_of_columns_in_files(values, kind):
     assert understand(as_written(values), FILE).kind == kind
 
 
+def test_digits_with_leading_zeros_are_texts_unless_said_to_be_numbers():
+    values = {"zip": ["00501", "10115", "", "NA"]}
+    found = table(**values)
+    assert ("zip", "category") in [(column.name, column.kind) for column in found.columns]
+    assert found.frame["zip"].tolist()[:4] == ["00501", "10115", None, None]
+    (note,) = found.notes
+    assert written(note, CommandLine()).endswith("where they are numbers, use --kind COLUMN=number")
+    said = table({"kind": {"zip": "number"}}, **values)
+    assert said.frame["zip"].tolist()[:2] == [501, 10115]
+    assert understand(as_written(["0", "10", "0.5"]), FILE).kind == "number"
+
+
 def test_more_texts_than_categories_are_text():
     values = pd.Series([f"w{i % 51}" for i in range(510)], dtype="string[pyarrow]")
     assert understand(values, FILE).kind == "text"

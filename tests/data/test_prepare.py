@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import weakref
@@ -253,6 +254,25 @@ def test_what_inputs_are_fitted_to_is_kept_with_each_replicate(tmp_path, folder)
             assert not array[:, state.width :].any()
 
 
+def test_scaled_inputs_are_made_once_for_all_trials_and_trainers(tmp_path, folder, monkeypatch):
+    (tmp_path / "table.csv").write_text(GOOD.replace("\n16,", "\n1600,"))
+    question = request(folder, tmp_path / "table.csv", replicates=1)
+    question["data"]["preparation"] = 2
+    prepare(question)
+    prepared, usage = open_replicate(folder, 0), shutil.disk_usage(folder)
+    monkeypatch.setattr("hpo.data.prepared.shutil.disk_usage", lambda path: usage._replace(free=10))
+    expected = prepared.scaled("quantile").train_x  # where there is no room, in memory
+    assert not list(folder.glob("*quantile*"))
+    monkeypatch.undo()
+    one, other = prepared.scaled("quantile"), open_replicate(folder, 0).scaled("quantile")
+    assert prepared.scaled("quantile") is one
+    assert np.array_equal(one.train_x, expected)
+    assert np.array_equal(other.train_x, expected)
+    assert len(list(folder.glob("*.quantile.npy"))) == len(PARTS)
+    monkeypatch.setattr("hpo.data.rescaling.Scales.apply", lambda *_: pytest.fail("made again"))
+    assert np.array_equal(open_replicate(folder, 0).scaled("quantile").score_x, one.score_x)
+
+
 def test_fault_50_an_absurd_number_leaves_the_others_apart_in_all_replicates(tmp_path, folder):
     (tmp_path / "table.csv").write_text(GOOD.replace("\n16,", "\n1e20,"))
     question = request(folder, tmp_path / "table.csv")
@@ -377,7 +397,9 @@ def test_built_in_sets(folder, name):
     ],
 )
 def test_real_tables(folder, tables: Path, name, rows, classes, columns):
-    facts = prepare(request(folder, tables / f"{name}.csv", "target", replicates=3))
+    question = request(folder, tables / f"{name}.csv", "target", replicates=3)
+    question["data"]["preparation"] = 2
+    facts = prepare(question)
     assert (facts.rows, len(facts.classes)) == (rows, classes)
     dropped = sum(note.count("'") // 2 for note in facts.notes if note.startswith("not used"))
     assert len(facts.columns) + dropped == columns

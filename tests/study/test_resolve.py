@@ -275,3 +275,11 @@ def test_a_study_of_an_earlier_version_keeps_its_preparation(csv):
         assert MlpPart.of(resolve(request("s", **again), stored).spec).data.preparation == 1
     with pytest.raises(StudyError, match="drop: stored None, now 'x'"):
         resolve(request("s", drop="x"), stored)
+
+
+def test_a_kind_that_differs_is_told_as_it_is_said(csv):
+    stored = resolve(request("s", data=str(csv), target="label", kind={"x": "number"})).spec
+    with pytest.raises(
+        StudyError, match=r"kind: stored {'x': 'number'}, now {'x': 'category'}; resume it without kind"
+    ):
+        resolve(request("s", kind={"x": "category"}), stored)
