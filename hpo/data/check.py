@@ -13,16 +13,14 @@ from hpo.data.prepare import main
 from hpo.study.facts import InputColumn
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import pandas as pd
 
+    from hpo.data.inputs import Input
     from hpo.data.table import Table
     from hpo.data.target import Target
     from hpo.settings import EvaluationSpec
 
 MOST_EXAMPLES = 5
-_NUMBERS = ("number", "numeric")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,43 +146,29 @@ def view_of(column: InputColumn, table: "Table") -> ColumnView:
 
 
 def becomes(column: InputColumn, values: "pd.Series") -> str:
-    """`number`, `number + 5 categories`, `one input per value (12)`, `year, month, weekday`."""
-    distinct = int(values.nunique())
-    if column.kind in _NUMBERS:
-        return f"number + {distinct} categories" if column.codes else "number"
-    if column.kind == "date":
-        return ", ".join(date_parts(values.to_numpy())) or "nothing, as it does not vary"
-    if column.kind == "boolean":
-        return "one input"
-    if column.kind == "ordered":
-        return f"rank + one per value ({len(column.order) or distinct})"
-    return _categories(distinct)
+    """`number + 5 categories`, `one input per value (12)`, `year, month, weekday`: the inputs, fitted on all rows."""
+    from hpo.data.features import read_column
+    from hpo.data.inputs import fitted_inputs
+
+    found = [said(each) for each in fitted_inputs(column, read_column(column, values))]
+    mark = ", " if column.kind == "date" else " + "
+    return mark.join(filter(None, found)) or "nothing, as it does not vary"
 
 
-def _categories(distinct: int) -> str:
-    from hpo.data.inputs import MAX_CATEGORIES
+def said(each: "Input") -> str:
+    """One input, or several alike, in words; marks of missing values go without saying."""
+    from hpo.data import inputs
 
-    if distinct <= MAX_CATEGORIES:
-        return f"one input per value ({distinct})"
-    return f"{MAX_CATEGORIES} inputs for {distinct:,} values"
-
-
-def date_parts(values: "npt.NDArray[np.datetime64]") -> list[str]:
-    """What varies of dates."""
-    import numpy as np
-
-    known = values[~np.isnat(values)]
-    days = known.astype("datetime64[D]")
-    years, months = known.astype("datetime64[Y]"), known.astype("datetime64[M]")
-    parts = {
-        "year": years,
-        "month": months - years.astype("datetime64[M]"),
-        "day": days - months.astype("datetime64[D]"),
-        "weekday": days.astype(np.int64) % 7,
-        "time of day": known - days,
-        "age": days,
-    }
-    return [name for name, found in parts.items() if len(np.unique(found)) > 1]
+    match each:
+        case inputs.Number() | inputs.Cycle():
+            return {"": "number", "time": "time of day"}.get(each.part, each.part)
+        case inputs.Codes():
+            return f"{each.width} categories"
+        case inputs.Rank():
+            return "rank from -1 to 1"
+        case inputs.Categories():
+            return f"{each.width} inputs, one shared" if each.shared else f"one input per value ({len(each.values)})"
+    return ""
 
 
 def examples(values: "pd.Series") -> str:
