@@ -12,6 +12,7 @@ import tarfile
 import zipfile
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
@@ -143,7 +144,6 @@ def test_json_of_several_kinds_of_values_is_read(read):
 
 
 def test_fault_59_the_first_sheet_of_an_excel_file_is_read(read):
-    openpyxl = pytest.importorskip("openpyxl", reason="the extra excel is not installed")
     book = openpyxl.Workbook()
     book.create_sheet("second").append(["x"])
     for row in [list(FRAME.columns), *FRAME.astype(object).where(FRAME.notna(), None).to_numpy().tolist()]:

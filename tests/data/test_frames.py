@@ -4,6 +4,7 @@ import sqlite3
 
 import numpy as np
 import pandas as pd
+import polars
 import pyarrow as pa
 import pytest
 from scipy import sparse
@@ -43,7 +44,6 @@ def test_fault_59_tables_of_other_libraries_are_frames(data):
 
 
 def test_fault_59_polars(tmp_path):
-    polars = pytest.importorskip("polars", reason="polars is not installed")
     frame = polars.DataFrame({"x": [1.5, 2.5, None], "y": ["a", "b", "a"]})
     pd.testing.assert_frame_equal(as_frame(frame), FRAME, check_dtype=False)
 

@@ -102,6 +102,7 @@ def test_fault_63_a_right_that_is_revoked_while_trials_run(fleet, few):
     assert "Traceback" not in worker.output
     allow(*rights)
     again = fleet.start("worker", "--trainers", 2, **lease)
+    fleet.wait_for(lambda: again.output)  # the first one may end the study before this one has begun
     record = fleet.finish("s", again)
     assert len([trial for trial in record.trials if trial.state == "complete"]) == 2
     assert fleet.spooled == []
