@@ -83,7 +83,9 @@ def understood(file: str, settings: dict[str, Any]) -> "Understanding":
 
 def study_name(file: str) -> str:
     """A name for a study of the table."""
-    stem = Path(file).name.partition(".")[0]
+    from hpo.handed import QUERY
+
+    stem = "query" if file.lower().startswith(QUERY) else Path(file).name.partition(".")[0]
     letters = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "-" for c in stem).strip("-_")
     return letters[:100] or "study"
 
@@ -91,7 +93,8 @@ def study_name(file: str) -> str:
 def next_command(file: str, settings: dict[str, Any]) -> str:
     """The run that makes a study of the table."""
     face = CommandLine()
-    given = [face.setting(name, value) for name, value in settings.items() if value is not None]
+    told = {name: value for name, value in settings.items() if name != "data_url"}  # which may hold a password
+    given = [face.setting(name, value) for name, value in told.items() if value is not None]
     return " ".join(["hpo run --study", study_name(file), "--data", shlex.quote(file), *given])
 
 

@@ -37,6 +37,7 @@ def init(
     about = {setting.name for setting in of_a_table()}
     found = understood(file, {name: value for name, value in given.items() if name in about})
     given["data"] = _from(output, file)
+    given.pop("data_url", None)  # it may hold a password
     given.setdefault("target", "target")  # of a built-in set
     lines = [f"{title}: {text}" for title, text in {"table": file, **target_fields(found)}.items()]
     lines += [f"not used: {name}, {reason}" for name, reason in found.left_out.items()]

@@ -17,7 +17,7 @@ def as_asked(name: str, values: pd.Series, words: Words, asked: str) -> Understo
     """The column as the kind that is asked for; DataError where its values cannot be that."""
     kind, _, more = asked.partition(":")
     if kind == "number" and kind_of(values) == "numeric":
-        found = number(pd.Series(numbers(values)), [])
+        found = number(pd.Series(numbers(values)), [], words)
     elif kind == "date" and pd.api.types.is_datetime64_any_dtype(values.dtype):
         found = Understood("date", times(values))
     else:
@@ -33,7 +33,7 @@ def _whole_texts(values: pd.Series, words: Words) -> Texts:
     if kind_of(values) == "numeric":
         known = numbers(values)
         said_so = [None if n != n else str(int(n)) if n.is_integer() else str(n) for n in known.tolist()]
-        values = pd.Series(said_so, dtype="object")
+        values = pd.Series(said_so, dtype="object", index=values.index)
     missing = MISSING_WORDS if words.as_written and words.usual else ()
     return texts_of(values, {*words.further, *missing})
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from hpo.settings import EvaluationSpec
 
 MOST_EXAMPLES = 5
-BOOLEAN = (False, True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,7 +165,7 @@ def said(each: "Input") -> str:
         case inputs.Codes():
             return f"{each.width} categories"
         case inputs.Rank():
-            return "-1 or 1" if len(each.order) == len(BOOLEAN) else "rank from -1 to 1"
+            return "-1 or 1" if len(each.order) == 2 else "rank from -1 to 1"
         case inputs.Categories():
             return f"{each.width} inputs, one shared" if each.shared else f"one input per value ({len(each.values)})"
     return ""

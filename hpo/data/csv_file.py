@@ -91,6 +91,8 @@ def _columns(text: _Text, header: bool | None) -> tuple[list[str], bool]:
     """The names of the columns, and whether they are those of the first row."""
     first, *sample = list(islice(_records(text), 1 + _SAMPLE)) or [(1, [""])]
     line, fields = first[0], [field.strip() for field in first[1]]
+    if any("\ufffd" in field for field in fields):
+        decoded(text.name, text.data, "utf-8")  # names the line, unless it is meant
     _refuse_blanks(text, line, fields, [row for _, row in sample])
     if not has_header(f"{text.name}, line {line}", fields, [row for _, row in sample], header):
         return numbered(len(fields)), False

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hpo.data.columns import LARGEST, Kind, kind_of, listed, numbers, texts
-from hpo.data.source import UNNAMED
+from hpo.data.named import UNNAMED
 from hpo.errors import DataError
 from hpo.study.facts import InputColumn
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hpo.data.columns import LARGEST, kind_of, listed, numbers, texts
 from hpo.data.inputs import INPUTS, Input, Number, Values, fitted_inputs
+from hpo.data.kinds import times
 from hpo.data.resampling import RowNumbers
 from hpo.data.rescaling import Scales
 from hpo.data.scaling import SCALES
@@ -137,9 +138,7 @@ def _numbers(name: str, values: pd.Series, first: int) -> Values:
 
 def _dates(name: str, values: pd.Series, first: int) -> Values:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
-        if getattr(values.dtype, "tz", None) is not None:
-            values = values.dt.tz_convert(None)
-        return values.to_numpy().astype("datetime64[s]")
+        return times(values).to_numpy()
     found = pd.to_datetime(values.astype(object), format="ISO8601", errors="coerce", utc=True).dt.tz_convert(None)
     dates = found.to_numpy().astype("datetime64[s]")
     _check(name, "dates such as 2024-12-31", values, np.isnat(dates), first)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from hpo.data.columns import kind_of, listed, numbers, texts
+from hpo.data.columns import kind_of, listed, numbers
 from hpo.data.resampling import IntArray, Resample, RowNumbers
 from hpo.data.target import Target
 from hpo.errors import DataError, use
@@ -38,9 +38,10 @@ class Times:
 
 
 def times_of(values: pd.Series, name: str) -> Times:
-    """The times of a column of dates or numbers; DataError where a row has none, or something else."""
-    if kind_of(values) == "text":
-        values = pd.Series(texts(values), dtype=object).str.strip().replace("", None)
+    """The times of a column of dates or numbers; DataError where a row has none, or something else.
+
+    Rows are told by their numbers in the table, the index.
+    """
     if missing := int(values.isna().sum()):
         where = "1 row" if missing == 1 else f"{missing:,} rows"
         raise DataError(
@@ -52,7 +53,8 @@ def times_of(values: pd.Series, name: str) -> Times:
         row = int(wrong[0])
         raise DataError(
             f"times must be numbers, or dates such as 2024-05-31 or 2024-05-31 12:30, column {name!r} holds "
-            f"{str(values.iloc[row])!r} in row {row + 1:,}; write them so, or use another {use('time')}",
+            f"{str(values.iloc[row])!r} in row {values.index[row] + 1:,}; say how they are written with "
+            f"{use('kind', {name: 'date:%d.%m.%Y'})}, or use another {use('time')}",
             setting="time",
         )
     return Times(name, values, np.unique(moments, return_inverse=True)[1].astype(np.intp))

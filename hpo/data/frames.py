@@ -196,6 +196,12 @@ def write_frame(frame: object, path: Path) -> Path:
     return path
 
 
+def _has_own_order(dtype: Any) -> bool:  # noqa: ANN401 - a pd.CategoricalDtype
+    """Whether numbers are in an order that is not theirs, which Parquet would lose."""
+    numeric = dtype.categories.dtype.kind in "iuf"
+    return bool(dtype.ordered and numeric and not dtype.categories.is_monotonic_increasing)
+
+
 def _column(name: str, values: "pd.Series") -> Any:  # noqa: ANN401 - a pyarrow.Array
     """A column as Parquet holds it: what it does not know, such as intervals, periods and mixed values, as text."""
     import pandas as pd
@@ -203,7 +209,7 @@ def _column(name: str, values: "pd.Series") -> Any:  # noqa: ANN401 - a pyarrow.
 
     own = (pd.IntervalDtype, pd.PeriodDtype)
     dtype: Any = values.dtype
-    if isinstance(dtype, pd.CategoricalDtype) and isinstance(dtype.categories.dtype, own):
+    if isinstance(dtype, pd.CategoricalDtype) and (isinstance(dtype.categories.dtype, own) or _has_own_order(dtype)):
         words = pd.Index([str(category) for category in dtype.categories])
         return pa.array(pd.Categorical.from_codes(values.cat.codes, words, ordered=dtype.ordered))
     plain = values.astype(object) if isinstance(dtype, own) else values

@@ -83,17 +83,17 @@ def understand(values: pd.Series, words: Words) -> Understood:
         case None:
             return Understood("other", _nothing(len(values)), notes=(f"neither numbers nor text but {dtype}",))
         case "numeric":
-            return _checked(number(pd.Series(numbers(values)), []))
-    if _has_leading_zeros(values):
+            return _checked(number(pd.Series(numbers(values)), [], words))
+    if has_leading_zeros(values):
         given = texts_of(values, words.further).without(MISSING_WORDS if words.as_written and words.usual else ())
         return _checked(_texts(given, [_ZEROS]))
     plain = plain_numbers(values, words)
     if plain is not None:
-        return _checked(number(pd.Series(plain), []))
+        return _checked(number(pd.Series(plain), [], words))
     return _checked(_beside_words(values, words) or _written(texts_of(values, words.further), words))
 
 
-def _has_leading_zeros(values: pd.Series) -> bool:
+def has_leading_zeros(values: pd.Series) -> bool:
     """Whether digits are written as in `00501`, which names something; a part of them tells quickly of most columns."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -229,9 +229,11 @@ def _case_twins(distinct: Sequence[str]) -> str:
     return ""
 
 
-def number(values: pd.Series, notes: list[str]) -> Understood:
-    """Numbers; infinite ones are missing."""
+def number(values: pd.Series, notes: list[str], words: Words | None = None) -> Understood:
+    """Numbers; infinite ones are missing, and those among the further words."""
     found = values.to_numpy(np.float64)
+    if words is not None and words.further_numbers:
+        found = np.where(np.isin(found, words.further_numbers), np.nan, found)
     infinite = np.abs(found) > LARGEST
     if infinite.any():
         found = np.where(infinite, np.nan, found)

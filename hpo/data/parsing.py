@@ -78,11 +78,10 @@ class Unread:
 def numbers_of(texts: Sequence[str], counts: Sequence[int], mark: str = "") -> Parsed | Unread:
     """The texts as numbers, with the decimal `mark` where one is given: `1.234,56 €`, `12%`, `998 CC`, `1 234`."""
     found = [_NUMBER.fullmatch(text.replace("\u2212", "-")) for text in texts]
-    words = _words(
-        [(text, count) for text, count, one in zip(texts, counts, found, strict=True) if one is None], counts
-    )
+    odd = [(text, count) for text, count, one in zip(texts, counts, found, strict=True) if one is None]
+    words = _words(odd, counts)
     if isinstance(words, Unread):
-        return words
+        return Unread(words.misfits, _mostly_numbers(odd, counts))
     parts = [one for one in found if one is not None]
     signs = Counter[tuple[str, str]]()
     for one, count in zip(found, counts, strict=True):
@@ -104,6 +103,16 @@ def numbers_of(texts: Sequence[str], counts: Sequence[int], mark: str = "") -> P
     how = "" if how == _EITHER and affixes[0] in _POINTED else how
     said = [each for each in (how, *(f"numbers with {text.strip()!r}" for text in affixes if text)) if each]
     return Parsed(values, words, "; ".join(said))
+
+
+def each_number(texts: Sequence[str]) -> Floats:
+    """(texts,): a number for each that is one by itself, of whatever format, else NaN. Those that are not plain get one
+    that differs from text to text."""
+    found = pd.to_numeric(pd.Series(list(texts), dtype=object), errors="coerce").to_numpy(np.float64, copy=True)
+    for place in np.flatnonzero(~np.isfinite(found)).tolist():
+        one = _NUMBER.fullmatch(texts[place])
+        found[place] = np.nan if one is None or _fitting([one["core"]], "") is None else place
+    return found
 
 
 def _sign(one: re.Match[str]) -> tuple[str, str]:
@@ -144,6 +153,15 @@ def _words(odd: Sequence[tuple[str, int]], counts: Sequence[int]) -> "tuple[str,
     if len(odd) == len(counts) or not few or any(re.search(r"\d", text) for text, _ in others):
         return Unread(tuple(text for text, _ in others or odd))
     return tuple(text for text, _ in odd)
+
+
+def _mostly_numbers(odd: Sequence[tuple[str, int]], counts: Sequence[int]) -> str:
+    """What to say where more than half of the rows are numbers and few words are not; else nothing."""
+    rows, others = sum(counts), sum(count for _, count in odd)
+    if len(odd) > MAX_WORDS or others * 2 >= rows:
+        return ""
+    texts = ",".join(text for text, _ in odd)
+    return f"{rows - others:,} of {rows:,} values are numbers; where the others mean none, use {use('missing', texts)}"
 
 
 def is_likely(text: str) -> bool:

@@ -21,9 +21,7 @@ _STARTS = {
     b"<stata_dta>": ("a Stata file", _CONVERT),
     bytes(12) + b"\xc2\xea\x81\x60": ("a SAS file", _CONVERT),
     b"HEADER RECORD*******": ("a SAS file", _CONVERT),
-    b"ORC": ("an ORC file", _CONVERT),
     b"Obj\x01": ("an Avro file", _CONVERT),
-    b"RDX": ("an R workspace", "write the table with write.csv in R"),
     b"X\n\0\0\0": ("an R object", "write the table with write.csv in R"),
     b"MATLAB 5.0": ("a MATLAB file", _CONVERT),
     b"Rar!": ("a RAR archive", "unpack it first"),
@@ -36,6 +34,8 @@ _STARTS = {
     ),
 }
 _PATTERNS = {
+    rb"RDX[23][AXB]?\n": ("an R workspace", "write the table with write.csv in R"),
+    rb"ORC(?s:.*)ORC.\Z": ("an ORC file", _CONVERT),
     rb"\x80[\x02-\x05][\x95c\]}\x8c(]": (
         "a pickle, which can hold code that would be run, so that it is not read",
         "load it in Python, if you trust it, and hand over the frame: hpo.tune(frame, ...)",

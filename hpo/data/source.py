@@ -10,13 +10,10 @@ from hpo.data import csv_file, earlier_csv
 from hpo.data.fingerprint import opened, unreadable
 from hpo.data.formats import reader_of
 from hpo.data.frames import with_categories
-from hpo.data.named import UNNAMED
 from hpo.data.packed import unpacked
 from hpo.data.refused import refuse_other
 from hpo.data.spec import DataSpec
 from hpo.errors import DataError, use
-
-__all__ = ["UNNAMED", "Source", "read_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +67,9 @@ def _read(spec: DataSpec, name: str, data: bytes) -> tuple[pd.DataFrame, tuple[s
     """The table in a file's content, by its format, notes, and whether its columns are texts as written."""
     known = reader_of(name, data)
     if known is None:
-        refuse_other(name, data)
         if spec.preparation == 1:
             return *earlier_csv.read_csv(name, data, spec.encoding, spec.missing_words), False
+        refuse_other(name, data)
         return *csv_file.read_csv(name, data, spec.encoding, spec.header), True
     format_name, read = known
     if spec.encoding != "utf-8" or not spec.missing_words:

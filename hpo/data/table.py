@@ -13,9 +13,10 @@ from hpo.data.asked import as_asked
 from hpo.data.columns import listed
 from hpo.data.forward import Times, times_of
 from hpo.data.kinds import USELESS, Understood, understand
+from hpo.data.named import UNNAMED
 from hpo.data.roles import understood_roles
 from hpo.data.scaling import absurd_note
-from hpo.data.source import UNNAMED, Source
+from hpo.data.source import Source
 from hpo.data.spec import PREPARATION, DataSpec
 from hpo.data.target import RowWeights, Target, read_target
 from hpo.data.target_names import divided
@@ -24,6 +25,7 @@ from hpo.data.weights import row_weights
 from hpo.errors import DataError, use
 from hpo.settings import Corrections, EvaluationSpec
 from hpo.study.facts import InputColumn
+from hpo.words import count_text
 
 _SAID = {
     "drop": "column to leave out",
@@ -86,7 +88,7 @@ def build_table(
     frame, asked = source.frame, _check_kinds(source, corrections)
     words = Words(source.as_written, usual_words, _listed_words(corrections))
     if preparation > 1:
-        used = {name: role for name, role in roles.items() if role not in ("drop", "time")}
+        used = {name: role for name, role in roles.items() if role != "drop"}
         frame = frame.assign(**understood_roles(frame, used, words, asked, evaluation, notes))
     frame, weights = _weighted(_known(frame, targets, notes), evaluation.weight, notes)
     outcome = read_target(frame[list(targets)], evaluation, weights, notes)
@@ -119,8 +121,8 @@ def _weighted(frame: pd.DataFrame, weight: str | None, notes: list[str]) -> tupl
         return frame, None
     weights = row_weights(frame[weight], weight)
     if unused := int((weights == 0).sum()):
-        notes.append(f"{unused:,} rows have weight 0 and are not used")
-        frame, weights = frame.loc[weights > 0].reset_index(drop=True), weights[weights > 0]
+        notes.append(f"{_rows_have(unused)} weight 0 and are not used")
+        frame, weights = frame.loc[weights > 0], weights[weights > 0]
     return frame, weights
 
 
@@ -143,7 +145,7 @@ def _check_roles(source: Source, roles: list[tuple[str, str]]) -> dict[str, str]
         _check_column(source, role, name)
         if name in taken:
             if taken[name] == role:
-                raise DataError(f"a {role} must name each column once, got {name!r} twice; name it once", setting=role)
+                raise DataError(f"a {_SAID[role]} must be named once, got {name!r} twice; name it once", setting=role)
             raise DataError(
                 f"the {_SAID[role]} must not be the {taken[name]}, got {name!r}; use another {use(role)}", setting=role
             )
@@ -167,7 +169,7 @@ def _check_column(source: Source, role: str, name: str, kind: str = "") -> None:
 
 
 def _known(frame: pd.DataFrame, targets: tuple[str, ...], notes: list[str]) -> pd.DataFrame:
-    """The rows that have a target, all of several."""
+    """The rows that have a target, all of several; they keep their numbers."""
     for name in targets:
         if frame[name].isna().all():
             raise DataError(
@@ -180,15 +182,20 @@ def _known(frame: pd.DataFrame, targets: tuple[str, ...], notes: list[str]) -> p
             f"a row must have all targets, none has all of {listed(targets)}; leave one of them away", setting="target"
         )
     if missing := int((~known).sum()):
-        notes.append(f"{missing:,} rows have no target and are not used")
-        return frame.loc[known].reset_index(drop=True)
+        notes.append(f"{_rows_have(missing)} no target and are not used")
+        return frame.loc[known]
     return frame
+
+
+def _rows_have(count: int) -> str:
+    return f"{count_text(count, 'row')} ha{'s' if count == 1 else 've'}"
 
 
 def _groups(values: pd.Series, group: str) -> npt.NDArray[np.intp]:
     if missing := int(values.isna().sum()):
         raise DataError(
-            f"every row needs a group, column {group!r} has none in {missing:,} rows; fill these in", setting="group"
+            f"every row needs a group, column {group!r} has none in {count_text(missing, 'row')}; fill these in",
+            setting="group",
         )
     codes, _ = pd.factorize(values)
     return codes

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpo.data.columns import texts
-from hpo.data.parsing import Unread, numbers_of
+from hpo.data.parsing import Unread, each_number, numbers_of
 from hpo.errors import DataError, use
 
 MOSTLY_DIFFERENT = 0.9
@@ -30,14 +30,22 @@ class Words:
     usual: bool = True
     further: tuple[str, ...] = ()
 
+    @property
+    def further_numbers(self) -> list[float]:
+        """Those of the further words that are numbers."""
+        found = pd.to_numeric(pd.Series(self.further, dtype=object), errors="coerce")
+        return [float(number) for number in found if np.isfinite(number)]
+
 
 @dataclass(slots=True)
 class Texts:
-    """A column's different texts without blanks around them, their numbers of rows, and the text of each row."""
+    """A column's different texts without blanks around them, how many rows hold each, the text of each row, and the
+    numbers of the rows in the table, from 0."""
 
     distinct: list[str]
     counts: npt.NDArray[np.intp]
     codes: npt.NDArray[np.intp]
+    numbers: pd.Index
     notes: list[str] = field(default_factory=list)
 
     def without(self, words: Collection[str]) -> "Texts":
@@ -47,7 +55,7 @@ class Texts:
             return self
         place = np.append(np.where(gone, -1, np.cumsum(~gone) - 1), -1)
         distinct = [text for text in self.distinct if text not in words]
-        return Texts(distinct, self.counts[~gone], place[self.codes], self.notes)
+        return Texts(distinct, self.counts[~gone], place[self.codes], self.numbers, self.notes)
 
     def column(self) -> pd.Series:
         """Object: the text of each row, None where missing."""
@@ -85,14 +93,14 @@ def texts_of(values: pd.Series, further: Collection[str] = ()) -> Texts:
     notes = []
     if len(distinct) < len(raw) and len(distinct) <= MOSTLY_DIFFERENT * len(values):
         notes.append("values that differ in blanks around them are one")
-    found = Texts([str(text) for text in distinct], counts, codes, notes)
+    found = Texts([str(text) for text in distinct], counts, codes, values.index, notes)
     return found.without({"", *further})
 
 
 def no_numbers(name: str, given: Texts, setting: str) -> DataError:
     """Why a column cannot be read as numbers, and what to do."""
-    each = [numbers_of([text], [1]) for text in given.distinct]
-    odd = [text for text, parsed in zip(given.distinct, each, strict=True) if isinstance(parsed, Unread)]
+    found = each_number(given.distinct)
+    odd = [text for text, number in zip(given.distinct, found, strict=True) if np.isnan(number)]
     if not odd:
         parsed = numbers_of(given.distinct, given.counts.tolist())
         odd = list(parsed.misfits) if isinstance(parsed, Unread) else []
@@ -100,7 +108,7 @@ def no_numbers(name: str, given: Texts, setting: str) -> DataError:
         return DataError(f"{said}; write them alike", setting=setting)
     word = odd[0] if len(odd) == 1 else ",".join(odd[:3])
     remedy = f"use {use('missing', word)} where that means none, or correct the table"
-    if len(odd) > max(3, len(given.distinct) // 10):
+    if len(odd) > max(3, len(given.distinct) // 10) or len(odd) == len(given.distinct):
         remedy = f"use {use('kind', {name: 'category'})}" if setting == "kind" else f"use another {use(setting)}"
     return DataError(f"{misfit(name, given, odd, 'numbers')}; {remedy}", setting=setting)
 
@@ -112,4 +120,4 @@ def misfit(name: str, given: Texts, odd: Sequence[str], what: str) -> str:
     rows = np.flatnonzero(np.isin(given.codes, [place[text] for text in odd if text in place]))
     row = int(rows[0]) if len(rows) else 0
     text = given.distinct[given.codes[row]] if given.distinct else ""
-    return f"{total - wrong:,} of {total:,} values of {name!r} are {what}, row {row + 1:,} is {text!r}"
+    return f"{total - wrong:,} of {total:,} values of {name!r} are {what}, row {given.numbers[row] + 1:,} is {text!r}"

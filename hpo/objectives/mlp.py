@@ -97,10 +97,12 @@ class Mlp(Objective):
     def searched(self, space: SearchSpace, part: Mapping[str, Any]) -> SearchSpace:
         """Which scaling of the numbers is best differs from table to table: it is searched, unless it is given."""
         own = MlpPart.from_json(part)
-        names = {dimension.name for dimension in space.dimensions}
-        if own.data.preparation == 1 or own.evaluation.scaling != "search" or SCALING.name in names:
-            return space
         assert isinstance(space, MlpSpace)
+        names = {dimension.name for dimension in space.dimensions}
+        if own.data.preparation == 1 or SCALING.name in names or _scales(space):
+            return space
+        if own.evaluation.scaling != "search":
+            return space
         return with_choice(space, SCALING, lambda made, scaling: replace(made, scaling=str(scaling)))
 
     def data_file(self, spec: StudySpec) -> Path | None:
@@ -173,6 +175,11 @@ class Mlp(Objective):
 
 
 MLP = Mlp()
+
+
+def _scales(space: MlpSpace) -> bool:
+    """Whether the networks of a space say how their inputs are scaled."""
+    return space.make(space.decode([0.5] * space.size)).scaling != "none"
 
 
 def _scaled(architecture: Architecture, part: MlpPart) -> Architecture:

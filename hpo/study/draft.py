@@ -1,10 +1,11 @@
 """A study file to begin with: what is asked for, and every other setting commented out, from its declaration."""
 
+import math
 from collections.abc import Iterable, Mapping
 from textwrap import wrap
 from typing import Any
 
-from hpo.declaration import Duration, Group, Setting
+from hpo.declaration import Duration, Group, Pairs, Setting
 from hpo.settings import SETTINGS
 from hpo.study.study_file import toml_value
 
@@ -28,8 +29,15 @@ def _block(setting: Setting, value: object) -> str:
     allowed = f"{setting.allowed[0].upper()}{setting.allowed[1:]}."
     about = _comment(setting.text, *([] if setting.about.example == "COLUMN" else [allowed]))
     if value is not None:
-        return f"{about}\n{setting.name} = {toml_value(value)}"
+        return f"{about}\n{setting.name} = {toml_value(_as_said(setting, value))}"
     return f"{about}\n# {setting.name} = {toml_value(_example(setting))}"
+
+
+def _as_said(setting: Setting, value: object) -> object:
+    """A value as a person gives it."""
+    if setting.type == Pairs and isinstance(value, tuple):
+        return dict(value)
+    return "none" if value == math.inf else value
 
 
 def _comment(*texts: str) -> str:

@@ -67,7 +67,10 @@ class Facts:
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON, of columns without what has its default; `from_json` is the inverse."""
         values: dict[str, Any] = {name: _plain(value) for name, value in asdict(self).items()}
-        known = [{name: _plain(value) for name, value in each.items() if value} for each in values["columns"]]
+        known = [
+            {name: _plain(value) for name, value in each.items() if value or name == "name"}
+            for each in values["columns"]
+        ]
         return {**values, "columns": known}
 
     @classmethod

@@ -25,6 +25,7 @@ from hpo.study.spec import (
     check_study_name,
     definition_names,
     differences,
+    of_another_version,
 )
 from hpo.words import shown
 
@@ -92,7 +93,10 @@ def reopen(spec: StudySpec) -> ResolvedStudy:
     named = _found_here(spec, "space", reference, load_space)
     objective = _found_here(spec, "objective", spec.objective.name, load_objective)
     objective.check_space(named)
-    space = objective.searched(named, spec.objective.part)
+    try:
+        space = objective.searched(named, spec.objective.part)
+    except (KeyError, TypeError) as error:
+        raise of_another_version(spec.name, error) from error
     if changes := space_changes(spec.space.description, space.describe()):
         raise StudyError(
             f"a study needs the search space that it was made with, {reference!r} differs here from that of "

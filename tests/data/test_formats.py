@@ -209,6 +209,21 @@ REFUSED = {
 def test_fault_59_what_is_not_read_is_refused_with_the_true_cause(read, case):
     content, reason = REFUSED[case]
     with pytest.raises(DataError) as refusal:
-        read(content)
+        read(content, preparation=2)
     assert reason in str(refusal.value)
     assert "table.bin" in str(refusal.value)
+
+
+@pytest.mark.parametrize("header", ["ORCID,x,label", "RDX2,x,label", "RDX,ORC,label"])
+def test_fault_59_names_of_columns_are_no_formats(read, header):
+    text = (header + "\n" + "0001,2.5,a\n0002,3.5,b\n" * 10).encode()
+    assert list(read(text, preparation=2).frame.columns) == header.split(",")
+    assert list(read(text).frame.columns) == header.split(",")
+
+
+def test_fault_22_a_header_in_another_encoding_is_refused(read):
+    text = "größe,x,label\n" + "1,2.5,a\n2,3.5,b\n" * 10
+    with pytest.raises(DataError, match="line 1: byte 0xf6 is not UTF-8"):
+        read(text.encode("cp1252"), preparation=2)
+    assert "größe" in read(text.encode("cp1252"), encoding="cp1252", preparation=2).frame
+    assert "gr\ufffd" in read(text.replace("größe", "gr\ufffd").encode(), preparation=2).frame

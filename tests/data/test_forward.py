@@ -100,8 +100,11 @@ def test_dates_and_numbers_are_put_in_their_order(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["2024-01-01", None, " "], "every row needs a time, column 'when' has none in 2 rows; fill these in"),
-        (["2024-01-01", "1 May", "x"], r"column 'when' holds '1 May' in row 2; write them so, or use another time"),
+        (["2024-01-01", None, None], "every row needs a time, column 'when' has none in 2 rows; fill these in"),
+        (
+            ["2024-01-01", "1 May", "x"],
+            r"column 'when' holds '1 May' in row 2; say how they are written with kind=",
+        ),
         (["2024-01-01", "2024-02-30"], "holds '2024-02-30' in row 2"),
     ],
 )

@@ -1,5 +1,7 @@
 """What columns are by their values, what a person corrects, and targets whose words are values."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -274,3 +276,64 @@ def test_any_texts_have_a_kind_and_values_that_go_with_it(values):
     if found.is_input:
         assert str(found.values.dtype) == dtypes.get(found.kind, "object")
     assert len(found.values) == len(values)
+
+
+def test_rows_keep_their_numbers_in_messages():
+    """Two rows without a target come before the one that is told."""
+    columns = {"x": ["1", "2", *(f"oops {i}" for i in range(4)), *["4"] * 54], "label": ["", "", *["no", "yes"] * 29]}
+    with pytest.raises(DataError, match="54 of 58 values of 'x' are numbers, row 3 is 'oops 0'"):
+        table({"kind": {"x": "number"}}, **columns)
+
+
+def test_further_words_are_missing_in_columns_of_any_type():
+    frame = pd.DataFrame({"x": [-999.0, 1.5, 2.5] * 20, "label": [-999, 1, 2] * 20})
+    for kind in ({}, {"x": "number"}):
+        corrections = Corrections(missing="-999", kind=kind)
+        found = build_table(Source("t", frame, ""), "label", EvaluationSpec(), corrections=corrections)
+        assert found.target.classes == ("1", "2")
+        assert found.frame["x"].min() == 1.5
+    assert table({"missing": "-999"}, x=["-999.0", "1.5", "2.5"]).frame["x"].min() == 1.5
+
+
+def test_groups_and_classes_in_digits_are_names():
+    ids = [f"123456789012345678{i}" for i in range(3)]
+    assert len(set(table(evaluation={"group": "who"}, who=ids).groups)) == 3
+    assert table(label=["01", "1", "02"]).target.classes == ("01", "02", "1")
+    assert table(label=["1", "2", "3"]).target.classes == ("1", "2", "3")
+    padded = [f"{i:03}" for i in range(60)]
+    assert table(label=padded).target.task == "regression"
+
+
+def test_a_word_among_many_different_numbers_is_found_at_once():
+    values = pd.Series([*(f"{i / 7}" for i in range(100_000)), "oops"], dtype="string[pyarrow]")
+    frame = pd.DataFrame({"x": values.sample(frac=1, random_state=0).to_numpy(), "label": values})
+    started = time.process_time()
+    with pytest.raises(DataError, match=r"100,000 of 100,001 values of 'label' are numbers, row 100,001 is 'oops'"):
+        build_table(Source("t", frame, "", as_written=True), "label")
+    assert time.process_time() - started < 15
+
+
+def test_numbers_with_a_frequent_word_are_noted():
+    found = table(x=["1", "2.5", "3", "oops"])
+    assert found.frame["x"].dtype == object
+    (note,) = found.notes
+    assert "45 of 60 values are numbers; where the others mean none, use --missing oops" in written(note, CommandLine())
+
+
+def test_times_are_read_as_a_person_says():
+    forward = {"time": "when", "method": "forward"}
+    times = [f"{i % 28 + 1:02}.01.2024" for i in range(60)]
+    found = table({"kind": {"when": "date:%d.%m.%Y"}}, forward, when=times)
+    assert found.times is not None
+    assert len(set(found.times.ranks)) == 28
+    with pytest.raises(DataError, match="column 'when' has none in 1 row"):
+        table({"missing": "soon"}, forward, when=["2024-01-01", *["2024-01-02"] * 58, "soon"])
+
+
+def test_ordered_numbers_keep_an_order_that_is_not_theirs(tmp_path):
+    sizes = pd.Categorical([3, 1, 2] * 20, categories=[3, 1, 2], ordered=True)
+    frame = pd.DataFrame({"size": sizes, "label": ["no", "yes"] * 30})
+    path = write_frame(frame, tmp_path / "frame.parquet")
+    source = read_source(DataSpec(kind="frame", source="frame", target="label", preparation=2), path)
+    (column,) = build_table(source, "label").columns
+    assert (column.kind, column.order) == ("ordered", ("3", "1", "2"))

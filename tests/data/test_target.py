@@ -80,7 +80,7 @@ def test_the_task_is_what_was_asked_or_what_the_columns_suggest(target, asked, t
         ("red", {"task": "multilabel"}, "multilabel takes at least 2 target columns, got 'red'; name them"),
         ("red,kind", {}, r"a label must have 2 values, column 'kind' has 3 \('a', 'b', 'c'\); make"),
         ("kind", {"task": "regression"}, "regression needs numbers, the target 'kind' holds text; use another"),
-        ("red,red", {}, "a target must name each column once, got 'red' twice; name it once"),
+        ("red,red", {}, "a target must be named once, got 'red' twice; name it once"),
         ("red", {"weight": "red"}, "the weight column must not be the target, got 'red'; use another weight"),
         ("red", {"weight": "ww"}, "the weight must be a column of t, got 'ww'; did you mean 'w'"),
         ("red,rad", {}, "the target must be a column of t, got 'rad'; did you mean 'red'"),

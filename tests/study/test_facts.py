@@ -72,3 +72,8 @@ def test_the_information_of_a_trial_is_stored_as_it_was():
     assert info.to_json() == stored
     assert TrialInfo.from_json(stored) == info
     assert TrialInfo.from_json({}).to_json() == {}
+
+
+def test_a_column_may_have_an_empty_name():
+    facts = Facts(columns=(InputColumn(name="", kind="number"),))
+    assert Facts.from_json(json.loads(json.dumps(facts.to_json()))) == facts

@@ -15,6 +15,7 @@ from hpo.data.frames import write_frame
 from hpo.declaration import to_json
 from hpo.errors import DataError, SpaceError, StudyError
 from hpo.objectives.mlp import MlpPart
+from hpo.search.rules import Rules
 from hpo.settings import Corrections
 from hpo.study.resolve import refuse_changes, request, resolve
 from hpo.study.spec import STUDY_NAME, StudySpec, check_study_name, definition_names, differences
@@ -261,7 +262,7 @@ def test_corrections_are_part_of_the_study(csv):
     assert (data.preparation, data.corrections) == (2, Corrections(kind=(("x", "category"),), missing="?"))
     assert resolve(request("s"), stored).spec.to_json() == stored.to_json() | {"objective": ANY}
     assert MlpPart.of(resolve(request("s", **given), stored).spec).data == data
-    with pytest.raises(StudyError, match=r"kind: stored \[\['x', 'category'\]\], now \[\['x', 'number'\]\]; resume it"):
+    with pytest.raises(StudyError, match=r"kind: stored {'x': 'category'}, now {'x': 'number'}; resume it"):
         resolve(request("s", kind={"x": "number"}), stored)
 
 
@@ -277,9 +278,19 @@ def test_a_study_of_an_earlier_version_keeps_its_preparation(csv):
         resolve(request("s", drop="x"), stored)
 
 
-def test_a_kind_that_differs_is_told_as_it_is_said(csv):
-    stored = resolve(request("s", data=str(csv), target="label", kind={"x": "number"})).spec
-    with pytest.raises(
-        StudyError, match=r"kind: stored {'x': 'number'}, now {'x': 'category'}; resume it without kind"
-    ):
-        resolve(request("s", kind={"x": "category"}), stored)
+def test_a_space_that_scales_its_inputs_is_searched_as_it_is(csv, tmp_path, monkeypatch):
+    (tmp_path / "own_scaling.py").write_text(
+        "from hpo.spaces import Architecture, Float, MlpSpace\n"
+        "def make(p):\n"
+        "    return Architecture(widths=(9,), activation='elu', initializer='he_normal', dropout=p['dropout'],\n"
+        "        learning_rate=1e-3, batch_size=32, scaling='robust')\n"
+        "SPACE = MlpSpace(name='own', dimensions=(Float('dropout', 0, 0.5),), architecture=make)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = resolve(request("s", data=str(csv), target="label", space="own_scaling:SPACE"))
+    assert [each.name for each in own.space.dimensions] == ["dropout"]
+    order = own.objective.order(own.spec, own.space, 0, {"dropout": 0.1}, Rules())
+    assert order["architecture"]["scaling"] == "robust"
+    usual = resolve(request("t", data=str(csv), target="label"))
+    assert usual.space.dimensions[-1].name == "scaling"
+    assert resolve(request("u", data=str(csv), target="label", scaling="quantile")).space.size == usual.space.size - 3
